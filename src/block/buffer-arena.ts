@@ -1,0 +1,211 @@
+import { assert } from './assert.ts';
+
+/** Whose share of the memory a piece comes from. Clients can never take what a remap or its record needs (I14). */
+export type ArenaReserve = 'client' | 'remap' | 'metadata';
+
+/**
+ * One bounded, page-aligned memory for all I/O. Pieces are contiguous, start on a page, and are counted by owners:
+ * `take` makes one owner, `hold` one more, the last `release` frees the piece.
+ */
+export interface BufferArena {
+  /** The whole memory; an engine that registered it knows the address of each piece by its `byteOffset`. */
+  readonly memory: ArrayBuffer;
+  /** A piece of `length` bytes, contents undefined; undefined when there is none now. */
+  take(length: number, reserve: ArenaReserve): Uint8Array | undefined;
+  /** As `take`, waiting first come, first served. Rejects never; a `length` above `largestPiece` is a bug. */
+  whenFree(length: number, reserve: ArenaReserve): Promise<Uint8Array>;
+  /** Bytes of the largest piece that this reserve can ever give. */
+  largestPiece(reserve: ArenaReserve): number;
+  /** One more owner of a piece, named by any view that starts where the piece starts. */
+  hold(buffer: Uint8Array): void;
+  release(buffer: Uint8Array): void;
+  /** True for a view that starts a piece or lies inside this memory. */
+  contains(buffer: Uint8Array): boolean;
+  /** Bytes given out, in whole pieces. */
+  readonly usedBytes: number;
+}
+
+/** Pieces are powers of two of at least one page: O_DIRECT needs no more, the kernel pins whole pages anyway. */
+export const arenaPageBytes = 4096;
+
+interface Waiter {
+  readonly length: number;
+  readonly resolve: (buffer: Uint8Array) => void;
+}
+
+/** A buddy allocator over one region of the memory: constant-bounded work, no fragmentation below a page. */
+class Region {
+  readonly #firstPage: number;
+  readonly #pageCount: number;
+  /** Free pieces by order (log2 pages), page numbers absolute. */
+  readonly #free: Set<number>[] = [];
+  readonly #orderMax: number;
+  readonly waiters: Waiter[] = [];
+
+  constructor(firstPage: number, pageCount: number) {
+    this.#firstPage = firstPage;
+    this.#pageCount = pageCount;
+    this.#orderMax = Math.max(0, 31 - Math.clz32(Math.max(1, pageCount)));
+    for (let order = 0; order <= this.#orderMax; order += 1) this.#free.push(new Set());
+    // Greedy from the left: a region need not be a power of two.
+    let page = 0;
+    for (let order = this.#orderMax; order >= 0; order -= 1) {
+      if (pageCount - page < 1 << order) continue;
+      this.#free[order]!.add(page);
+      page += 1 << order;
+    }
+  }
+
+  get largestPages(): number {
+    return this.#pageCount === 0 ? 0 : 1 << this.#orderMax;
+  }
+
+  owns(page: number): boolean {
+    return page >= this.#firstPage && page < this.#firstPage + this.#pageCount;
+  }
+
+  /** Absolute first page of a piece of 2^order pages, or -1. */
+  allocate(order: number): number {
+    let have = order;
+    while (have <= this.#orderMax && this.#free[have]!.size === 0) have += 1;
+    if (have > this.#orderMax) return -1;
+    const page = this.#free[have]!.values().next().value!;
+    this.#free[have]!.delete(page);
+    while (have > order) {
+      have -= 1;
+      this.#free[have]!.add(page + (1 << have));
+    }
+    return page + this.#firstPage;
+  }
+
+  release(absolutePage: number, order: number): void {
+    let page = absolutePage - this.#firstPage;
+    let at = order;
+    while (at < this.#orderMax) {
+      const buddy = page ^ (1 << at);
+      if (!this.#free[at]!.delete(buddy)) break;
+      page = Math.min(page, buddy);
+      at += 1;
+    }
+    this.#free[at]!.add(page);
+  }
+}
+
+export interface ArenaOptions {
+  /** Bytes kept for remaps, whole pages. */
+  readonly remapBytes: number;
+  /** Bytes kept for metadata, whole pages. */
+  readonly metadataBytes: number;
+  /** Fill released pieces with 0xDB, so that a use after release shows in compared bytes. */
+  readonly poison?: boolean;
+}
+
+/** The arena over memory that somebody else mapped; that owner unmaps it after `usedBytes` is 0. */
+export class PagedArena implements BufferArena {
+  readonly memory: ArrayBuffer;
+  readonly #regions: Readonly<Record<ArenaReserve, Region>>;
+  /** Owners of the piece that starts at a page; 0 where none starts. */
+  readonly #owners: Uint16Array;
+  readonly #orders: Uint8Array;
+  readonly #poison: boolean;
+  #usedPages = 0;
+
+  constructor(memory: ArrayBuffer, options: ArenaOptions) {
+    const pages = Math.floor(memory.byteLength / arenaPageBytes);
+    const remapPages = Math.ceil(options.remapBytes / arenaPageBytes);
+    const metadataPages = Math.ceil(options.metadataBytes / arenaPageBytes);
+    const clientPages = pages - remapPages - metadataPages;
+    assert(clientPages > 0, 'PagedArena: the reserves leave nothing for clients');
+    this.memory = memory;
+    this.#regions = {
+      client: new Region(0, clientPages),
+      remap: new Region(clientPages, remapPages),
+      metadata: new Region(clientPages + remapPages, metadataPages),
+    };
+    this.#owners = new Uint16Array(pages);
+    this.#orders = new Uint8Array(pages);
+    this.#poison = options.poison ?? false;
+  }
+
+  get usedBytes(): number {
+    return this.#usedPages * arenaPageBytes;
+  }
+
+  largestPiece(reserve: ArenaReserve): number {
+    return this.#regions[reserve].largestPages * arenaPageBytes;
+  }
+
+  contains(buffer: Uint8Array): boolean {
+    return buffer.buffer === this.memory;
+  }
+
+  take(length: number, reserve: ArenaReserve): Uint8Array | undefined {
+    const region = this.#regions[reserve];
+    // Whoever waits was here first.
+    if (region.waiters.length > 0) return undefined;
+    return this.#takeNow(length, region);
+  }
+
+  whenFree(length: number, reserve: ArenaReserve): Promise<Uint8Array> {
+    const piece = this.take(length, reserve);
+    if (piece !== undefined) return Promise.resolve(piece);
+    assert(length <= this.largestPiece(reserve), `BufferArena: no piece of ${length} bytes can exist`);
+    return new Promise((resolve) => {
+      this.#regions[reserve].waiters.push({ length, resolve });
+    });
+  }
+
+  hold(buffer: Uint8Array): void {
+    const page = this.#pageOf(buffer);
+    this.#owners[page]! += 1;
+  }
+
+  release(buffer: Uint8Array): void {
+    const page = this.#pageOf(buffer);
+    const owners = this.#owners[page]! - 1;
+    this.#owners[page] = owners;
+    if (owners > 0) return;
+    const order = this.#orders[page]!;
+    if (this.#poison) new Uint8Array(this.memory, page * arenaPageBytes, arenaPageBytes << order).fill(0xdb);
+    const region = this.#regionOf(page);
+    region.release(page, order);
+    this.#usedPages -= 1 << order;
+    this.#serveWaiters(region);
+  }
+
+  #takeNow(length: number, region: Region): Uint8Array | undefined {
+    assert(length > 0, 'BufferArena: a piece has at least one byte');
+    const pages = Math.ceil(length / arenaPageBytes);
+    const order = pages <= 1 ? 0 : 32 - Math.clz32(pages - 1);
+    const page = region.allocate(order);
+    if (page < 0) return undefined;
+    this.#owners[page] = 1;
+    this.#orders[page] = order;
+    this.#usedPages += 1 << order;
+    return new Uint8Array(this.memory, page * arenaPageBytes, length);
+  }
+
+  #serveWaiters(region: Region): void {
+    while (region.waiters.length > 0) {
+      const waiter = region.waiters[0]!;
+      const piece = this.#takeNow(waiter.length, region);
+      if (piece === undefined) return;
+      region.waiters.shift();
+      waiter.resolve(piece);
+    }
+  }
+
+  #regionOf(page: number): Region {
+    const { client, remap, metadata } = this.#regions;
+    if (client.owns(page)) return client;
+    return remap.owns(page) ? remap : metadata;
+  }
+
+  #pageOf(buffer: Uint8Array): number {
+    assert(buffer.buffer === this.memory, 'BufferArena: not a piece of this arena');
+    assert(buffer.byteOffset % arenaPageBytes === 0, 'BufferArena: not the start of a piece');
+    const page = buffer.byteOffset / arenaPageBytes;
+    assert(this.#owners[page]! > 0, 'BufferArena: the piece has no owner');
+    return page;
+  }
+}
