@@ -77,7 +77,8 @@ export interface BlockDevice {
 export function invalidRequest(geometry: Geometry, offset: number, length: number): string | undefined {
   const block = geometry.logicalBlockBytes;
   if (!Number.isSafeInteger(offset) || offset < 0) return `offset ${offset} is not a byte position`;
-  if (!Number.isSafeInteger(length) || length <= 0) return `length ${length} is not a positive number of bytes`;
+  if (!Number.isSafeInteger(length) || length <= 0)
+    return `length ${length} is not a positive number of bytes`;
   if (offset + length > geometry.sizeBytes) {
     return `bytes ${offset} to ${offset + length} leave the device of ${geometry.sizeBytes} bytes`;
   }
@@ -91,7 +92,11 @@ export function invalidRequest(geometry: Geometry, offset: number, length: numbe
  * The first line of every data method: a rejected promise for a request the device cannot serve, else undefined.
  * Three comparisons on the path of a good request, so it is repeated at every layer rather than trusted.
  */
-export function rejectInvalid(device: BlockDevice, offset: number, length: number): Promise<never> | undefined {
+export function rejectInvalid(
+  device: BlockDevice,
+  offset: number,
+  length: number,
+): Promise<never> | undefined {
   const reason = invalidRequest(device.geometry, offset, length);
   if (reason === undefined) return undefined;
   return Promise.reject(deviceError(device.name, 'invalid', offset, length, Errno.EINVAL, reason));

@@ -20,8 +20,15 @@ export class DeviceError extends Error {
   readonly device: string;
   readonly ranges: readonly FailedRange[];
 
-  constructor(device: string, ranges: readonly FailedRange[], options?: { cause?: unknown; detail?: string }) {
-    super(describe(device, ranges, options?.detail), options?.cause === undefined ? undefined : { cause: options.cause });
+  constructor(
+    device: string,
+    ranges: readonly FailedRange[],
+    options?: { cause?: unknown; detail?: string },
+  ) {
+    super(
+      describe(device, ranges, options?.detail),
+      options?.cause === undefined ? undefined : { cause: options.cause },
+    );
     this.device = device;
     this.ranges = ranges;
     this.code = `DEVICE_${(ranges[0]?.kind ?? 'path').toUpperCase().replace('-', '_')}`;

@@ -1,4 +1,10 @@
-import { type BlockDevice, type Capabilities, type Extent, type Geometry, rejectInvalid } from './block-device.ts';
+import {
+  type BlockDevice,
+  type Capabilities,
+  type Extent,
+  type Geometry,
+  rejectInvalid,
+} from './block-device.ts';
 import { deviceError } from './device-error.ts';
 import { Errno } from './errno.ts';
 

@@ -70,7 +70,10 @@ export interface MappingStateSource {
   /** Upper bound of records a full pass gives now. */
   recordCountMax(): number;
   /** The next at most `limit` records behind `cursor`; begin with `startCursor`, end when `cursor` is undefined. */
-  recordsAfter(cursor: StateCursor, limit: number): { records: MappingRecord[]; cursor: StateCursor | undefined };
+  recordsAfter(
+    cursor: StateCursor,
+    limit: number,
+  ): { records: MappingRecord[]; cursor: StateCursor | undefined };
 }
 
 /** Where a pass over the table stands: first all granules in ascending order, then all retired slots. */
