@@ -16,8 +16,9 @@ export interface BufferArena {
   whenFree(length: number, reserve: ArenaReserve): Promise<Uint8Array>;
   /** Bytes of the largest piece that this reserve can ever give. */
   largestPiece(reserve: ArenaReserve): number;
-  /** One more owner of a piece, named by any view that starts where the piece starts. */
+  /** One more owner of a piece, named by any view inside it: a layer may pass on a part of what it was lent. */
   hold(buffer: Uint8Array): void;
+  /** One owner less; by any view inside the piece. */
   release(buffer: Uint8Array): void;
   /** True for a view that starts a piece or lies inside this memory. */
   contains(buffer: Uint8Array): boolean;
@@ -28,6 +29,9 @@ export interface BufferArena {
 /** Pieces are powers of two of at least one page: O_DIRECT needs no more, the kernel pins whole pages anyway. */
 export const arenaPageBytes = 4096;
 
+/** Pages of a piece count up to 2^31: far above any memory that is locked for I/O. */
+const pieceOrderMax = 30;
+
 interface Waiter {
   readonly length: number;
   readonly resolve: (buffer: Uint8Array) => void;
@@ -35,7 +39,7 @@ interface Waiter {
 
 /** A buddy allocator over one region of the memory: constant-bounded work, no fragmentation below a page. */
 class Region {
-  readonly #firstPage: number;
+  readonly firstPage: number;
   readonly #pageCount: number;
   /** Free pieces by order (log2 pages), page numbers absolute. */
   readonly #free: Set<number>[] = [];
@@ -43,7 +47,7 @@ class Region {
   readonly waiters: Waiter[] = [];
 
   constructor(firstPage: number, pageCount: number) {
-    this.#firstPage = firstPage;
+    this.firstPage = firstPage;
     this.#pageCount = pageCount;
     this.#orderMax = Math.max(0, 31 - Math.clz32(Math.max(1, pageCount)));
     for (let order = 0; order <= this.#orderMax; order += 1) this.#free.push(new Set());
@@ -61,7 +65,7 @@ class Region {
   }
 
   owns(page: number): boolean {
-    return page >= this.#firstPage && page < this.#firstPage + this.#pageCount;
+    return page >= this.firstPage && page < this.firstPage + this.#pageCount;
   }
 
   /** Absolute first page of a piece of 2^order pages, or -1. */
@@ -75,11 +79,11 @@ class Region {
       have -= 1;
       this.#free[have]!.add(page + (1 << have));
     }
-    return page + this.#firstPage;
+    return page + this.firstPage;
   }
 
   release(absolutePage: number, order: number): void {
-    let page = absolutePage - this.#firstPage;
+    let page = absolutePage - this.firstPage;
     let at = order;
     while (at < this.#orderMax) {
       const buddy = page ^ (1 << at);
@@ -203,9 +207,18 @@ export class PagedArena implements BufferArena {
 
   #pageOf(buffer: Uint8Array): number {
     assert(buffer.buffer === this.memory, 'BufferArena: not a piece of this arena');
-    assert(buffer.byteOffset % arenaPageBytes === 0, 'BufferArena: not the start of a piece');
-    const page = buffer.byteOffset / arenaPageBytes;
-    assert(this.#owners[page]! > 0, 'BufferArena: the piece has no owner');
-    return page;
+    const page = Math.floor(buffer.byteOffset / arenaPageBytes);
+    if (this.#owners[page]! > 0) return page;
+    return this.#startOfPieceAround(page);
+  }
+
+  /** Pieces are aligned to their size within their region, so at most one page of each order can start it. */
+  #startOfPieceAround(page: number): number {
+    const firstPage = this.#regionOf(page).firstPage;
+    for (let order = 1; order <= pieceOrderMax; order += 1) {
+      const start = firstPage + (((page - firstPage) >>> order) << order);
+      if (this.#owners[start]! > 0 && this.#orders[start]! >= order) return start;
+    }
+    assert(false, 'BufferArena: the piece has no owner');
   }
 }
