@@ -1,4 +1,4 @@
-import { AssertionFailure, assert } from './assert.ts';
+import { assert } from './assert.ts';
 
 /** Whose share of the memory a piece comes from. Clients can never take what a remap or its record needs (I14). */
 export type ArenaReserve = 'client' | 'remap' | 'metadata';
@@ -62,16 +62,6 @@ class Region {
 
   get largestPages(): number {
     return this.#pageCount === 0 ? 0 : 1 << this.#orderMax;
-  }
-
-  /** The page where a piece of 2^order pages that covers `absolutePage` would start. */
-  alignedStart(absolutePage: number, order: number): number {
-    const page = absolutePage - this.#firstPage;
-    return this.#firstPage + (page - (page % (1 << order)));
-  }
-
-  get orderMax(): number {
-    return this.#orderMax;
   }
 
   owns(page: number): boolean {
@@ -215,17 +205,20 @@ export class PagedArena implements BufferArena {
     return remap.owns(page) ? remap : metadata;
   }
 
-  /** First page of the live piece around a view: a request may be about a part of a piece. */
   #pageOf(buffer: Uint8Array): number {
     assert(buffer.buffer === this.memory, 'BufferArena: not a piece of this arena');
     const page = Math.floor(buffer.byteOffset / arenaPageBytes);
-    // Most views start where their piece starts.
     if (this.#owners[page]! > 0) return page;
-    const region = this.#regionOf(page);
-    for (let order = 1; order <= region.orderMax; order += 1) {
-      const start = region.alignedStart(page, order);
+    return this.#startOfPieceAround(page);
+  }
+
+  /** Pieces are aligned to their size within their region, so at most one page of each order can start it. */
+  #startOfPieceAround(page: number): number {
+    const firstPage = this.#regionOf(page).firstPage;
+    for (let order = 1; order <= pieceOrderMax; order += 1) {
+      const start = firstPage + (((page - firstPage) >>> order) << order);
       if (this.#owners[start]! > 0 && this.#orders[start]! >= order) return start;
     }
-    throw new AssertionFailure('BufferArena: the piece has no owner');
+    assert(false, 'BufferArena: the piece has no owner');
   }
 }
