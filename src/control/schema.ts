@@ -1,0 +1,99 @@
+import * as z from 'zod/mini';
+import type { ControlAnswers, DeviceStatus, DeviceTable, RemoveReport } from '../device/messages.ts';
+
+/** Words of one message, and characters of one word: no message of ours comes near. */
+export const messageWordsMax = 64;
+export const messageWordLengthMax = 256;
+
+export interface MessageBody {
+  readonly sector: number;
+  readonly words: readonly string[];
+}
+
+/** Body of POST /message. */
+export const messageBody: z.ZodMiniType<MessageBody> = z.strictObject({
+  sector: z.int().check(z.nonnegative()),
+  words: z
+    .array(z.string().check(z.minLength(1), z.maxLength(messageWordLengthMax)))
+    .check(z.minLength(1), z.maxLength(messageWordsMax)),
+});
+
+export interface FailureBody {
+  readonly error: { readonly code: string; readonly message: string };
+}
+
+/** Body of every answer that is not 200. */
+export const failureBody: z.ZodMiniType<FailureBody> = z.object({
+  error: z.object({ code: z.string(), message: z.string() }),
+});
+
+const lifecycleState = z.enum(['starting', 'serving', 'removing', 'removed', 'failed']);
+
+export const pingAnswer: z.ZodMiniType<ControlAnswers['ping']> = z.object({
+  name: z.string(),
+  state: lifecycleState,
+  pid: z.int(),
+});
+
+const diskStatus = z.object({
+  path: z.string(),
+  sizeBytes: z.number(),
+  model: z.string(),
+  serial: z.string(),
+  access: z.enum(['direct', 'buffered', 'table']),
+});
+
+const remapSummary = z.object({
+  state: z.string(),
+  remappedGranules: z.number(),
+  remappedSectors: z.number(),
+  unreadableSectors: z.number(),
+  goneSectors: z.number(),
+  slotsTotal: z.number(),
+  slotsUsed: z.number(),
+  slotsRetired: z.number(),
+  granuleBytes: z.number(),
+  replicasValid: z.number(),
+  replicasTotal: z.number(),
+  counters: z.record(z.string(), z.number()),
+});
+
+export const statusAnswer: z.ZodMiniType<DeviceStatus> = z.object({
+  name: z.string(),
+  uuid: z.string(),
+  state: lifecycleState,
+  pid: z.int(),
+  version: z.string(),
+  startedUnixSeconds: z.number(),
+  sizeBytes: z.number(),
+  logicalBlockBytes: z.number(),
+  physicalBlockBytes: z.number(),
+  main: diskStatus,
+  spare: diskStatus,
+  remap: remapSummary,
+  exports: z.array(z.string()),
+  connections: z.number(),
+  requestsInFlight: z.number(),
+  engine: z.string(),
+  cache: z.enum(['none', 'writeback']),
+  controlRestarts: z.number(),
+  notes: z.array(z.string()),
+});
+
+export const tableAnswer: z.ZodMiniType<DeviceTable> = z.object({
+  lines: z.array(z.string()),
+  mainLines: z.array(z.string()),
+});
+
+export const messageAnswer: z.ZodMiniType<{ readonly reply: string }> = z.object({ reply: z.string() });
+
+export const removeAnswer: z.ZodMiniType<RemoveReport> = z.object({
+  steps: z.array(
+    z.object({
+      step: z.string(),
+      result: z.enum(['done', 'failed', 'timed-out']),
+      durationMs: z.number(),
+      detail: z.string(),
+    }),
+  ),
+});

@@ -1,0 +1,24 @@
+/**
+ * The control plane's thread. It owns the control API and nothing of the disk: whatever goes wrong here ends this
+ * thread only, and `device/control-plane.ts` starts another.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { assert } from '../block/assert.ts';
+import type { WorkerMessage, WorkerSettings } from '../device/messages.ts';
+import { DataPlaneClient } from './data-plane-client.ts';
+import { listenOnSocket } from './server.ts';
+
+function settingsOf(data: unknown): WorkerSettings {
+  assert(
+    typeof data === 'object' && data !== null && 'socketPath' in data && typeof data.socketPath === 'string',
+    'control worker: started without settings',
+  );
+  return { socketPath: data.socketPath };
+}
+
+const port = parentPort;
+assert(port !== null, 'control worker: not started as a worker');
+const settings = settingsOf(workerData);
+await listenOnSocket(settings.socketPath, new DataPlaneClient(port));
+const listening: WorkerMessage = { kind: 'listening' };
+port.postMessage(listening);

@@ -1,0 +1,130 @@
+/**
+ * What crosses the border between the data plane (main thread) and the control plane (worker): plain data, nothing else.
+ * The control room may import this file and no other of this room.
+ */
+
+/** Where a device is in its life; see `lifecycle.ts` for the arrows. */
+export type LifecycleState = 'starting' | 'serving' | 'removing' | 'removed' | 'failed';
+
+/** One of the two disks under a device. */
+export interface DiskStatus {
+  /** As the operator named it, resolved; `table:PATH` for a main that is a device-mapper table. */
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** Empty where the disk does not say. */
+  readonly model: string;
+  readonly serial: string;
+  /** `direct` past the page cache, `buffered` through it. */
+  readonly access: 'direct' | 'buffered' | 'table';
+}
+
+/** What the remap target says about itself. */
+export interface RemapSummary {
+  /** `healthy`, `spare-full`, `spare-failed`, `main-failed`, `metadata-failed`, … */
+  readonly state: string;
+  readonly remappedGranules: number;
+  readonly remappedSectors: number;
+  readonly unreadableSectors: number;
+  readonly goneSectors: number;
+  readonly slotsTotal: number;
+  readonly slotsUsed: number;
+  readonly slotsRetired: number;
+  readonly granuleBytes: number;
+  readonly replicasValid: number;
+  readonly replicasTotal: number;
+  /** Flat, monotonic counts by name. */
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+export interface DeviceStatus {
+  readonly name: string;
+  readonly uuid: string;
+  readonly state: LifecycleState;
+  readonly pid: number;
+  readonly version: string;
+  readonly startedUnixSeconds: number;
+  readonly sizeBytes: number;
+  readonly logicalBlockBytes: number;
+  readonly physicalBlockBytes: number;
+  readonly main: DiskStatus;
+  readonly spare: DiskStatus;
+  readonly remap: RemapSummary;
+  /** NBD URIs, the Unix socket first. */
+  readonly exports: readonly string[];
+  readonly connections: number;
+  readonly requestsInFlight: number;
+  /** `io_uring` or `node`. */
+  readonly engine: string;
+  readonly cache: 'none' | 'writeback';
+  /** Times the control plane had to be started again. */
+  readonly controlRestarts: number;
+  /** Whole sentences worth an operator's attention: repaired replicas, one disk for both, … */
+  readonly notes: readonly string[];
+}
+
+/** One line of a device-mapper table, printable as it is. */
+export interface DeviceTable {
+  readonly lines: readonly string[];
+  /** The lines of main when main is a table itself; empty otherwise. */
+  readonly mainLines: readonly string[];
+}
+
+/** How one step of closing ended. */
+export interface StepOutcome {
+  readonly step: string;
+  readonly result: 'done' | 'failed' | 'timed-out';
+  readonly durationMs: number;
+  /** Empty when done. */
+  readonly detail: string;
+}
+
+export interface RemoveReport {
+  readonly steps: readonly StepOutcome[];
+}
+
+/** What a client of the control API may ask of the data plane. */
+export type ControlAsk =
+  | { readonly type: 'ping' }
+  | { readonly type: 'status' }
+  | { readonly type: 'table' }
+  | { readonly type: 'message'; readonly sector: number; readonly words: readonly string[] }
+  | { readonly type: 'remove' };
+
+/** The answer of each ask. */
+export interface ControlAnswers {
+  readonly ping: { readonly name: string; readonly state: LifecycleState; readonly pid: number };
+  readonly status: DeviceStatus;
+  readonly table: DeviceTable;
+  readonly message: { readonly reply: string };
+  readonly remove: RemoveReport;
+}
+
+/**
+ * - `BAD_MESSAGE`  the words mean nothing to the device, or not now
+ * - `FAILED`       the device tried and could not
+ * - `BUSY`         the control plane's queue is full
+ * - `TIMED_OUT`    the data plane did not answer before the deadline
+ * - `BAD_REQUEST`  the request itself is malformed
+ */
+export type ControlFailureCode = 'BAD_MESSAGE' | 'FAILED' | 'BUSY' | 'TIMED_OUT' | 'BAD_REQUEST';
+
+export interface ControlFailure {
+  readonly code: ControlFailureCode;
+  /** One line for people. */
+  readonly message: string;
+}
+
+/** Worker to data plane. */
+export type WorkerMessage =
+  | { readonly kind: 'listening' }
+  | { readonly kind: 'ask'; readonly id: number; readonly ask: ControlAsk };
+
+/** Data plane to worker. */
+export type DataPlaneMessage =
+  | { readonly kind: 'answer'; readonly id: number; readonly answer: ControlAnswers[keyof ControlAnswers] }
+  | { readonly kind: 'failure'; readonly id: number; readonly failure: ControlFailure };
+
+/** What the worker is started with. */
+export interface WorkerSettings {
+  readonly socketPath: string;
+}

@@ -1,0 +1,37 @@
+import type { DeviceStatus } from '../../src/device/messages.ts';
+
+/** A status with every field filled, for tests of what carries and prints it. */
+export const exampleStatus: DeviceStatus = {
+  name: 'disk',
+  uuid: '6f1c3b52-6a5e-4b4e-9d9b-0d6f6a5b7c11',
+  state: 'serving',
+  pid: 4242,
+  version: '0.1.0',
+  startedUnixSeconds: 1_700_000_000,
+  sizeBytes: 268_435_456,
+  logicalBlockBytes: 512,
+  physicalBlockBytes: 4096,
+  main: { path: '/dev/sdb', sizeBytes: 268_435_456, model: 'ST1000', serial: 'W123', access: 'direct' },
+  spare: { path: '/srv/spare.img', sizeBytes: 33_554_432, model: '', serial: '', access: 'buffered' },
+  remap: {
+    state: 'healthy',
+    remappedGranules: 3,
+    remappedSectors: 20,
+    unreadableSectors: 2,
+    goneSectors: 1,
+    slotsTotal: 4096,
+    slotsUsed: 3,
+    slotsRetired: 1,
+    granuleBytes: 4096,
+    replicasValid: 2,
+    replicasTotal: 3,
+    counters: { reads: 10, writes: 20 },
+  },
+  exports: ['nbd+unix:///?socket=/run/dm-remap/disk/nbd.sock'],
+  connections: 2,
+  requestsInFlight: 5,
+  engine: 'io_uring',
+  cache: 'none',
+  controlRestarts: 0,
+  notes: ['1 of 3 replicas was repaired'],
+};

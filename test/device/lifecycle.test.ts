@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { AssertionFailure } from '../../src/block/assert.ts';
+import type { Clock } from '../../src/block/clock.ts';
+import { deviceError } from '../../src/block/device-error.ts';
+import { type ClosingStep, Lifecycle, runClosingSteps } from '../../src/device/lifecycle.ts';
+
+/** Time passes when the test says so. */
+class HandClock implements Clock {
+  #nowMs = 0;
+  readonly #waiting: { atMs: number; action: () => void }[] = [];
+
+  nowMs(): number {
+    return this.#nowMs;
+  }
+
+  unixMs(): number {
+    return this.#nowMs;
+  }
+
+  schedule(delayMs: number, action: () => void): { cancel(): void } {
+    const entry = { atMs: this.#nowMs + delayMs, action };
+    this.#waiting.push(entry);
+    return {
+      cancel: () => {
+        const at = this.#waiting.indexOf(entry);
+        if (at >= 0) this.#waiting.splice(at, 1);
+      },
+    };
+  }
+
+  get waitingCount(): number {
+    return this.#waiting.length;
+  }
+
+  advance(ms: number): void {
+    this.#nowMs += ms;
+    for (const entry of this.#waiting.filter((one) => one.atMs <= this.#nowMs)) {
+      this.#waiting.splice(this.#waiting.indexOf(entry), 1);
+      entry.action();
+    }
+  }
+}
+
+const isExpected = (error: unknown): boolean => !(error instanceof AssertionFailure);
+
+function step(name: string, run: () => Promise<void>): ClosingStep {
+  return { name, deadlineMs: 1_000, run };
+}
+
+test('a device that serves is removed by way of removing', () => {
+  const lifecycle = new Lifecycle();
+  for (const state of ['serving', 'removing', 'removed'] as const) lifecycle.moveTo(state);
+  assert.equal(lifecycle.state, 'removed');
+});
+
+test('a move without an arrow is a bug', () => {
+  const lifecycle = new Lifecycle();
+  lifecycle.moveTo('failed');
+  assert.throws(() => lifecycle.moveTo('serving'), AssertionFailure);
+  assert.equal(lifecycle.state, 'failed');
+});
+
+test('I6 closing steps run in their order, each after the one before has ended', async () => {
+  const told: string[] = [];
+  const slow = (name: string): ClosingStep =>
+    step(name, async () => {
+      told.push(`${name} begins`);
+      await new Promise((resolve) => setImmediate(resolve));
+      told.push(`${name} ends`);
+    });
+  const clock = new HandClock();
+  const outcomes = await runClosingSteps([slow('drain'), slow('flush')], clock, isExpected);
+  assert.deepEqual(told, ['drain begins', 'drain ends', 'flush begins', 'flush ends']);
+  assert.deepEqual(
+    outcomes.map((one) => [one.step, one.result]),
+    [
+      ['drain', 'done'],
+      ['flush', 'done'],
+    ],
+  );
+  assert.equal(clock.waitingCount, 0, 'I24: no timer is left');
+});
+
+test('I6 a step that never ends is left at its deadline and the next ones still run', async () => {
+  const clock = new HandClock();
+  let released = false;
+  const closing = runClosingSteps(
+    [
+      step('drain', () => new Promise<never>(() => {})),
+      step('release', async () => {
+        released = true;
+      }),
+    ],
+    clock,
+    isExpected,
+  );
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(released, false);
+  clock.advance(999);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(released, false, 'not before the deadline');
+  clock.advance(1);
+  const outcomes = await closing;
+  assert.equal(released, true);
+  assert.deepEqual(
+    outcomes.map((one) => one.result),
+    ['timed-out', 'done'],
+  );
+  assert.equal(outcomes[0]!.durationMs, 1_000);
+});
+
+test('I6 a failing step is told and the next ones still run', async () => {
+  const failing = step('flush', () => Promise.reject(deviceError('main', 'path', 0, 512)));
+  const outcomes = await runClosingSteps(
+    [failing, step('release', async () => {})],
+    new HandClock(),
+    isExpected,
+  );
+  assert.deepEqual(
+    outcomes.map((one) => one.result),
+    ['failed', 'done'],
+  );
+  assert.match(outcomes[0]!.detail, /main: path error/);
+});
+
+test('R35 a bug while closing is not turned into an outcome', async () => {
+  const bug = step('flush', () => Promise.reject(new AssertionFailure('broken')));
+  await assert.rejects(runClosingSteps([bug], new HandClock(), isExpected), AssertionFailure);
+});
