@@ -1,0 +1,125 @@
+import {
+  type BlockDevice,
+  type Capabilities,
+  type Extent,
+  type Geometry,
+  IoFlags,
+  rejectInvalid,
+} from '../block/block-device.ts';
+import { deviceError } from '../block/device-error.ts';
+import { Errno } from '../block/errno.ts';
+import { RequestGate } from '../block/request-gate.ts';
+import type { OperationKind } from './operation-counter.ts';
+
+/** What an opening needs of its disk. */
+export interface DiskBelow {
+  readonly name: string;
+  readonly geometry: Geometry;
+  readonly capabilities: Capabilities;
+  /** One checked request: settles under virtual time, or never. */
+  submit(
+    kind: OperationKind,
+    offset: number,
+    length: number,
+    flags: number,
+    buffer: Uint8Array | undefined,
+  ): Promise<void>;
+}
+
+/** What a power cut and a kill leave of a request: no answer, ever. */
+function pendingForEver<T>(): Promise<T> {
+  return new Promise(() => {});
+}
+
+/** One opening of a simulated disk by one process. After a power cut or a kill it never answers again. */
+export class SimulatedDevice implements BlockDevice {
+  readonly #disk: DiskBelow;
+  readonly #gate = new RequestGate();
+  #abandoned = false;
+
+  /** Use `SimulatedDisk.open`. */
+  constructor(disk: DiskBelow) {
+    this.#disk = disk;
+  }
+
+  get name(): string {
+    return this.#disk.name;
+  }
+
+  get geometry(): Geometry {
+    return this.#disk.geometry;
+  }
+
+  get capabilities(): Capabilities {
+    return this.#disk.capabilities;
+  }
+
+  /** Requests of this opening without an answer. */
+  get inFlight(): number {
+    return this.#gate.inFlight;
+  }
+
+  read(target: Uint8Array, offset: number, flags: number = IoFlags.none): Promise<void> {
+    return this.#submit('read', offset, target.length, flags, target);
+  }
+
+  write(source: Uint8Array, offset: number, flags: number = IoFlags.none): Promise<void> {
+    if ((flags & IoFlags.fua) !== 0 && !this.capabilities.fua) {
+      return this.#unsupported(offset, source.length);
+    }
+    return this.#submit('write', offset, source.length, flags, source);
+  }
+
+  flush(): Promise<void> {
+    return this.#submit('flush', 0, this.geometry.sizeBytes, IoFlags.none, undefined);
+  }
+
+  discard(offset: number, length: number, flags: number = IoFlags.none): Promise<void> {
+    if (!this.capabilities.discard) return this.#unsupported(offset, length);
+    return this.#submit('discard', offset, length, flags, undefined);
+  }
+
+  writeZeroes(offset: number, length: number, flags: number = IoFlags.none): Promise<void> {
+    const tooSlow = (flags & IoFlags.onlyIfFast) !== 0 && !this.capabilities.fastZeroes;
+    if (!this.capabilities.writeZeroes || tooSlow) return this.#unsupported(offset, length);
+    return this.#submit('write-zeroes', offset, length, flags, undefined);
+  }
+
+  extents(offset: number, length: number): Promise<readonly Extent[]> {
+    if (this.#abandoned) return pendingForEver();
+    if (this.#gate.closed) return this.#rejectClosed(offset, length);
+    return rejectInvalid(this, offset, length) ?? Promise.resolve([{ length, state: 'data' }]);
+  }
+
+  close(): Promise<void> {
+    return this.#abandoned ? pendingForEver() : this.#gate.close();
+  }
+
+  /** For `SimulatedDisk`: the process that opened this device is gone. */
+  abandon(): void {
+    this.#abandoned = true;
+  }
+
+  #submit(
+    kind: OperationKind,
+    offset: number,
+    length: number,
+    flags: number,
+    buffer: Uint8Array | undefined,
+  ): Promise<void> {
+    if (this.#abandoned) return pendingForEver();
+    if (this.#gate.closed) return this.#rejectClosed(offset, length);
+    const refusal = rejectInvalid(this, offset, length);
+    if (refusal !== undefined) return refusal;
+    this.#gate.enter();
+    return this.#disk.submit(kind, offset, length, flags, buffer).finally(() => this.#gate.leave());
+  }
+
+  #rejectClosed(offset: number, length: number): Promise<never> {
+    return Promise.reject(deviceError(this.name, 'closed', offset, length, Errno.ESHUTDOWN));
+  }
+
+  #unsupported(offset: number, length: number): Promise<never> {
+    return Promise.reject(deviceError(this.name, 'unsupported', offset, length, Errno.EOPNOTSUPP));
+  }
+}

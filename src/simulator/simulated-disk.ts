@@ -1,0 +1,461 @@
+import { assert } from '../block/assert.ts';
+import { type Capabilities, type Geometry, IoFlags, sectorBytes } from '../block/block-device.ts';
+import type { Clock } from '../block/clock.ts';
+import { DeviceError, type FailedRange } from '../block/device-error.ts';
+import { failureKindOfErrno } from '../block/errno.ts';
+import { OperationCounter, type OperationKind, type OperationPhase } from './operation-counter.ts';
+import type { SeededRandom } from './seeded-random.ts';
+import { type DiskBelow, SimulatedDevice } from './simulated-device.ts';
+import { SimulatedFaults } from './simulated-faults.ts';
+import { type InterruptedWrite, SimulatedMedia, type WriteOwner } from './simulated-media.ts';
+
+/** One device operation, as the world hears of it while it happens. */
+export interface DiskOperation {
+  readonly disk: SimulatedDisk;
+  readonly phase: OperationPhase;
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface SimulatedDiskOptions {
+  readonly name: string;
+  /** A multiple of the logical block. */
+  readonly sizeBytes: number;
+  readonly logicalBlockBytes?: number;
+  readonly physicalBlockBytes?: number;
+  readonly clock: Clock;
+  /** Forked by the disk's name: disks of one world may be given the same one. */
+  readonly random: SeededRandom;
+  /** `volatile` (default): a write that is not flushed may be lost. `none`: every write is durable when it settles. */
+  readonly writeCache?: 'volatile' | 'none';
+  readonly capabilities?: Partial<Capabilities>;
+  /** Virtual milliseconds of one request; one in 50 takes ten times as long. */
+  readonly latencyMinMs?: number;
+  readonly latencyMaxMs?: number;
+  /** Failed ranges name the bad blocks only. By default the whole request fails, as real disks report it. */
+  readonly exactRanges?: boolean;
+  /** Shared by the disks of a world, so that operation N is one moment in it. */
+  readonly counter?: OperationCounter;
+  /** Called at every submission and before every settlement; may cut the power then and there. */
+  readonly onOperation?: (operationNumber: number, kind: OperationKind, operation: DiskOperation) => void;
+}
+
+/** Requests and bytes that reached the disk, counted at submission. */
+export interface DiskCounts {
+  reads: number;
+  writes: number;
+  flushes: number;
+  discards: number;
+  writeZeroes: number;
+  bytesRead: number;
+  bytesWritten: number;
+  settled: number;
+  failed: number;
+}
+
+const countByKind = {
+  read: 'reads',
+  write: 'writes',
+  flush: 'flushes',
+  discard: 'discards',
+  'write-zeroes': 'writeZeroes',
+} as const satisfies Record<OperationKind, keyof DiskCounts>;
+
+interface DiskRequest extends WriteOwner {
+  readonly kind: OperationKind;
+  readonly offset: number;
+  readonly length: number;
+  readonly flags: number;
+  /** The caller's buffer, on loan: target of a read, source of a write. */
+  readonly buffer: Uint8Array | undefined;
+  /** What is written, or what a read has sampled. */
+  readonly bytes: Uint8Array;
+  /** For a flush: versions up to this one become durable. */
+  readonly flushSequence: number;
+  readonly resolve: () => void;
+  readonly reject: (error: DeviceError) => void;
+  effected: boolean;
+  settled: boolean;
+  /** The power was cut or the process died: it is never answered. */
+  dead: boolean;
+  failedRanges: readonly FailedRange[];
+}
+
+const capabilitiesOfDisk: Capabilities = {
+  write: true,
+  flush: true,
+  fua: true,
+  discard: true,
+  writeZeroes: true,
+  fastZeroes: false,
+  rotational: true,
+};
+
+/** What a read leaves in bytes that it could not read: nothing that anyone could take for data. */
+const unreadableFill = 0xee;
+
+/**
+ * A disk under virtual time, the worst one that the contract allows. Requests take effect at a moment of their own
+ * between submission and answer, so overlapping ones happen in any order; what is not flushed may be lost, torn and
+ * reordered by `powerCut`. Everything comes from one seed. `open` gives the devices that processes use.
+ */
+export class SimulatedDisk implements DiskBelow {
+  readonly name: string;
+  readonly geometry: Geometry;
+  readonly capabilities: Capabilities;
+  readonly faults: SimulatedFaults = new SimulatedFaults();
+  readonly counts: DiskCounts = {
+    reads: 0,
+    writes: 0,
+    flushes: 0,
+    discards: 0,
+    writeZeroes: 0,
+    bytesRead: 0,
+    bytesWritten: 0,
+    settled: 0,
+    failed: 0,
+  };
+  readonly #media: SimulatedMedia;
+  readonly #random: SeededRandom;
+  readonly #options: SimulatedDiskOptions;
+  readonly #counter: OperationCounter;
+  readonly #inFlight = new Set<DiskRequest>();
+  readonly #stuck = new Set<DiskRequest>();
+  #devices: SimulatedDevice[] = [];
+
+  constructor(options: SimulatedDiskOptions) {
+    const logicalBlockBytes = options.logicalBlockBytes ?? sectorBytes;
+    assert(options.sizeBytes % logicalBlockBytes === 0, 'SimulatedDisk: the size has whole logical blocks');
+    this.name = options.name;
+    this.geometry = {
+      sizeBytes: options.sizeBytes,
+      logicalBlockBytes,
+      physicalBlockBytes: options.physicalBlockBytes ?? logicalBlockBytes,
+    };
+    this.capabilities = { ...capabilitiesOfDisk, ...options.capabilities };
+    this.#options = options;
+    this.#random = options.random.fork(options.name);
+    this.#media = new SimulatedMedia(options.sizeBytes, this.#random.fork('media'));
+    this.#counter = options.counter ?? new OperationCounter();
+  }
+
+  /** A fresh device over what the media and the cache hold now; what a process gets that opens the disk. */
+  open(): SimulatedDevice {
+    const device = new SimulatedDevice(this);
+    this.#devices.push(device);
+    return device;
+  }
+
+  /** Requests without an answer, stuck ones included. */
+  get inFlightCount(): number {
+    return this.#inFlight.size;
+  }
+
+  get unflushedSectorCount(): number {
+    return this.#media.unflushedSectorCount;
+  }
+
+  /** The media itself: what survives whatever happens. For judges, not to be changed. */
+  get durableImage(): Uint8Array {
+    return this.#media.durable;
+  }
+
+  /** What reads would return now, cache included and bad sectors ignored: a copy. */
+  cachedImage(offset = 0, length: number = this.geometry.sizeBytes): Uint8Array {
+    const image = new Uint8Array(length);
+    this.#media.read(image, offset);
+    return image;
+  }
+
+  /** Contents from before the simulation, durable at once. */
+  load(bytes: Uint8Array, offset = 0): void {
+    assert(this.#media.unflushedSectorCount === 0, 'SimulatedDisk: load before the first write');
+    this.#media.durable.set(bytes, offset);
+  }
+
+  /**
+   * The power goes: any subset of what was not flushed survives, torn at sectors; requests in flight and all later ones
+   * of the devices opened so far stay pending for ever.
+   */
+  powerCut(): void {
+    const interrupted = this.#interruptedWrites();
+    this.#abandon();
+    this.faults.counts.powerCuts += 1;
+    this.faults.counts.powerCutLostSectors += this.#media.powerCut(interrupted);
+  }
+
+  /** The process dies: its requests stay pending for ever, the disk's cache survives. */
+  kill(): void {
+    const interrupted = this.#interruptedWrites();
+    this.#abandon();
+    this.faults.counts.kills += 1;
+    const owner = { settled: true };
+    for (const write of interrupted) {
+      // The kernel has the request queued: it is done whole, not at all, or in part.
+      const probability = this.#random.pick([0, 0.5, 1]);
+      for (let index = 0; index * sectorBytes < write.bytes.length; index += 1) {
+        if (!this.#random.chance(probability)) continue;
+        const bytes = write.bytes.subarray(index * sectorBytes, (index + 1) * sectorBytes);
+        this.#media.cacheSector(write.firstSector + index, bytes, owner);
+      }
+    }
+    if (this.#options.writeCache === 'none') this.#media.commit(this.#media.sequence);
+  }
+
+  /** Stuck requests get their answers; writes among them may only now reach the media. */
+  releaseStuck(): void {
+    const requests = [...this.#stuck];
+    this.#stuck.clear();
+    for (const request of requests) this.#settle(request);
+  }
+
+  /** For `SimulatedDevice`, which has checked the request. */
+  submit(
+    kind: OperationKind,
+    offset: number,
+    length: number,
+    flags: number,
+    buffer: Uint8Array | undefined,
+  ): Promise<void> {
+    this.#count(kind, length);
+    return new Promise((resolve, reject) => {
+      const request: DiskRequest = {
+        kind,
+        offset,
+        length,
+        flags,
+        buffer,
+        bytes: requestBytes(kind, length, buffer),
+        flushSequence: this.#media.sequence,
+        resolve,
+        reject,
+        effected: false,
+        settled: false,
+        dead: false,
+        failedRanges: [],
+      };
+      this.#inFlight.add(request);
+      this.#announce(request, 'submit');
+      if (!request.dead) this.#start(request);
+    });
+  }
+
+  #count(kind: OperationKind, length: number): void {
+    this.counts[countByKind[kind]] += 1;
+    if (kind === 'read') this.counts.bytesRead += length;
+    if (kind === 'write' || kind === 'write-zeroes') this.counts.bytesWritten += length;
+  }
+
+  #announce(request: DiskRequest, phase: OperationPhase): void {
+    const { kind, offset, length } = request;
+    this.#options.onOperation?.(this.#counter.next(), kind, { disk: this, phase, offset, length });
+  }
+
+  #start(request: DiskRequest): void {
+    const { kind, offset, length } = request;
+    const latencyMs = this.#latencyMs(kind);
+    const errno = this.faults.takeTransientErrno(kind, offset, length);
+    if (errno !== undefined) {
+      request.effected = true;
+      request.failedRanges = [failedRange(offset, length, errno)];
+    }
+    const stuck = this.faults.takeStuck(kind, offset, length);
+    if (stuck) this.#stuck.add(request);
+    this.#scheduleEffect(request, latencyMs);
+    if (!stuck) this.#options.clock.schedule(latencyMs, () => this.#settle(request));
+  }
+
+  #latencyMs(kind: OperationKind): number {
+    const { latencyMinMs = 0.05, latencyMaxMs = 2 } = this.#options;
+    const baseMs = this.#random.between(latencyMinMs, latencyMaxMs);
+    const slowFactor = this.#random.chance(1 / 50) ? 10 : 1;
+    return baseMs * slowFactor * (kind === 'flush' ? 3 : 1);
+  }
+
+  /** A request may take effect at once, on its way, or just before its answer. */
+  #scheduleEffect(request: DiskRequest, latencyMs: number): void {
+    const when = this.#random.below(3);
+    if (when === 0) this.#takeEffect(request);
+    if (when === 1) {
+      const effectMs = this.#random.between(0, latencyMs);
+      this.#options.clock.schedule(effectMs, () => this.#takeEffect(request));
+    }
+  }
+
+  #takeEffect(request: DiskRequest): void {
+    if (request.dead || request.effected) return;
+    request.effected = true;
+    if (request.kind === 'flush') return;
+    if (request.kind === 'read') this.#sample(request);
+    else if (request.kind === 'discard') this.#discard(request);
+    else this.#write(request);
+  }
+
+  #sample(request: DiskRequest): void {
+    this.#media.read(request.bytes, request.offset);
+    const failed = this.#strike(request, 'read');
+    if (failed.size === 0) return;
+    this.faults.counts.badSectorReads += 1;
+    request.failedRanges = this.#failedRanges(request, failed);
+    // Good sectors of a request that fails as a whole may have arrived or not.
+    const deliverGood = this.#options.exactRanges === true || this.#random.chance(0.5);
+    forEachSector(request, (sector, bytes) => {
+      if (failed.has(sector) || !deliverGood) bytes.fill(unreadableFill);
+    });
+  }
+
+  #write(request: DiskRequest): void {
+    const failed = this.#strike(request, 'write');
+    if (failed.size > 0) {
+      this.faults.counts.badSectorWrites += 1;
+      request.failedRanges = this.#failedRanges(request, failed);
+    }
+    const all = failed.size === 0 || this.#options.exactRanges === true;
+    forEachSector(request, (sector, bytes) => {
+      if (failed.has(sector)) return;
+      if (all || this.#random.chance(0.5)) this.#media.cacheSector(sector, bytes, request);
+    });
+  }
+
+  /** Contents are undefined afterwards: some sectors read as zeros, some as before. */
+  #discard(request: DiskRequest): void {
+    forEachSector(request, (sector, bytes) => {
+      if (this.#random.chance(0.5) && this.faults.isWritable(sector)) {
+        this.#media.cacheSector(sector, bytes, request);
+      }
+    });
+  }
+
+  #strike(request: DiskRequest, kind: 'read' | 'write'): Map<number, number> {
+    const failed = new Map<number, number>();
+    const first = request.offset / sectorBytes;
+    if (this.faults.isClean(first, request.length / sectorBytes)) return failed;
+    forEachSector(request, (sector) => {
+      const errno = this.faults.strike(kind, sector);
+      if (errno !== undefined) failed.set(sector, errno);
+    });
+    return failed;
+  }
+
+  #failedRanges(request: DiskRequest, failed: ReadonlyMap<number, number>): FailedRange[] {
+    if (this.#options.exactRanges === true) {
+      return exactRanges(failed, this.geometry.logicalBlockBytes);
+    }
+    const [errno] = failed.values();
+    return [failedRange(request.offset, request.length, errno!)];
+  }
+
+  #settle(request: DiskRequest): void {
+    if (request.dead) return;
+    this.#takeEffect(request);
+    this.#announce(request, 'settle');
+    // The announcement may have cut the power.
+    if (request.dead) return;
+    if (request.kind === 'write') assertUntouched(request);
+    const { kind, offset, length } = request;
+    const pathErrno = this.faults.takePathErrno();
+    if (pathErrno !== undefined) request.failedRanges = [failedRange(offset, length, pathErrno)];
+    else if (kind === 'flush' && request.failedRanges.length === 0) this.#flush(request);
+    else this.#makeDurable(request);
+    if (kind === 'read' && request.buffer !== undefined) this.#deliver(request, request.buffer);
+    this.#answer(request);
+  }
+
+  #flush(request: DiskRequest): void {
+    const errno = this.faults.takeFlushErrno();
+    if (errno === undefined) {
+      this.#media.commit(request.flushSequence);
+      return;
+    }
+    this.faults.counts.droppedSectors += this.#media.dropSome();
+    request.failedRanges = [failedRange(request.offset, request.length, errno)];
+  }
+
+  #makeDurable(request: DiskRequest): void {
+    if (request.kind === 'read' || request.kind === 'flush') return;
+    const durable = this.#options.writeCache === 'none' || (request.flags & IoFlags.fua) !== 0;
+    if (!durable) return;
+    this.#media.commitOwner(request, request.offset / sectorBytes, request.length / sectorBytes);
+  }
+
+  #deliver(request: DiskRequest, target: Uint8Array): void {
+    // Failed as a whole before it had an effect: nothing was sampled.
+    const [first] = request.failedRanges;
+    if (first?.kind === 'path' || first?.kind === 'transient') target.fill(unreadableFill);
+    else target.set(request.bytes);
+  }
+
+  #answer(request: DiskRequest): void {
+    request.settled = true;
+    this.#inFlight.delete(request);
+    this.counts.settled += 1;
+    if (request.failedRanges.length === 0) {
+      request.resolve();
+      return;
+    }
+    this.counts.failed += 1;
+    request.reject(new DeviceError(this.name, request.failedRanges));
+  }
+
+  #abandon(): void {
+    for (const request of this.#inFlight) request.dead = true;
+    this.#inFlight.clear();
+    this.#stuck.clear();
+    for (const device of this.#devices) device.abandon();
+    this.#devices = [];
+  }
+
+  /** Writes that have not taken effect: each of their sectors may or may not get there. */
+  #interruptedWrites(): InterruptedWrite[] {
+    const writes: InterruptedWrite[] = [];
+    for (const request of this.#inFlight) {
+      if (request.effected || request.kind === 'read' || request.kind === 'flush') continue;
+      forEachSector(request, (sector, bytes) => {
+        if (this.faults.isWritable(sector)) writes.push({ firstSector: sector, bytes });
+      });
+    }
+    return writes;
+  }
+}
+
+function requestBytes(kind: OperationKind, length: number, buffer: Uint8Array | undefined): Uint8Array {
+  if (kind === 'flush') return new Uint8Array(0);
+  // A copy: a process that dies, or a caller that breaks the loan, does not change what the disk was told.
+  return kind === 'write' && buffer !== undefined ? buffer.slice() : new Uint8Array(length);
+}
+
+/** The loan rule: from submission to settlement a source belongs to the device. */
+function assertUntouched(request: DiskRequest): void {
+  const same = request.buffer?.every((byte, index) => byte === request.bytes[index]) ?? true;
+  assert(same, `the source of a write at byte ${request.offset} was changed while it was lent`);
+}
+
+function forEachSector(request: DiskRequest, visit: (sector: number, bytes: Uint8Array) => void): void {
+  const first = request.offset / sectorBytes;
+  for (let at = 0; at < request.length; at += sectorBytes) {
+    visit(first + at / sectorBytes, request.bytes.subarray(at, at + sectorBytes));
+  }
+}
+
+function failedRange(offset: number, length: number, errno: number): FailedRange {
+  const kind = failureKindOfErrno(errno);
+  assert(kind !== 'bug', `a simulated disk does not answer ${errno}, which means a bug of the caller`);
+  return { offset, length, kind, errno };
+}
+
+/** Bad sectors as ranges of whole logical blocks, neighbours with one error number joined. */
+function exactRanges(failed: ReadonlyMap<number, number>, blockBytes: number): FailedRange[] {
+  const ranges: FailedRange[] = [];
+  for (const [sector, errno] of failed) {
+    const offset = Math.floor((sector * sectorBytes) / blockBytes) * blockBytes;
+    const last = ranges.at(-1);
+    const lastEnd = last === undefined ? -1 : last.offset + last.length;
+    if (last !== undefined && offset < lastEnd) continue;
+    if (last !== undefined && last.errno === errno && offset === lastEnd) {
+      ranges[ranges.length - 1] = failedRange(last.offset, last.length + blockBytes, errno);
+    } else {
+      ranges.push(failedRange(offset, blockBytes, errno));
+    }
+  }
+  return ranges;
+}
