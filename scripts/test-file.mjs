@@ -84,20 +84,13 @@ function judge(events, ending) {
   const during = unfinished(events);
   const where = during.length === 0 ? '' : ` during: ${during.join(', ')}`;
   const ended = events.at(-1)?.type === 'end';
-  if (ending.timedOut) {
-    failures.push({ title: `(file) not finished after ${ending.timeoutMs / 1000} s${where}`, error: '' });
-  } else if (ending.signal !== null) {
-    failures.push({ title: `(file) killed by ${ending.signal}${where}`, error: '' });
-  } else if (!ended) {
-    failures.push({
-      title: `(file) ended before its tests did, exit code ${ending.status}${where}`,
-      error: '',
-    });
-  } else if (ending.status !== 0 && failures.length === 0) {
-    failures.push({ title: `(file) exit code ${ending.status}`, error: '' });
-  } else if (results.length === 0) {
-    failures.push({ title: '(file) has no tests', error: '' });
-  }
+  const remarks = events.filter(({ type }) => type === 'remark').map(({ text }) => text);
+  const fail = (text) => failures.push({ title: `(file) ${text}`, error: remarks.join('\n') });
+  if (ending.timedOut) fail(`not finished after ${ending.timeoutMs / 1000} s${where}`);
+  else if (ending.signal !== null) fail(`killed by ${ending.signal}${where}`);
+  else if (results.length === 0) fail(`reported no test, exit code ${ending.status}`);
+  else if (!ended) fail(`ended before its tests did, exit code ${ending.status}${where}`);
+  else if (ending.status !== 0 && failures.length === 0) fail(`exit code ${ending.status}`);
   const skipped = results
     .filter((one) => one.type === 'pass' && one.skip !== undefined)
     .map((one) => ({
