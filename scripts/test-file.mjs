@@ -88,7 +88,7 @@ function judge(events, ending) {
   const fail = (text) => failures.push({ title: `(file) ${text}`, error: remarks.join('\n') });
   if (ending.timedOut) fail(`not finished after ${ending.timeoutMs / 1000} s${where}`);
   else if (ending.signal !== null) fail(`killed by ${ending.signal}${where}`);
-  else if (results.length === 0) fail(`reported no test, exit code ${ending.status}`);
+  else if (results.length === 0) fail(`has no tests, or ended before they did, exit code ${ending.status}`);
   else if (!ended) fail(`ended before its tests did, exit code ${ending.status}${where}`);
   else if (ending.status !== 0 && failures.length === 0) fail(`exit code ${ending.status}`);
   const skipped = results
