@@ -48,6 +48,9 @@ function runRooms(root) {
   return { good: problems.length === 0 && fileCount > 0, output: lines.join('\n'), remarks: remarks.length };
 }
 
+/** Tools colour their output for some CI systems though nobody looks at a terminal. */
+process.env.NO_COLOR = '1';
+delete process.env.FORCE_COLOR;
 /** oxlint looks for its helper beside the sources, not beside itself; sources may be elsewhere (tests of this file). */
 process.env.OXLINT_TSGOLINT_PATH ??= join(project, 'node_modules', '.bin', 'tsgolint');
 
