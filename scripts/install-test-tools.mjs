@@ -61,14 +61,18 @@ function apt(command, parameters) {
   return { good: result.status === 0, output: `${result.stdout ?? ''}${result.stderr ?? ''}` };
 }
 
-/** One attempt with the package lists as they are; a fresh image has none and an old one has stale ones: then update. */
+/**
+ * Installs what can be had of `packages`; resolves to what apt-get said when something could not. A fresh image has no
+ * package lists and an old one has stale ones: the second attempt is made after an update, the third one by one,
+ * because one unknown name makes apt-get install none.
+ */
 function installPackages(command, packages) {
-  const parameters = ['install', '--no-install-recommends', ...packages];
-  if (apt(command, parameters).good) return '';
+  const parameters = ['install', '--no-install-recommends'];
+  if (apt(command, [...parameters, ...packages]).good) return '';
   const update = apt(command, ['update']);
-  if (!update.good) return update.output;
-  const second = apt(command, parameters);
-  return second.good ? '' : second.output;
+  if (apt(command, [...parameters, ...packages]).good) return '';
+  const attempts = packages.map((name) => apt(command, [...parameters, name]));
+  return [update, ...attempts].map(({ good, output }) => (good ? '' : output)).join('');
 }
 
 /** Throws `MissingTools` when CI is set and a tool stays missing. */
