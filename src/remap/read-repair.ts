@@ -1,0 +1,145 @@
+import { asDeviceError, type FailedRange } from '../block/device-error.ts';
+import { Errno } from '../block/errno.ts';
+import { StateCause } from '../metadata/mapping-state.ts';
+import type { GranuleState } from './granule-table.ts';
+import { readSlot, relocate, relocationBufferBytes } from './relocation.ts';
+import { commitErrorCode, type RemapCore } from './remap-core.ts';
+import { runsOf, sectorMask } from './sector-mask.ts';
+import { samePlaces } from './write-repair.ts';
+
+/** A part of a read that failed, inside one granule. All bytes are of the virtual device. */
+export interface ReadRepair {
+  readonly granule: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly place: 'main' | 'spare';
+  readonly seen: GranuleState;
+  readonly failure: FailedRange;
+}
+
+/** A read may keep its granule locked for this long; what is undecided then answers EIO without a mark (R18). */
+const salvageMsMax = 10_000;
+
+/**
+ * Tries once more under the lock, sector by sector, and marks what nobody can read: `unreadable` on main, `gone` on the
+ * spare (R4, R5). `target` is the part's bytes of the reader's buffer and gets what came. Failed sectors are returned as
+ * ranges; never bytes that nobody wrote.
+ */
+export async function repairRead(
+  core: RemapCore,
+  repair: ReadRepair,
+  target: Uint8Array,
+): Promise<'again' | FailedRange[]> {
+  if (repair.failure.kind === 'suspect' && !(await placeWorks(core, repair.place))) {
+    return [{ ...repair.failure, offset: repair.offset, length: repair.length, kind: 'path' }];
+  }
+  const { arena, granuleBytes } = core.parts;
+  const buffer = await arena.whenFree(relocationBufferBytes(granuleBytes), 'remap');
+  const lock = await core.locks.acquire(repair.granule, repair.granule);
+  try {
+    const state = core.stateOf(repair.granule);
+    if (!samePlaces(state, repair.seen)) return 'again';
+    return repair.place === 'main'
+      ? await salvageFromMain(core, repair, state, target)
+      : await salvageFromSlot(core, repair, state, target, buffer);
+  } finally {
+    core.locks.release(lock);
+    arena.release(buffer);
+  }
+}
+
+async function placeWorks(core: RemapCore, place: 'main' | 'spare'): Promise<boolean> {
+  const works = await (place === 'main' ? core.probe : core.spareProbe).deviceWorks('read');
+  if (place === 'main') core.trouble.mainPathFailed = !works;
+  else core.trouble.sparePathFailed = !works;
+  return works;
+}
+
+async function salvageFromMain(
+  core: RemapCore,
+  repair: ReadRepair,
+  state: GranuleState,
+  target: Uint8Array,
+): Promise<FailedRange[]> {
+  const { main, clock, granuleBytes } = core.parts;
+  const step = main.geometry.logicalBlockBytes;
+  const deadline = clock.nowMs() + salvageMsMax;
+  const failed: FailedRange[] = [];
+  let unreadable = 0;
+  for (let at = 0; at < repair.length; at += step) {
+    const offset = repair.offset + at;
+    if (clock.nowMs() >= deadline) {
+      failed.push({ offset, length: repair.length - at, kind: 'timed-out', errno: Errno.ETIMEDOUT });
+      break;
+    }
+    try {
+      await main.read(target.subarray(at, at + step), offset);
+      core.counters.readsSaved += 1;
+    } catch (error) {
+      const range = asDeviceError(error).ranges[0];
+      const kind = range?.kind ?? 'path';
+      failed.push({ offset, length: step, kind, errno: range?.errno ?? Errno.EIO });
+      const from = offset - repair.granule * granuleBytes;
+      if (kind === 'medium' || kind === 'suspect') unreadable |= sectorMask(from, from + step);
+    }
+  }
+  // A mark may be lost without harm, so the reader's answer does not wait for it.
+  if (unreadable !== 0 && core.roomForMarks()) {
+    const unixSeconds = Math.floor(clock.unixMs() / 1000);
+    const marked = {
+      ...state,
+      unreadable: (state.unreadable | unreadable) >>> 0,
+      cause: StateCause.readError,
+      unixSeconds,
+    };
+    core.commitLazily([core.recordOf(marked)]);
+  }
+  return failed;
+}
+
+/** The slot failed: what it still gives moves to another slot; the rest is `gone`, durably, before the answer. */
+async function salvageFromSlot(
+  core: RemapCore,
+  repair: ReadRepair,
+  state: GranuleState,
+  target: Uint8Array,
+  buffer: Uint8Array,
+): Promise<FailedRange[]> {
+  const { granuleBytes } = core.parts;
+  const start = repair.granule * granuleBytes;
+  const from = repair.offset - start;
+  const wanted = sectorMask(from, from + repair.length);
+  const content = buffer.subarray(0, granuleBytes);
+  const saved = await readSlot(core, state.slot, state.held, content);
+  for (const run of runsOf(saved & wanted)) target.set(content.subarray(run.from, run.to), run.from - from);
+  if (saved === state.held) return [];
+  const kind = (await recordGone(core, state, saved, buffer)) ? 'lost' : 'path';
+  return runsOf(wanted & ~saved).map((run) => ({
+    offset: start + run.from,
+    length: run.to - run.from,
+    kind,
+    errno: Errno.EIO,
+  }));
+}
+
+/** True when the loss is durable. A full spare keeps what is still good where it is. */
+async function recordGone(
+  core: RemapCore,
+  state: GranuleState,
+  saved: number,
+  buffer: Uint8Array,
+): Promise<boolean> {
+  const nothingNew = { granuleBytes: buffer, mask: 0 };
+  const options = { keepReserve: true, unverified: false, oldSlotIsBad: true };
+  const failure = await relocate(core, state, nothingNew, StateCause.spareError, buffer, options);
+  if (failure === undefined) return true;
+  if (failure !== 'spare-full' && failure !== 'spare-bad') return false;
+  const lost = (state.held & ~saved) >>> 0;
+  try {
+    await core.commit([core.recordOf({ ...state, held: saved, gone: (state.gone | lost) >>> 0 })]);
+    return true;
+  } catch (error) {
+    commitErrorCode(error);
+    return false;
+  }
+}

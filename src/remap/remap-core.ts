@@ -1,0 +1,292 @@
+import { type BlockDevice, IoFlags, sectorBytes } from '../block/block-device.ts';
+import type { BufferArena } from '../block/buffer-arena.ts';
+import type { Clock } from '../block/clock.ts';
+import type {
+  GranuleRecord,
+  MappingRecord,
+  MappingStateSource,
+  RetiredSlotsRecord,
+  StateCursor,
+} from '../metadata/mapping-state.ts';
+import { MetadataError } from '../metadata/metadata-error.ts';
+import type { MetadataStore } from '../metadata/metadata-store.ts';
+import { FlushGate } from './flush-gate.ts';
+import { GranuleLocks } from './granule-locks.ts';
+import { type GranuleState, GranuleTable, healthyState } from './granule-table.ts';
+import { InFlight } from './in-flight.ts';
+import { PathProbe } from './path-probe.ts';
+import type { SlotAllocator } from './slot-allocator.ts';
+import { SpecialMap } from './special-map.ts';
+
+/** The journal and the spare's flushes, as remap sees them: a part of `MetadataStore`. */
+export type MetadataPort = Pick<MetadataStore, 'commit' | 'flushSpare' | 'flushEpoch'>;
+
+/** Whole numbers since the device was opened. */
+export interface RemapCounters {
+  mainWriteErrors: number;
+  mainReadErrors: number;
+  spareErrors: number;
+  remaps: number;
+  rewritesInPlace: number;
+  readsSaved: number;
+  lostReads: number;
+  failedWrites: number;
+  verifyMismatches: number;
+  lazyCommitsFailed: number;
+}
+
+/** Trouble that lasts; `status` shows the first that applies. */
+export interface Trouble {
+  metadataFailed: boolean;
+  mainPathFailed: boolean;
+  sparePathFailed: boolean;
+}
+
+export interface RemapCoreParts {
+  readonly main: BlockDevice;
+  readonly spare: BlockDevice;
+  readonly metadata: MetadataPort;
+  readonly allocator: SlotAllocator;
+  /** Bytes of the virtual device; main may have grown since. */
+  readonly sizeBytes: number;
+  readonly granuleBytes: number;
+  /** Granules without a slot that the metadata has room for (M18). */
+  readonly lostGranulesMax: number;
+  readonly arena: BufferArena;
+  readonly clock: Clock;
+  /** R24: read back what was written to a slot for the first time. */
+  readonly verifySlots: boolean;
+}
+
+/** What the parts of the remap target share: the live table with its locks, and the two devices with their flushes. */
+export class RemapCore implements MappingStateSource {
+  readonly parts: RemapCoreParts;
+  readonly table: GranuleTable = new GranuleTable();
+  readonly specials: SpecialMap;
+  readonly inFlight: InFlight = new InFlight();
+  readonly locks: GranuleLocks = new GranuleLocks(this.inFlight);
+  readonly mainFlush: FlushGate;
+  readonly spareFlush: FlushGate;
+  readonly probe: PathProbe;
+  readonly spareProbe: PathProbe;
+  readonly counters: RemapCounters = {
+    mainWriteErrors: 0,
+    mainReadErrors: 0,
+    spareErrors: 0,
+    remaps: 0,
+    rewritesInPlace: 0,
+    readsSaved: 0,
+    lostReads: 0,
+    failedWrites: 0,
+    verifyMismatches: 0,
+    lazyCommitsFailed: 0,
+  };
+  readonly trouble: Trouble = {
+    metadataFailed: false,
+    mainPathFailed: false,
+    sparePathFailed: false,
+  };
+  readonly #retired = new Set<number>();
+  /** Slots retired since the last commit that took them along. */
+  #unrecordedRetired: number[] = [];
+  readonly #lazyCommits = new Set<Promise<void>>();
+
+  constructor(parts: RemapCoreParts) {
+    this.parts = parts;
+    this.specials = new SpecialMap(Math.ceil(parts.sizeBytes / parts.granuleBytes));
+    this.mainFlush = new FlushGate(parts.main);
+    this.spareFlush = new FlushGate({ flush: () => parts.metadata.flushSpare() });
+    this.probe = new PathProbe({
+      device: parts.main,
+      granuleBytes: parts.granuleBytes,
+      arena: parts.arena,
+      clock: parts.clock,
+      locks: this.locks,
+      isSpecial: (granule) => !this.specials.none(granule, granule),
+    });
+    this.spareProbe = new PathProbe({
+      device: parts.spare,
+      granuleBytes: parts.granuleBytes,
+      arena: parts.arena,
+      clock: parts.clock,
+      locks: this.locks,
+      isSpecial: () => false,
+    });
+  }
+
+  stateOf(granule: number): GranuleState {
+    return this.table.get(granule) ?? healthyState(granule);
+  }
+
+  /** Makes stored, or soon stored, records the live table (I13: the very next request sees them). */
+  activate(records: readonly MappingRecord[]): void {
+    for (const record of records) {
+      if (record.type === 'retired-slots') this.#activateRetired(record);
+      else this.#activateGranules(record);
+    }
+  }
+
+  /**
+   * Commits and activates in one step. The caller holds the lock of the granules and has flushed the spare since it wrote
+   * data there; `dataEpoch` is the flush epoch from before that write. Slots that were retired meanwhile go along.
+   * Throws what `MetadataStore.commit` throws; the table is then unchanged.
+   */
+  async commit(records: readonly MappingRecord[], dataEpoch?: number): Promise<void> {
+    const retired = this.#unrecordedRetired;
+    this.#unrecordedRetired = [];
+    try {
+      await this.parts.metadata.commit([...records, ...retired.map(retiredRecord)], {
+        dataFlush: false,
+        activate: () => this.activate(records),
+        ...(dataEpoch === undefined ? {} : { dataEpoch }),
+      });
+    } catch (error) {
+      this.#unrecordedRetired.push(...retired);
+      if (commitErrorCode(error) === 'METADATA_FAILED') this.trouble.metadataFailed = true;
+      throw error;
+    }
+  }
+
+  /**
+   * Activates at once and stores in the background: only for `unreadable` marks, which may be lost without harm because
+   * main is the only truth and will be asked again (R4). The caller holds the lock.
+   */
+  commitLazily(records: readonly MappingRecord[]): void {
+    this.activate(records);
+    const commit = this.parts.metadata.commit(records, { dataFlush: false }).catch((error: unknown) => {
+      if (commitErrorCode(error) === 'METADATA_FAILED') this.trouble.metadataFailed = true;
+      this.counters.lazyCommitsFailed += 1;
+    });
+    this.#lazyCommits.add(commit);
+    void commit.finally(() => this.#lazyCommits.delete(commit));
+  }
+
+  /** Resolves when nothing is being stored in the background. */
+  async lazyCommitsDone(): Promise<void> {
+    while (this.#lazyCommits.size > 0) await Promise.all(this.#lazyCommits);
+  }
+
+  /** A slot that proved bad: recorded with the next commit (M9). */
+  retireSlot(slot: number): void {
+    if (this.#retired.has(slot)) return;
+    this.parts.allocator.retire(slot);
+    this.#retired.add(slot);
+    this.#unrecordedRetired.push(slot);
+  }
+
+  /** On open: takes the retired slots of the stored table out of use. A slot that is also mapped stays mapped. */
+  claimRetired(): void {
+    for (const slot of [...this.#retired]) {
+      if (this.parts.allocator.claim(slot, 1)) this.parts.allocator.retire(slot);
+      else this.#retired.delete(slot);
+    }
+  }
+
+  /** Writes to main and remembers that a flush is due, however the write ended. */
+  async writeMain(source: Uint8Array, offset: number, flags: number): Promise<void> {
+    const { main } = this.parts;
+    const fua = (flags & IoFlags.fua) !== 0;
+    try {
+      await main.write(source, offset, flags);
+    } finally {
+      if (!(fua && main.capabilities.fua)) this.mainFlush.wroteUnstable();
+    }
+    if (fua && !main.capabilities.fua) await this.mainFlush.flush();
+  }
+
+  /** As `writeMain`, for the spare. */
+  async writeSpare(source: Uint8Array, offset: number, flags: number): Promise<void> {
+    const { spare } = this.parts;
+    const fua = (flags & IoFlags.fua) !== 0;
+    try {
+      await spare.write(source, offset, flags);
+    } finally {
+      if (!(fua && spare.capabilities.fua)) this.spareFlush.wroteUnstable();
+    }
+    if (fua && !spare.capabilities.fua) await this.spareFlush.flush();
+  }
+
+  recordOf(state: GranuleState): GranuleRecord {
+    return { type: 'granules', granuleCount: 1, ...state, cause: state.cause as GranuleRecord['cause'] };
+  }
+
+  recordCountMax(): number {
+    return this.table.totals().entries + this.#retired.size;
+  }
+
+  recordsAfter(
+    cursor: StateCursor,
+    limit: number,
+  ): { records: MappingRecord[]; cursor: StateCursor | undefined } {
+    return cursor.section === 'granules'
+      ? this.#granulesAfter(cursor.next, limit)
+      : this.#retiredAfter(cursor.next, limit);
+  }
+
+  /** Bytes of a granule that exist on main: the last one may be cut. */
+  bytesOfGranule(granule: number): number {
+    const { granuleBytes, sizeBytes } = this.parts;
+    return Math.min(granuleBytes, sizeBytes - granule * granuleBytes);
+  }
+
+  /** False when the metadata has no room for one more lost range: a mark is then not made, main is asked again (R4). */
+  roomForMarks(): boolean {
+    const { entries, remappedGranules } = this.table.totals();
+    return entries - remappedGranules < this.parts.lostGranulesMax;
+  }
+
+  /** The main device has just done what it was asked, at this granule. On the hot path. */
+  mainWorked(granule: number): void {
+    this.probe.noteGood(granule);
+    if (this.trouble.mainPathFailed) this.trouble.mainPathFailed = false;
+  }
+
+  #activateGranules(record: GranuleRecord): void {
+    for (let at = 0; at < record.granuleCount; at += 1) {
+      const granule = record.granule + at;
+      const before = this.table.get(granule) !== undefined;
+      this.table.set({ ...record, granule, slot: record.slot < 0 ? record.slot : record.slot + at });
+      const after = this.table.get(granule) !== undefined;
+      if (after && !before) this.specials.add(granule);
+      if (before && !after) this.specials.remove(granule);
+    }
+  }
+
+  #activateRetired(record: RetiredSlotsRecord): void {
+    for (let slot = record.slot; slot < record.slot + record.slotCount; slot += 1) this.#retired.add(slot);
+  }
+
+  #granulesAfter(next: number, limit: number): { records: MappingRecord[]; cursor: StateCursor } {
+    const records: MappingRecord[] = [];
+    let granule = next;
+    while (records.length < limit) {
+      const state = this.table.atOrAfter(granule);
+      if (state === undefined) return { records, cursor: { section: 'retired-slots', next: 0 } };
+      records.push(this.recordOf(state));
+      granule = state.granule + 1;
+    }
+    return { records, cursor: { section: 'granules', next: granule } };
+  }
+
+  #retiredAfter(next: number, limit: number): { records: MappingRecord[]; cursor: StateCursor | undefined } {
+    const slots = [...this.#retired].filter((slot) => slot >= next).sort((a, b) => a - b);
+    const records = slots.slice(0, limit).map(retiredRecord);
+    const rest = slots[limit];
+    return { records, cursor: rest === undefined ? undefined : { section: 'retired-slots', next: rest } };
+  }
+}
+
+function retiredRecord(slot: number): RetiredSlotsRecord {
+  return { type: 'retired-slots', slot, slotCount: 1 };
+}
+
+/** What a failed commit means for its caller; anything else than a failed commit is our bug and is thrown on. */
+export function commitErrorCode(error: unknown): 'METADATA_NOT_COMMITTED' | 'METADATA_FAILED' {
+  if (!(error instanceof MetadataError)) throw error;
+  return error.code === 'METADATA_NOT_COMMITTED' ? error.code : 'METADATA_FAILED';
+}
+
+/** Sectors are 512 bytes in records and messages. */
+export function sectorsPerGranule(granuleBytes: number): number {
+  return granuleBytes / sectorBytes;
+}

@@ -1,0 +1,230 @@
+import {
+  type BlockDevice,
+  type Capabilities,
+  type Extent,
+  type Geometry,
+  IoFlags,
+  rejectInvalid,
+} from '../block/block-device.ts';
+import { asDeviceError, type DeviceError, deviceError } from '../block/device-error.ts';
+import { Errno } from '../block/errno.ts';
+import { RequestGate } from '../block/request-gate.ts';
+import type { MetadataStatus } from '../metadata/metadata-store.ts';
+import { ReadRequest } from './read-request.ts';
+import type { RemapCore } from './remap-core.ts';
+import { answerMessage } from './remap-messages.ts';
+import { type RemapStatus, statusOf } from './remap-status.ts';
+import { planPieces } from './request-plan.ts';
+import { WriteRequest } from './write-request.ts';
+
+/** What the device needs of the metadata beyond commits. */
+export interface MetadataLife {
+  status(): MetadataStatus;
+  close(): Promise<void>;
+}
+
+/**
+ * The virtual device: main, with the granules that main cannot keep on the spare.
+ *
+ * A healthy request costs a look into the bitmap, a ticket and main's own promise. Everything else, splitting, locks,
+ * repairs, lives in `ReadRequest` and `WriteRequest`.
+ */
+export class RemapDevice implements BlockDevice {
+  readonly name: string;
+  readonly geometry: Geometry;
+  readonly capabilities: Capabilities;
+  readonly #core: RemapCore;
+  readonly #metadata: MetadataLife;
+  readonly #gate = new RequestGate();
+  #reportedMainFlushFailures = 0;
+  #reportedSpareEpoch: number;
+  #closing: Promise<void> | undefined;
+
+  constructor(name: string, geometry: Geometry, core: RemapCore, metadata: MetadataLife) {
+    const { main, metadata: port } = core.parts;
+    this.name = name;
+    this.geometry = geometry;
+    this.capabilities = {
+      write: main.capabilities.write,
+      flush: true,
+      fua: true,
+      discard: false,
+      writeZeroes: false,
+      fastZeroes: false,
+      rotational: main.capabilities.rotational,
+    };
+    this.#core = core;
+    this.#metadata = metadata;
+    this.#reportedSpareEpoch = port.flushEpoch;
+  }
+
+  /** Requests under way (I7). */
+  get inFlight(): number {
+    return this.#gate.inFlight;
+  }
+
+  read(target: Uint8Array, offset: number): Promise<void> {
+    const refusal = rejectInvalid(this, offset, target.length);
+    if (refusal !== undefined) return refusal;
+    if (!this.#gate.enter()) return this.#rejectClosed(offset, target.length);
+    const { granuleBytes } = this.#core.parts;
+    const first = Math.floor(offset / granuleBytes);
+    const last = Math.floor((offset + target.length - 1) / granuleBytes);
+    return this.#core.locks.idle && this.#core.specials.none(first, last)
+      ? this.#readHealthy(target, offset, first, last)
+      : this.#readSpecial(target, offset);
+  }
+
+  write(source: Uint8Array, offset: number, flags: number = IoFlags.none): Promise<void> {
+    const refusal = rejectInvalid(this, offset, source.length) ?? this.#writesRefused(offset, source.length);
+    if (refusal !== undefined) return refusal;
+    if (!this.#gate.enter()) return this.#rejectClosed(offset, source.length);
+    const { granuleBytes } = this.#core.parts;
+    const first = Math.floor(offset / granuleBytes);
+    const last = Math.floor((offset + source.length - 1) / granuleBytes);
+    return this.#core.locks.idle && this.#core.specials.none(first, last)
+      ? this.#writeHealthy(source, offset, flags, first, last)
+      : this.#writeSpecial(source, offset, flags);
+  }
+
+  async flush(): Promise<void> {
+    if (!this.#gate.enter()) return this.#rejectClosed(0, 0);
+    const { mainFlush, spareFlush, parts } = this.#core;
+    try {
+      // Both are asked even when one fails: what can be made durable, is.
+      const [main, spare] = await Promise.allSettled([mainFlush.flush(), spareFlush.flush()]);
+      const failed = [main, spare].find((result) => result.status === 'rejected');
+      // A flush that failed behind the client's back has put its writes in doubt: it hears of it once (R7).
+      const inDoubt =
+        mainFlush.failures > this.#reportedMainFlushFailures ||
+        parts.metadata.flushEpoch > this.#reportedSpareEpoch;
+      this.#reportedMainFlushFailures = mainFlush.failures;
+      this.#reportedSpareEpoch = parts.metadata.flushEpoch;
+      if (failed?.status === 'rejected') throw failed.reason;
+      if (inDoubt) {
+        throw deviceError(
+          this.name,
+          'path',
+          0,
+          this.geometry.sizeBytes,
+          Errno.EIO,
+          'an earlier flush failed',
+        );
+      }
+    } finally {
+      this.#gate.leave();
+    }
+  }
+
+  discard(offset: number, length: number): Promise<void> {
+    return this.#rejectUnsupported(offset, length);
+  }
+
+  writeZeroes(offset: number, length: number): Promise<void> {
+    return this.#rejectUnsupported(offset, length);
+  }
+
+  extents(offset: number, length: number): Promise<readonly Extent[]> {
+    const refusal = rejectInvalid(this, offset, length);
+    if (refusal !== undefined) return refusal;
+    const state = { main: 'data', spare: 'remapped', lost: 'lost' } as const;
+    const pieces = planPieces(this.#core.table, this.#core.parts.granuleBytes, offset, length);
+    return Promise.resolve(pieces.map((piece) => ({ length: piece.length, state: state[piece.place] })));
+  }
+
+  /** I6: no new requests, none in flight, flush, metadata closed. The two devices stay open: their owner closes them. */
+  close(): Promise<void> {
+    this.#closing ??= this.#closeInOrder();
+    return this.#closing;
+  }
+
+  status(): RemapStatus {
+    return statusOf(this.#core, this.#metadata.status(), this.#gate.inFlight);
+  }
+
+  /** Answers one message; the words are those after the sector. Rejects with `MessageError`. */
+  message(words: readonly string[]): Promise<string> {
+    return answerMessage(this.#core, () => this.status(), words);
+  }
+
+  async #readHealthy(target: Uint8Array, offset: number, first: number, last: number): Promise<void> {
+    const { inFlight, parts } = this.#core;
+    const ticket = inFlight.begin(first, last);
+    let failure: DeviceError | undefined;
+    try {
+      await parts.main.read(target, offset);
+      this.#core.mainWorked(first);
+    } catch (error) {
+      failure = asDeviceError(error);
+    } finally {
+      inFlight.end(ticket);
+      if (failure === undefined) this.#gate.leave();
+    }
+    if (failure !== undefined) await this.#readSpecial(target, offset, failure);
+  }
+
+  async #writeHealthy(
+    source: Uint8Array,
+    offset: number,
+    flags: number,
+    first: number,
+    last: number,
+  ): Promise<void> {
+    const { inFlight } = this.#core;
+    const ticket = inFlight.begin(first, last);
+    let failure: DeviceError | undefined;
+    try {
+      await this.#core.writeMain(source, offset, flags);
+      this.#core.mainWorked(first);
+    } catch (error) {
+      failure = asDeviceError(error);
+    } finally {
+      inFlight.end(ticket);
+      if (failure === undefined) this.#gate.leave();
+    }
+    if (failure !== undefined) await this.#writeSpecial(source, offset, flags, failure);
+  }
+
+  async #readSpecial(target: Uint8Array, offset: number, failure?: DeviceError): Promise<void> {
+    try {
+      await new ReadRequest(this.#core, target, offset).run(this.name, failure);
+    } finally {
+      this.#gate.leave();
+    }
+  }
+
+  async #writeSpecial(
+    source: Uint8Array,
+    offset: number,
+    flags: number,
+    failure?: DeviceError,
+  ): Promise<void> {
+    try {
+      await new WriteRequest(this.#core, source, offset, flags).run(this.name, failure);
+    } finally {
+      this.#gate.leave();
+    }
+  }
+
+  async #closeInOrder(): Promise<void> {
+    const { mainFlush, spareFlush } = this.#core;
+    await this.#gate.close();
+    await this.#core.lazyCommitsDone();
+    await Promise.allSettled([mainFlush.flush(), spareFlush.flush()]);
+    await this.#metadata.close();
+  }
+
+  #writesRefused(offset: number, length: number): Promise<never> | undefined {
+    if (!this.#core.trouble.metadataFailed) return undefined;
+    const detail = 'the metadata on the spare cannot be written, no more writes are accepted';
+    return Promise.reject(deviceError(this.name, 'path', offset, length, Errno.EIO, detail));
+  }
+
+  #rejectClosed(offset: number, length: number): Promise<never> {
+    return Promise.reject(deviceError(this.name, 'closed', offset, length, Errno.ESHUTDOWN));
+  }
+
+  #rejectUnsupported(offset: number, length: number): Promise<never> {
+    return Promise.reject(deviceError(this.name, 'unsupported', offset, length, Errno.EOPNOTSUPP));
+  }
+}

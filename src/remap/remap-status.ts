@@ -1,0 +1,60 @@
+import type { MetadataStatus } from '../metadata/metadata-store.ts';
+import type { RemapCore, RemapCounters } from './remap-core.ts';
+
+/**
+ * The worst thing that lasts.
+ *
+ * - `metadata-failed`  records cannot be stored; writes are refused
+ * - `main-failed`      main's last probe failed; nothing is remapped
+ * - `spare-failed`     the spare does not answer
+ * - `spare-full`       new bad sectors cannot be saved
+ */
+export type RemapState = 'ok' | 'spare-full' | 'spare-failed' | 'main-failed' | 'metadata-failed';
+
+/** Everything `status` shows, plain data. Sectors are 512 bytes. */
+export interface RemapStatus {
+  readonly state: RemapState;
+  readonly granuleBytes: number;
+  readonly remappedGranules: number;
+  readonly remappedSectors: number;
+  readonly unreadableSectors: number;
+  readonly goneSectors: number;
+  readonly slotsTotal: number;
+  readonly slotsUsed: number;
+  readonly slotsFree: number;
+  readonly slotsRetired: number;
+  /** `path`: what is written to a slot is read back, through the drive's cache; `off` on buffered files (R24). */
+  readonly verify: 'path' | 'off';
+  readonly requestsInFlight: number;
+  readonly counters: Readonly<RemapCounters>;
+  readonly metadata: MetadataStatus;
+}
+
+export function statusOf(core: RemapCore, metadata: MetadataStatus, requestsInFlight: number): RemapStatus {
+  const totals = core.table.totals();
+  const { allocator, granuleBytes, verifySlots } = core.parts;
+  return {
+    state: stateOf(core),
+    granuleBytes,
+    remappedGranules: totals.remappedGranules,
+    remappedSectors: totals.heldSectors,
+    unreadableSectors: totals.unreadableSectors,
+    goneSectors: totals.goneSectors,
+    slotsTotal: allocator.usableSlots,
+    slotsUsed: allocator.usedSlots,
+    slotsFree: allocator.freeSlots,
+    slotsRetired: allocator.retiredSlots,
+    verify: verifySlots ? 'path' : 'off',
+    requestsInFlight,
+    counters: { ...core.counters },
+    metadata,
+  };
+}
+
+function stateOf(core: RemapCore): RemapState {
+  const { trouble, parts } = core;
+  if (trouble.metadataFailed) return 'metadata-failed';
+  if (trouble.mainPathFailed) return 'main-failed';
+  if (trouble.sparePathFailed) return 'spare-failed';
+  return parts.allocator.freeSlots === 0 ? 'spare-full' : 'ok';
+}

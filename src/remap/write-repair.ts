@@ -1,0 +1,160 @@
+import { IoFlags } from '../block/block-device.ts';
+import { asDeviceError, type FailedRange } from '../block/device-error.ts';
+import { Errno } from '../block/errno.ts';
+import { StateCause } from '../metadata/mapping-state.ts';
+import type { GranuleState } from './granule-table.ts';
+import { type RelocationFailure, relocate, relocationBufferBytes } from './relocation.ts';
+import { commitErrorCode, type RemapCore } from './remap-core.ts';
+import { runsOf, sectorMask } from './sector-mask.ts';
+
+/**
+ * Why a part of a write needs its granule's lock.
+ *
+ * - `main-failed`   main has a medium error there
+ * - `spare-failed`  the slot that holds it has one
+ * - `lost`          the range covers lost sectors (R23)
+ */
+export type WriteRepairReason = 'main-failed' | 'spare-failed' | 'lost';
+
+/** A part of a write that could not simply be sent to its place: inside one granule. */
+export interface WriteRepair {
+  readonly granule: number;
+  /** Bytes on the virtual device. */
+  readonly offset: number;
+  readonly length: number;
+  readonly reason: WriteRepairReason;
+  /** The granule as it was when the part was issued. */
+  readonly seen: GranuleState;
+  /** The narrowing budget ran out: main may be good here, `verify` will tell (R19). */
+  readonly unverified: boolean;
+  /** What the device said, or that the range is lost. */
+  readonly failure: FailedRange;
+}
+
+/** `again`: the granule changed meanwhile, so the failure says nothing any more (R2): resolve and issue anew. */
+export type RepairOutcome = 'done' | 'again' | FailedRange;
+
+/**
+ * Makes one part of a write true under the granule's lock: R1-R3, R5, R9, R23. `source` is the part's bytes.
+ * The write is not lost and not acknowledged too early: `done` means stored where the durable table points to.
+ */
+export async function repairWrite(
+  core: RemapCore,
+  repair: WriteRepair,
+  source: Uint8Array,
+  flags: number,
+): Promise<RepairOutcome> {
+  // A probe takes a lock of its own, so it comes before ours.
+  if (repair.failure.kind === 'suspect' && !(await placeWorks(core, repair.reason))) {
+    return { ...repair.failure, offset: repair.offset, length: repair.length, kind: 'path' };
+  }
+  const { arena, granuleBytes } = core.parts;
+  // Memory before the lock: whoever holds a lock needs nothing that another lock's holder could have (I14).
+  const memory = await arena.whenFree(relocationBufferBytes(granuleBytes), 'remap');
+  const lock = await core.locks.acquire(repair.granule, repair.granule);
+  try {
+    const state = core.stateOf(repair.granule);
+    if (!samePlaces(state, repair.seen)) return 'again';
+    return await repairLocked(core, repair, state, source, flags, memory);
+  } finally {
+    core.locks.release(lock);
+    arena.release(memory);
+  }
+}
+
+async function placeWorks(core: RemapCore, reason: WriteRepairReason): Promise<boolean> {
+  if (reason === 'spare-failed') {
+    const works = await core.spareProbe.deviceWorks('read');
+    core.trouble.sparePathFailed = !works;
+    return works;
+  }
+  const works = await core.probe.deviceWorks('write');
+  core.trouble.mainPathFailed = !works;
+  return works;
+}
+
+async function repairLocked(
+  core: RemapCore,
+  repair: WriteRepair,
+  state: GranuleState,
+  source: Uint8Array,
+  flags: number,
+  memory: Uint8Array,
+): Promise<RepairOutcome> {
+  const { bytes, buffer } = relocationBuffers(memory, core.parts.granuleBytes);
+  const from = repair.offset - repair.granule * core.parts.granuleBytes;
+  const mask = sectorMask(from, from + repair.length);
+  bytes.set(source, from);
+  if (repair.reason === 'lost') {
+    // Sectors of the same write that the slot holds are there already.
+    const home = await writeHome(core, state, (mask & ~state.held) >>> 0, bytes, buffer, repair, flags);
+    if (home !== 'relocate') return home;
+  }
+  const cause = repair.reason === 'spare-failed' ? StateCause.spareError : StateCause.writeError;
+  const failure = await relocate(core, state, { granuleBytes: bytes, mask }, cause, buffer, {
+    keepReserve: false,
+    unverified: repair.unverified,
+    oldSlotIsBad: repair.reason === 'spare-failed',
+  });
+  return failure === undefined ? 'done' : refusal(repair, failure);
+}
+
+/**
+ * R23: main first, durably, then read back. Good: the marks go, and their going is durable before the write is
+ * acknowledged, else a crash would bring them back over acknowledged bytes.
+ */
+async function writeHome(
+  core: RemapCore,
+  state: GranuleState,
+  mask: number,
+  bytes: Uint8Array,
+  buffer: Uint8Array,
+  repair: WriteRepair,
+  flags: number,
+): Promise<RepairOutcome | 'relocate'> {
+  const start = repair.granule * core.parts.granuleBytes;
+  try {
+    for (const { from, to } of runsOf(mask)) {
+      await core.writeMain(bytes.subarray(from, to), start + from, flags | IoFlags.fua);
+      const readBack = buffer.subarray(from, to);
+      await core.parts.main.read(readBack, start + from);
+      if (readBack.some((byte, index) => byte !== bytes[from + index])) return 'relocate';
+    }
+  } catch (error) {
+    const failed = asDeviceError(error).ranges[0];
+    core.counters.mainWriteErrors += 1;
+    if (failed?.kind === 'medium' || failed?.kind === 'suspect') return 'relocate';
+    return {
+      offset: repair.offset,
+      length: repair.length,
+      kind: failed?.kind ?? 'path',
+      errno: failed?.errno ?? Errno.EIO,
+    };
+  }
+  const cleared: GranuleState = {
+    ...state,
+    unreadable: (state.unreadable & ~mask) >>> 0,
+    gone: (state.gone & ~mask) >>> 0,
+  };
+  try {
+    await core.commit([core.recordOf(cleared)]);
+  } catch (error) {
+    return refusal(
+      repair,
+      commitErrorCode(error) === 'METADATA_FAILED' ? 'metadata-failed' : 'not-committed',
+    );
+  }
+  core.counters.rewritesInPlace += 1;
+  return 'done';
+}
+
+/** Same slot and same place for every sector: flags and time do not matter. */
+export function samePlaces(a: GranuleState, b: GranuleState): boolean {
+  return a.slot === b.slot && a.held === b.held && a.unreadable === b.unreadable && a.gone === b.gone;
+}
+
+function refusal(repair: WriteRepair, why: RelocationFailure | 'not-committed'): FailedRange {
+  // The caller sees main's own error when there was one: `status` says why nothing could be done about it.
+  const kind = why === 'spare-full' || why === 'spare-bad' ? 'medium' : 'path';
+  return { offset: repair.offset, length: repair.length, kind, errno: Errno.EIO };
+}

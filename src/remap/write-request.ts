@@ -1,0 +1,83 @@
+import { deviceError, type FailedRange } from '../block/device-error.ts';
+import type { RemapCore } from './remap-core.ts';
+import type { Piece } from './request-plan.ts';
+import { unitsOf } from './request-rounds.ts';
+import { type NarrowingBudget, SplitRequest } from './split-request.ts';
+import { repairWrite, type WriteRepair, type WriteRepairReason } from './write-repair.ts';
+
+/** R19: what is not yet written when it is spent is relocated wholesale, flagged `unverified`. */
+export const writeBudget: NarrowingBudget = { failuresMax: 64, msMax: 2000 };
+
+/** Which reason wins when one granule of a write has several: the one that asks most. */
+const reasonRank: Readonly<Record<WriteRepairReason, number>> = {
+  lost: 0,
+  'main-failed': 1,
+  'spare-failed': 2,
+};
+
+const reasonOfPlace = { main: 'main-failed', spare: 'spare-failed', lost: 'lost' } as const;
+
+/** A write to something special, or one that main has failed: it succeeds when every byte is stored somewhere durable. */
+export class WriteRequest extends SplitRequest {
+  readonly #flags: number;
+  readonly #end: number;
+  #repairs = new Map<number, WriteRepair>();
+
+  constructor(core: RemapCore, source: Uint8Array, offset: number, flags: number) {
+    super(core, source, offset, writeBudget);
+    this.#flags = flags;
+    this.#end = offset + source.length;
+  }
+
+  protected get repairsWaiting(): boolean {
+    return this.#repairs.size > 0;
+  }
+
+  protected send(piece: Piece, bytes: Uint8Array): Promise<void> {
+    if (piece.place === 'main') return this.core.writeMain(bytes, piece.deviceOffset, this.#flags);
+    if (piece.place === 'spare') return this.core.writeSpare(bytes, piece.deviceOffset, this.#flags);
+    return Promise.reject(deviceError('lost', 'lost', piece.deviceOffset, piece.length));
+  }
+
+  protected repairLater(piece: Piece, range: FailedRange): void {
+    this.#repairGranules(piece, range, false);
+  }
+
+  protected budgetSpent(piece: Piece, range: FailedRange): void {
+    this.#repairGranules(piece, range, true);
+  }
+
+  protected async repairAll(): Promise<void> {
+    const repairs = [...this.#repairs.values()];
+    this.#repairs = new Map();
+    // All at once: their flushes and records share (M19); the arena's remap reserve bounds how many run.
+    await Promise.all(repairs.map((repair) => this.#repair(repair)));
+  }
+
+  protected countFailure(piece: Piece): void {
+    const { counters } = this.core;
+    if (piece.place === 'main') counters.mainWriteErrors += 1;
+    else if (piece.place === 'spare') counters.spareErrors += 1;
+  }
+
+  async #repair(repair: WriteRepair): Promise<void> {
+    const outcome = await repairWrite(this.core, repair, this.bytesOf(repair), this.#flags);
+    if (outcome === 'again') this.progress.again(repair);
+    else if (outcome !== 'done') this.progress.failed.push(outcome);
+  }
+
+  /** All of the write's bytes in a granule may move with the failed ones: the write has data for them (R9). */
+  #repairGranules(piece: Piece, range: FailedRange, unverified: boolean): void {
+    const { granuleBytes } = this.core.parts;
+    const reason = reasonOfPlace[piece.place];
+    for (const unit of unitsOf(range, granuleBytes)) {
+      const granule = Math.floor(unit.offset / granuleBytes);
+      const before = this.#repairs.get(granule);
+      if (before !== undefined && reasonRank[before.reason] >= reasonRank[reason]) continue;
+      const offset = Math.max(this.offset, granule * granuleBytes);
+      const length = Math.min(this.#end, (granule + 1) * granuleBytes) - offset;
+      const seen = this.core.stateOf(granule);
+      this.#repairs.set(granule, { granule, offset, length, reason, seen, unverified, failure: range });
+    }
+  }
+}
