@@ -3,7 +3,7 @@ import { asDeviceError, type FailedRange } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import { StateCause } from '../metadata/mapping-state.ts';
 import type { GranuleState } from './granule-table.ts';
-import { type RelocationFailure, relocate, relocationBufferBytes } from './relocation.ts';
+import { type RelocationFailure, relocate, relocationBufferBytes, relocationBuffers } from './relocation.ts';
 import { commitErrorCode, type RemapCore } from './remap-core.ts';
 import { runsOf, sectorMask } from './sector-mask.ts';
 
