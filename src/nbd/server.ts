@@ -1,0 +1,190 @@
+import { assert } from '../block/assert.ts';
+import type { BlockDevice } from '../block/block-device.ts';
+import { arenaPageBytes, type BufferArena } from '../block/buffer-arena.ts';
+import type { Clock, ScheduledAction } from '../block/clock.ts';
+import type { ByteStream, StreamListener } from '../io/byte-stream.ts';
+import { NbdConnection } from './connection.ts';
+import { payloadBytesMax } from './constants.ts';
+import { createNbdCounters, NbdCounter } from './counters.ts';
+import { describeExport, type ExportDescription } from './export-description.ts';
+import { defaultNbdLimits, type NbdLimits } from './limits.ts';
+import { ProtocolNotes } from './protocol-notes.ts';
+import { connectionBufferBytes } from './session.ts';
+
+export interface NbdServerOptions {
+  readonly device: BlockDevice;
+  /** Memory of connections and requests, all from its `client` reserve. */
+  readonly arena: BufferArena;
+  readonly clock: Clock;
+  /** Default: the device's name. "" always names the export too. */
+  readonly exportName?: string;
+  readonly description?: string;
+  readonly limits?: Partial<NbdLimits>;
+  /** As `createNbdCounters` makes them. */
+  readonly counters?: Float64Array;
+  /** One line about a client that was dropped; bounded and rate-limited. */
+  readonly onProtocolError?: (message: string) => void;
+}
+
+/** How often clients that let us wait are looked at. Deadlines are kept to within this. */
+const watchIntervalMs = 5_000;
+
+/**
+ * One export on any number of listeners. A client's garbage costs its own connection and at most one note; an error that
+ * is our bug rejects a promise that nobody handles, and so ends the process.
+ */
+export class NbdServer {
+  readonly counters: Float64Array;
+  readonly exported: ExportDescription;
+  readonly #options: NbdServerOptions;
+  readonly #limits: NbdLimits;
+  readonly #notes: ProtocolNotes;
+  /** One piece for the buffers of all connections, taken while the arena is empty: see `#takeBuffers`. */
+  readonly #buffers: Uint8Array;
+  readonly #freeBuffers: Uint8Array[] = [];
+  readonly #listeners = new Set<StreamListener>();
+  readonly #connections = new Map<NbdConnection, Promise<void>>();
+  #watch: ScheduledAction | undefined;
+  #closed: Promise<number> | undefined;
+
+  /** Takes the memory of all connections from the arena; a client reserve that is too small for it is a bug. */
+  constructor(options: NbdServerOptions) {
+    this.#options = options;
+    this.#limits = { ...defaultNbdLimits, ...options.limits };
+    this.counters = options.counters ?? createNbdCounters();
+    this.#notes = new ProtocolNotes(options.clock, options.onProtocolError ?? (() => undefined));
+    this.#buffers = this.#takeBuffers();
+    const { device } = options;
+    this.exported = describeExport(
+      device,
+      options.exportName ?? device.name,
+      options.description ?? '',
+      largestFreePiece(options.arena),
+    );
+  }
+
+  /** Serves whoever connects to `listener`, until `close`. The listener is then closed too. */
+  listen(listener: StreamListener): void {
+    assert(this.#closed === undefined, 'NbdServer: listen after close');
+    this.#listeners.add(listener);
+    void this.#accept(listener);
+  }
+
+  /** Serves a stream that somebody else accepted. */
+  serve(stream: ByteStream): void {
+    const buffer = this.#closed === undefined ? this.#freeBuffers.pop() : undefined;
+    if (buffer === undefined) {
+      this.counters[NbdCounter.connectionsRefused]! += 1;
+      void stream.close();
+      return;
+    }
+    this.counters[NbdCounter.connections]! += 1;
+    const connection = new NbdConnection(stream, buffer, {
+      device: this.#options.device,
+      arena: this.#options.arena,
+      clock: this.#options.clock,
+      exported: this.exported,
+      limits: this.#limits,
+      counters: this.counters,
+    });
+    this.#connections.set(connection, this.#follow(connection, buffer));
+    this.counters[NbdCounter.connectionsOpen] = this.#connections.size;
+    this.#keepWatch();
+  }
+
+  /**
+   * Stops accepting; no new request is parsed; those in flight are answered, then their connections closed. After
+   * `deadlineMs` what is left is dropped. Resolves to the number of requests that the device still had not finished
+   * then: 0 whenever all went well. Idempotent; the first deadline counts.
+   */
+  close(deadlineMs: number): Promise<number> {
+    this.#closed ??= this.#close(deadlineMs);
+    return this.#closed;
+  }
+
+  async #close(deadlineMs: number): Promise<number> {
+    this.#watch?.cancel();
+    const stopped = [...this.#listeners].map((listener) => listener.close());
+    for (const connection of this.#connections.keys()) connection.drain();
+    const ended = Promise.all([...stopped, ...this.#connections.values()]);
+    // The last connection gives back the memory of all, however long after the deadline.
+    const released = ended.then(() => this.#options.arena.release(this.#buffers));
+    await this.#within(deadlineMs, released);
+    for (const connection of this.#connections.keys()) connection.drop();
+    // What only waited for its client ends now; what waits for the device does not.
+    await this.#within(deadlineMs === 0 ? 0 : dropGraceMs, released);
+    let outstanding = 0;
+    for (const connection of this.#connections.keys()) outstanding += connection.requestsInFlight;
+    return outstanding;
+  }
+
+  #within(limitMs: number, done: Promise<unknown>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = this.#options.clock.schedule(limitMs, resolve);
+      done.then(() => {
+        timer.cancel();
+        resolve();
+      }, reject);
+    });
+  }
+
+  async #accept(listener: StreamListener): Promise<void> {
+    for (;;) {
+      const stream = await listener.accept();
+      if (stream === undefined) return;
+      this.serve(stream);
+    }
+  }
+
+  async #follow(connection: NbdConnection, buffer: Uint8Array): Promise<void> {
+    const complaint = await connection.run();
+    this.#connections.delete(connection);
+    this.#freeBuffers.push(buffer);
+    this.counters[NbdCounter.connectionsOpen] = this.#connections.size;
+    if (complaint === undefined) return;
+    this.counters[NbdCounter.protocolErrors]! += 1;
+    this.#notes.add(`nbd client ${connection.peer}: ${complaint}; connection closed`);
+  }
+
+  /** One timer for all connections while there are any: a timer for each send would cost more than the send's code. */
+  #keepWatch(): void {
+    if (this.#watch !== undefined) return;
+    this.#watch = this.#options.clock.schedule(watchIntervalMs, () => {
+      this.#watch = undefined;
+      for (const connection of this.#connections.keys()) connection.checkDeadlines();
+      if (this.#connections.size > 0 && this.#closed === undefined) this.#keepWatch();
+    });
+  }
+
+  /**
+   * Buffers that live as long as a connection must not lie about in the arena: one in the middle of it would make a large
+   * piece impossible for as long, and whoever waits for that piece would stop all others behind him.
+   */
+  #takeBuffers(): Uint8Array {
+    const count = this.#limits.connectionsMax;
+    const each = Math.ceil(connectionBufferBytes(this.#limits) / arenaPageBytes) * arenaPageBytes;
+    const buffers = this.#options.arena.take(count * each, 'client');
+    assert(buffers !== undefined, `NbdServer: the arena has no ${count * each} bytes for connections`);
+    for (let index = count - 1; index >= 0; index -= 1) {
+      this.#freeBuffers.push(buffers.subarray(index * each, (index + 1) * each));
+    }
+    return buffers;
+  }
+}
+
+/** Time for dropped connections to let go of their streams. */
+const dropGraceMs = 1_000;
+
+/**
+ * Bytes of the largest piece that requests can be sure of: found by taking it, with the long-lived pieces in place. Only
+ * so much is advertised and served, so that a request can always wait for its piece and get it.
+ */
+function largestFreePiece(arena: BufferArena): number {
+  for (let length = payloadBytesMax; length >= arenaPageBytes; length /= 2) {
+    const piece = length <= arena.largestPiece('client') ? arena.take(length, 'client') : undefined;
+    if (piece === undefined) continue;
+    arena.release(piece);
+    return length;
+  }
+  assert(false, 'NbdServer: the arena has no memory for requests');
+}

@@ -1,0 +1,358 @@
+import { assert } from '../block/assert.ts';
+import { type BlockDevice, IoFlags } from '../block/block-device.ts';
+import type { BufferArena } from '../block/buffer-arena.ts';
+import { type ByteStream, StreamError } from '../io/byte-stream.ts';
+import { ClientRequest } from './client-request.ts';
+import { NbdProtocolError, RequestDecoder } from './codec.ts';
+import {
+  Command,
+  CommandFlag,
+  requestBytes,
+  simpleReplyBytes,
+  TransmissionFlag,
+  WireError,
+} from './constants.ts';
+import { NbdCounter } from './counters.ts';
+import type { ExportDescription } from './export-description.ts';
+import { discardedPayloadBytesMax, type NbdLimits } from './limits.ts';
+import { ReceiveBuffer } from './receive-buffer.ts';
+import { ReplyQueue } from './reply-queue.ts';
+import { type RequestRules, validateRequest } from './request-validator.ts';
+
+export interface NbdSessionOptions {
+  readonly stream: ByteStream;
+  readonly device: BlockDevice;
+  /** Requests take their memory from its `client` reserve. */
+  readonly arena: BufferArena;
+  readonly exported: ExportDescription;
+  readonly limits: NbdLimits;
+  readonly counters: Float64Array;
+  /** `connectionBufferBytes(limits)` of memory, lent until `run` resolves; in the arena, so that nothing is staged. */
+  readonly buffer: Uint8Array;
+  /** Bytes of the transmission phase that were received with the handshake. */
+  readonly received: Uint8Array;
+}
+
+/** Memory of one connection besides its requests: incoming bytes, and the headers of one send. */
+export function connectionBufferBytes(limits: NbdLimits): number {
+  return limits.receiveBufferBytes + limits.requestsInFlightMax * simpleReplyBytes;
+}
+
+/**
+ * The transmission phase of one client.
+ *
+ * One loop receives, and parses as many whole requests as there are; each starts its device call at once; replies leave
+ * in the order of completion. The loop stops parsing while the connection's share of requests, bytes or arena memory is
+ * used up: the socket fills, the client waits.
+ *
+ * R22: a FLUSH must cover every write, on any connection, whose reply was queued before the FLUSH was parsed. A reply is
+ * queued only after the device's `write` settled; `device.flush()` is called after parsing; and the device promises that
+ * `flush` covers all writes that settled before the call. Nothing here delays a write's call past its reply or joins
+ * flushes, so the order of the device's promise is the order of the wire, on all connections at once.
+ *
+ * A read is answered when all of it is in memory, whatever its size: its header never claims success for bytes that may
+ * still fail, so a failed read never costs the connection. The memory is bounded by the largest payload, which the server
+ * advertises as the largest piece that the arena could give.
+ */
+export class NbdSession {
+  readonly #stream: ByteStream;
+  readonly #device: BlockDevice;
+  readonly #arena: BufferArena;
+  readonly #limits: NbdLimits;
+  readonly #counters: Float64Array;
+  readonly #rules: RequestRules;
+  readonly #decoder = new RequestDecoder();
+  readonly #received: ReceiveBuffer;
+  readonly #replies: ReplyQueue;
+  readonly #idleRequests: ClientRequest[] = [];
+  #requestsInFlight = 0;
+  #bytesInFlight = 0;
+  #draining = false;
+  /** A piece waits for bytes of the client. */
+  #payloadPending = false;
+  #payloadReceives = 0;
+  /** The loop waits for room; or somebody waits for the last request. */
+  #wake: (() => void) | undefined;
+
+  constructor(options: NbdSessionOptions) {
+    const { stream, exported, limits, buffer } = options;
+    this.#stream = stream;
+    this.#device = options.device;
+    this.#arena = options.arena;
+    this.#limits = limits;
+    this.#counters = options.counters;
+    this.#rules = {
+      sizeBytes: exported.sizeBytes,
+      minimumBlockBytes: exported.minimumBlockBytes,
+      payloadBytesMax: exported.maximumPayloadBytes,
+      readOnly: (exported.transmissionFlags & TransmissionFlag.readOnly) !== 0,
+      flush: (exported.transmissionFlags & TransmissionFlag.sendFlush) !== 0,
+      fua: (exported.transmissionFlags & TransmissionFlag.sendFua) !== 0,
+    };
+    assert(buffer.length >= connectionBufferBytes(limits), 'NbdSession: the connection buffer is too small');
+    assert(
+      limits.directPayloadBytesMin + requestBytes <= limits.receiveBufferBytes,
+      'NbdSession: a payload that is copied must fit the receive buffer with its header',
+    );
+    this.#received = new ReceiveBuffer(stream, buffer.subarray(0, limits.receiveBufferBytes));
+    this.#received.preload(options.received);
+    this.#replies = new ReplyQueue({
+      stream,
+      headers: buffer.subarray(limits.receiveBufferBytes, connectionBufferBytes(limits)),
+      onReplied: (request) => this.#replied(request),
+      onBatchEnd: () => this.#batchEnded(),
+    });
+  }
+
+  get requestsInFlight(): number {
+    return this.#requestsInFlight;
+  }
+
+  /** True while memory of ours waits for the client: to take its replies, or to send the rest of a payload. */
+  get waitsForClient(): boolean {
+    return this.#replies.sendInFlight || this.#payloadPending;
+  }
+
+  /** Changes whenever the client did what we waited for; the same number twice is a client that does nothing. */
+  get clientProgress(): number {
+    return this.#replies.sendCount + this.#payloadReceives;
+  }
+
+  /**
+   * Serves until the client disconnects or the session is drained or dropped; resolves when every request is answered or
+   * dropped, the stream is closed and all memory is given back. Rejects with `NbdProtocolError` when the client broke the
+   * protocol, after the same cleaning up; with anything else for a bug of ours.
+   */
+  async run(): Promise<void> {
+    let protocolError: NbdProtocolError | undefined;
+    try {
+      await this.#serveRequests();
+    } catch (error) {
+      // The connection is of no more use: what is in flight finishes, its replies are dropped.
+      this.drop();
+      if (error instanceof NbdProtocolError) protocolError = error;
+      else if (!(error instanceof StreamError)) throw error;
+    }
+    while (this.#requestsInFlight > 0) await this.#nextWake();
+    await this.#stream.close();
+    if (protocolError !== undefined) throw protocolError;
+  }
+
+  /** No new request is parsed; those in flight are answered, then the stream is closed and `run` resolves. */
+  drain(): void {
+    this.#draining = true;
+    this.#closeIfDrained();
+    this.#wakeUp();
+  }
+
+  /** Closes the stream at once; requests in flight finish at the device, their replies are dropped. */
+  drop(): void {
+    this.#draining = true;
+    this.#replies.abandon();
+    void this.#stream.close();
+    this.#wakeUp();
+  }
+
+  /** Parses and starts requests until the client says DISC or closes, or the session is draining. */
+  async #serveRequests(): Promise<void> {
+    const received = this.#received;
+    const decoder = this.#decoder;
+    while (!this.#draining) {
+      if (!decoder.decode(received.bytes, received.start, received.end)) {
+        if (!(await received.receive())) return;
+        continue;
+      }
+      received.start += requestBytes;
+      // "The server MUST handle all outstanding requests, ... and close the TCP session." There is no reply.
+      if (decoder.command === Command.disconnect) return;
+      if (!this.#hasRoom()) await this.#waitForRoom();
+      if (this.#draining) return;
+      const errno = validateRequest(this.#rules, decoder);
+      if (errno !== WireError.none) {
+        if (!(await this.#refuse(errno))) return;
+      } else if (decoder.command === Command.flush) {
+        this.#startFlush(this.#admit(0));
+      } else {
+        if (decoder.command === Command.write && !this.#isDirect() && !this.#payloadIsHere()) {
+          if (!(await this.#receivePayload())) return;
+        }
+        const piece = this.#arena.take(decoder.length, 'client') ?? (await this.#waitForPiece());
+        if (piece === undefined) return; // drained meanwhile
+        if (decoder.command === Command.write) {
+          const here = this.#received.moveTo(piece);
+          if (here < piece.length && !(await this.#receiveDirect(piece, here))) return;
+        }
+        this.#startTransfer(this.#admit(decoder.length), piece);
+      }
+    }
+  }
+
+  /** Answers a request that is not valid. Its payload is consumed, else the stream would be out of step. */
+  async #refuse(errno: WireError): Promise<boolean> {
+    const { command, length } = this.#decoder;
+    if (command === Command.write) {
+      // "either the server or the client MAY initiate a hard disconnect if a payload length of either a request or a
+      // reply would be large enough to be deemed a denial of service attack"
+      if (length > discardedPayloadBytesMax) {
+        throw new NbdProtocolError(
+          `sent a write of ${length} bytes, at most ${this.#rules.payloadBytesMax} are served`,
+        );
+      }
+      if (!(await this.#received.skip(length))) return false;
+    }
+    const request = this.#admit(0);
+    request.errno = errno;
+    this.settled(request);
+    return true;
+  }
+
+  /** A long payload is received straight into its piece, a short one comes through the receive buffer. */
+  #isDirect(): boolean {
+    return this.#decoder.length >= this.#limits.directPayloadBytesMin;
+  }
+
+  #payloadIsHere(): boolean {
+    return this.#received.waiting >= this.#decoder.length;
+  }
+
+  /** Receives the rest of a short payload, before memory is taken for it; false when the client left. */
+  async #receivePayload(): Promise<boolean> {
+    while (!this.#payloadIsHere()) {
+      if (!(await this.#received.receive())) return false;
+    }
+    return !this.#draining;
+  }
+
+  /** Receives the rest of a long payload into its piece; false when the client left, and the piece is given back. */
+  async #receiveDirect(piece: Uint8Array, from: number): Promise<boolean> {
+    let filled = false;
+    this.#payloadPending = true;
+    try {
+      let at = from;
+      while (at < piece.length) {
+        const count = await this.#stream.receive(piece.subarray(at));
+        if (count === 0) return false;
+        at += count;
+        this.#payloadReceives += 1;
+      }
+      filled = !this.#draining;
+      return filled;
+    } finally {
+      this.#payloadPending = false;
+      if (!filled) this.#arena.release(piece);
+    }
+  }
+
+  #admit(bytes: number): ClientRequest {
+    const request = this.#idleRequests.pop() ?? new ClientRequest(this);
+    const decoder = this.#decoder;
+    request.command = decoder.command;
+    request.ioFlags = (decoder.flags & CommandFlag.fua) === 0 ? IoFlags.none : IoFlags.fua;
+    request.cookieHigh = decoder.cookieHigh;
+    request.cookieLow = decoder.cookieLow;
+    request.offset = decoder.offset;
+    request.length = bytes;
+    request.errno = WireError.none;
+    this.#requestsInFlight += 1;
+    this.#bytesInFlight += bytes;
+    return request;
+  }
+
+  #startTransfer(request: ClientRequest, piece: Uint8Array): void {
+    request.piece = piece;
+    const partBytes = this.#limits.deviceRequestBytesMax;
+    if (piece.length <= partBytes) {
+      request.expectParts(1);
+      request.follow(this.#callDevice(request, piece, request.offset));
+      return;
+    }
+    request.expectParts(Math.ceil(piece.length / partBytes));
+    for (let at = 0; at < piece.length; at += partBytes) {
+      request.follow(this.#callDevice(request, piece.subarray(at, at + partBytes), request.offset + at));
+    }
+  }
+
+  #callDevice(request: ClientRequest, part: Uint8Array, offset: number): Promise<void> {
+    return request.command === Command.read
+      ? this.#device.read(part, offset)
+      : this.#device.write(part, offset, request.ioFlags);
+  }
+
+  #startFlush(request: ClientRequest): void {
+    request.expectParts(1);
+    request.follow(this.#device.flush());
+  }
+
+  /** A request has its result. For `ClientRequest`. */
+  settled(request: ClientRequest): void {
+    const counters = this.#counters;
+    if (request.errno !== WireError.none) {
+      counters[NbdCounter.errors]! += 1;
+      this.#releasePiece(request);
+    } else if (request.command === Command.read) {
+      counters[NbdCounter.reads]! += 1;
+      counters[NbdCounter.bytesRead]! += request.length;
+    } else if (request.command === Command.write) {
+      counters[NbdCounter.writes]! += 1;
+      counters[NbdCounter.bytesWritten]! += request.length;
+      this.#releasePiece(request);
+    } else {
+      counters[NbdCounter.flushes]! += 1;
+    }
+    this.#replies.push(request);
+  }
+
+  #replied(request: ClientRequest): void {
+    this.#releasePiece(request);
+    this.#requestsInFlight -= 1;
+    this.#bytesInFlight -= request.length;
+    this.#idleRequests.push(request);
+  }
+
+  #releasePiece(request: ClientRequest): void {
+    if (request.piece === undefined) return;
+    this.#arena.release(request.piece);
+    request.piece = undefined;
+  }
+
+  #batchEnded(): void {
+    this.#closeIfDrained();
+    this.#wakeUp();
+  }
+
+  /** Ends the receive that a draining session still has outstanding. */
+  #closeIfDrained(): void {
+    if (this.#draining && this.#requestsInFlight === 0) void this.#stream.close();
+  }
+
+  #hasRoom(): boolean {
+    if (this.#requestsInFlight >= this.#limits.requestsInFlightMax) return false;
+    const { command, length } = this.#decoder;
+    if (command === Command.flush || this.#bytesInFlight === 0) return true;
+    return this.#bytesInFlight + length <= this.#limits.bytesInFlightMax;
+  }
+
+  async #waitForRoom(): Promise<void> {
+    while (!this.#draining && !this.#hasRoom()) await this.#nextWake();
+  }
+
+  /** Undefined when the session was drained or dropped meanwhile. */
+  async #waitForPiece(): Promise<Uint8Array | undefined> {
+    const piece = await this.#arena.whenFree(this.#decoder.length, 'client');
+    if (!this.#draining) return piece;
+    this.#arena.release(piece);
+    return undefined;
+  }
+
+  #nextWake(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  #wakeUp(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+}

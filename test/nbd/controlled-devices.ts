@@ -1,0 +1,92 @@
+import type { BlockDevice } from '../../src/block/block-device.ts';
+import { deviceError } from '../../src/block/device-error.ts';
+import type { FailureKind } from '../../src/block/errno.ts';
+import { FilterDevice } from '../../src/block/filter-device.ts';
+
+/** Fails every read and write that touches a range of bytes, and counts how often it did. */
+export class FailingDevice extends FilterDevice {
+  readonly #offset: number;
+  readonly #length: number;
+  kind: FailureKind = 'medium';
+  failures = 0;
+
+  constructor(below: BlockDevice, offset: number, length: number) {
+    super(below);
+    this.#offset = offset;
+    this.#length = length;
+  }
+
+  override read(target: Uint8Array, offset: number, flags?: number): Promise<void> {
+    return this.#failure(offset, target.length) ?? this.below.read(target, offset, flags);
+  }
+
+  override write(source: Uint8Array, offset: number, flags?: number): Promise<void> {
+    return this.#failure(offset, source.length) ?? this.below.write(source, offset, flags);
+  }
+
+  #failure(offset: number, length: number): Promise<never> | undefined {
+    if (offset >= this.#offset + this.#length || offset + length <= this.#offset) return undefined;
+    this.failures += 1;
+    const from = Math.max(offset, this.#offset);
+    const to = Math.min(offset + length, this.#offset + this.#length);
+    return Promise.reject(deviceError(this.name, this.kind, from, to - from));
+  }
+}
+
+/** Records every call, and lets none through until it is released. */
+export class HeldDevice extends FilterDevice {
+  /** In order of the calls: `read 0 512`, `write 512 512 fua`, `flush`. */
+  readonly calls: string[] = [];
+  #held: (() => void)[] = [];
+  #open = false;
+  inFlight = 0;
+  inFlightMax = 0;
+
+  override read(target: Uint8Array, offset: number, flags?: number): Promise<void> {
+    return this.#pass(`read ${offset} ${target.length}`, () => this.below.read(target, offset, flags));
+  }
+
+  override write(source: Uint8Array, offset: number, flags = 0): Promise<void> {
+    const fua = (flags & 1) === 0 ? '' : ' fua';
+    return this.#pass(`write ${offset} ${source.length}${fua}`, () =>
+      this.below.write(source, offset, flags),
+    );
+  }
+
+  override flush(): Promise<void> {
+    return this.#pass('flush', () => this.below.flush());
+  }
+
+  /** Lets the oldest held call through. */
+  releaseOne(): void {
+    this.#held.shift()?.();
+  }
+
+  /** Lets the newest held call through. */
+  releaseNewest(): void {
+    this.#held.pop()?.();
+  }
+
+  /** Lets everything through, from now on. */
+  releaseAll(): void {
+    this.#open = true;
+    for (const release of this.#held) release();
+    this.#held = [];
+  }
+
+  async #pass(call: string, action: () => Promise<void>): Promise<void> {
+    this.calls.push(call);
+    this.inFlight += 1;
+    this.inFlightMax = Math.max(this.inFlightMax, this.inFlight);
+    if (!this.#open) {
+      await new Promise<void>((resolve) => {
+        this.#held.push(resolve);
+      });
+    }
+    try {
+      await action();
+    } finally {
+      this.inFlight -= 1;
+    }
+  }
+}

@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import type { BlockDevice } from '../../src/block/block-device.ts';
+import { PagedArena } from '../../src/block/buffer-arena.ts';
+import { MemoryDevice } from '../../src/block/memory-device.ts';
+import { connectNbd, type NbdClient } from '../../src/nbd/client.ts';
+import type { NbdLimits } from '../../src/nbd/limits.ts';
+import { NbdServer } from '../../src/nbd/server.ts';
+import { ManualClock, settle } from './manual-clock.ts';
+import { type MemoryStreamOptions, type MemoryStreamPair, memoryStreamPair } from './memory-stream.ts';
+import { WireClient } from './wire-client.ts';
+
+/** Small enough to be reached by a test, large enough for the default receive buffer. */
+export const fixtureLimits: Partial<NbdLimits> = { connectionsMax: 4 };
+
+export interface ServerFixtureOptions {
+  readonly device?: BlockDevice;
+  readonly limits?: Partial<NbdLimits>;
+  readonly arenaBytes?: number;
+  readonly stream?: MemoryStreamOptions;
+  readonly exportName?: string;
+  readonly description?: string;
+}
+
+/** A server in memory, and clients of it. `end` proves that nothing is left. */
+export class ServerFixture {
+  readonly clock: ManualClock = new ManualClock();
+  readonly arena: PagedArena;
+  readonly device: BlockDevice;
+  readonly server: NbdServer;
+  readonly notes: string[] = [];
+  readonly #streamOptions: MemoryStreamOptions;
+
+  constructor(options: ServerFixtureOptions = {}) {
+    this.#streamOptions = options.stream ?? {};
+    this.device = options.device ?? new MemoryDevice({ name: 'disk', sizeBytes: 1024 * 1024 });
+    this.arena = new PagedArena(new ArrayBuffer(options.arenaBytes ?? 8 * 1024 * 1024), {
+      remapBytes: 0,
+      metadataBytes: 0,
+      poison: true,
+    });
+    this.server = new NbdServer({
+      device: this.device,
+      arena: this.arena,
+      clock: this.clock,
+      limits: { ...fixtureLimits, ...options.limits },
+      onProtocolError: (message) => this.notes.push(message),
+      ...(options.exportName === undefined ? {} : { exportName: options.exportName }),
+      ...(options.description === undefined ? {} : { description: options.description }),
+    });
+  }
+
+  /** A connection on which nobody has said anything yet. */
+  connect(options?: MemoryStreamOptions): MemoryStreamPair {
+    const pair = memoryStreamPair(options ?? this.#streamOptions);
+    this.server.serve(pair.server);
+    return pair;
+  }
+
+  /** Our own client, after its handshake. */
+  async client(exportName = ''): Promise<NbdClient> {
+    return await connectNbd(this.connect().client, exportName);
+  }
+
+  /** A client that sends what it is told, before its handshake. */
+  wire(options?: MemoryStreamOptions): WireClient {
+    return new WireClient(this.connect(options).client);
+  }
+
+  /** The same in the transmission phase. */
+  async transmission(options?: MemoryStreamOptions): Promise<WireClient> {
+    const wire = this.wire(options);
+    await wire.enterTransmission();
+    return wire;
+  }
+
+  async end(): Promise<void> {
+    const closing = this.server.close(1_000);
+    await settle();
+    this.clock.advance(10_000);
+    assert.equal(await closing, 0, 'no request is left at the device');
+    assert.equal(this.arena.usedBytes, 0, 'the arena is empty');
+    assert.equal(this.clock.timerCount, 0, 'no timer is left');
+  }
+}
+
+/** Runs `body` against a fresh server, and checks that nothing is left of it. */
+export async function withServer(
+  options: ServerFixtureOptions,
+  body: (fixture: ServerFixture) => Promise<void>,
+): Promise<void> {
+  const fixture = new ServerFixture(options);
+  await body(fixture);
+  await fixture.end();
+}
