@@ -63,7 +63,7 @@ describe('VirtualClock', () => {
     const clock = clockOf(1);
     const trace: string[] = [];
     const deep = async (name: string) => {
-      for (let turn = 0; turn < 50; turn += 1) await null;
+      for (let turn = 0; turn < 50; turn += 1) await Promise.resolve();
       trace.push(`${name} done`);
     };
     for (const name of ['first', 'second']) {
