@@ -1,0 +1,286 @@
+import { assert } from '../block/assert.ts';
+import {
+  type BlockDevice,
+  type Capabilities,
+  type Extent,
+  type Geometry,
+  IoFlags,
+  rejectInvalid,
+} from '../block/block-device.ts';
+import type { ArenaReserve } from '../block/buffer-arena.ts';
+import { asDeviceError, DeviceError, deviceError, type FailedRange } from '../block/device-error.ts';
+import { Errno, failureKindOfErrno } from '../block/errno.ts';
+import { RequestGate } from '../block/request-gate.ts';
+import { fallocateMode } from '../linux/file-calls.ts';
+import { closeAsync, type OpenedDescriptor } from './open-descriptor.ts';
+import { type RequestFailure, RequestLane } from './request-lane.ts';
+import type { UringEngine } from './uring-engine.ts';
+
+export interface FileDeviceOptions {
+  readonly name: string;
+  readonly engine: UringEngine;
+  readonly descriptor: OpenedDescriptor;
+  readonly readOnly: boolean;
+  /** Reads reject with `timed-out` after this; the kernel keeps the buffer until it answers. None by default. */
+  readonly readTimeoutMs: number | undefined;
+  readonly queueDepthMax: number;
+  /** Where memory for requests outside the arena comes from. */
+  readonly bounceReserve: ArenaReserve;
+}
+
+/** Requests outside the arena travel in pieces of this: small, for they come out of a reserve. */
+const bouncePieceBytesMax = 64 * 1024;
+/** R21: a larger one would be one long unanswered request. */
+const zeroPieceBytesMax = 1024 * 1024;
+
+/**
+ * What direct and buffered files share: refusals, memory outside the arena, flush, zeroes, errors, closing. A subclass
+ * says how one piece of memory inside the arena is read and written.
+ */
+export abstract class FileDevice implements BlockDevice {
+  readonly name: string;
+  readonly kind: 'block' | 'file';
+  /** R28: true when reads and writes go through the page cache. */
+  readonly buffered: boolean;
+  readonly geometry: Geometry;
+  readonly capabilities: Capabilities;
+  protected readonly engine: UringEngine;
+  protected readonly lane: RequestLane;
+  /** Counts the requests of several steps, whose next step must still be admitted while we close. */
+  protected readonly gate: RequestGate = new RequestGate();
+  readonly #bounceReserve: ArenaReserve;
+  #zeroRangeWorks = true;
+  #closing: Promise<void> | undefined;
+
+  protected constructor(options: FileDeviceOptions) {
+    const { descriptor } = options;
+    this.name = options.name;
+    this.kind = descriptor.kind;
+    this.buffered = !descriptor.direct;
+    this.geometry = {
+      sizeBytes: descriptor.sizeBytes,
+      logicalBlockBytes: descriptor.logicalBlockBytes,
+      physicalBlockBytes: descriptor.physicalBlockBytes,
+    };
+    const write = !options.readOnly;
+    this.capabilities = {
+      write,
+      flush: true,
+      fua: write,
+      discard: write,
+      writeZeroes: write,
+      // The kernel may emulate zeroing by writing, and does not say so.
+      fastZeroes: false,
+      rotational: descriptor.rotational,
+    };
+    this.engine = options.engine;
+    this.#bounceReserve = options.bounceReserve;
+    this.lane = new RequestLane({
+      fd: descriptor.fd,
+      inFlightMax: options.queueDepthMax,
+      alignmentBytes: descriptor.direct ? descriptor.logicalBlockBytes : 1,
+      errorOf: (failure) => this.errorOf(failure),
+    });
+  }
+
+  /** Requests that missed their deadline and that the kernel has not answered yet (R3). */
+  get zombies(): number {
+    return this.lane.zombies;
+  }
+
+  /** Requests that the kernel has not answered, zombies included. */
+  get inFlight(): number {
+    return this.lane.inFlight;
+  }
+
+  read(target: Uint8Array, offset: number): Promise<void> {
+    const refusal = this.#refusal(offset, target.length);
+    if (refusal !== undefined) return refusal;
+    return this.fits(target) ? this.readPiece(target, offset) : this.#readBounced(target, offset);
+  }
+
+  write(source: Uint8Array, offset: number, flags: number = IoFlags.none): Promise<void> {
+    const refusal = this.#refusal(offset, source.length) ?? this.#writeRefusal(offset, source.length);
+    if (refusal !== undefined) return refusal;
+    const durable = (flags & IoFlags.fua) !== 0;
+    return this.fits(source)
+      ? this.writePiece(source, offset, durable)
+      : this.#writeBounced(source, offset, durable);
+  }
+
+  /** fdatasync. A failure is final: what the kernel dropped does not come back with a second call. */
+  flush(): Promise<void> {
+    if (this.#closing !== undefined) return this.#rejectClosed(0, 0);
+    return this.engine.syncData(this.lane);
+  }
+
+  discard(offset: number, length: number): Promise<void> {
+    const refusal = this.#refusal(offset, length) ?? this.#writeRefusal(offset, length);
+    return refusal ?? this.#discard(offset, length);
+  }
+
+  writeZeroes(offset: number, length: number, flags: number = IoFlags.none): Promise<void> {
+    const refusal = this.#refusal(offset, length) ?? this.#writeRefusal(offset, length);
+    if (refusal !== undefined) return refusal;
+    if ((flags & IoFlags.onlyIfFast) !== 0) {
+      return Promise.reject(deviceError(this.name, 'unsupported', offset, length, Errno.EOPNOTSUPP));
+    }
+    return this.#writeZeroes(offset, length, (flags & IoFlags.fua) !== 0);
+  }
+
+  extents(offset: number, length: number): Promise<readonly Extent[]> {
+    return this.#refusal(offset, length) ?? Promise.resolve([{ length, state: 'data' }]);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#shutDown();
+    return this.#closing;
+  }
+
+  /** True when the kernel can use this memory as it is. */
+  protected abstract fits(buffer: Uint8Array): boolean;
+  protected abstract readPiece(target: Uint8Array, offset: number): Promise<void>;
+  protected abstract writePiece(source: Uint8Array, offset: number, durable: boolean): Promise<void>;
+
+  /** R15. Names only what is not known to be good: a block that was cut is not. */
+  protected errorOf(failure: RequestFailure): DeviceError {
+    const kind = failure.timedOut ? 'timed-out' : failureKindOfErrno(failure.errno);
+    assert(kind !== 'bug', `${this.name}: the kernel refused operation ${failure.operation} as malformed`);
+    const good = failure.done - (failure.done % this.geometry.logicalBlockBytes);
+    // A flush has no length: it is about everything.
+    const length = failure.length === 0 ? this.geometry.sizeBytes : failure.length - good;
+    return deviceError(this.name, kind, failure.fileOffset + good, length, failure.errno);
+  }
+
+  /** Runs a request of several steps so that `close` waits for it. */
+  protected async inSteps(steps: () => Promise<void>): Promise<void> {
+    const entered = this.gate.enter();
+    assert(entered, 'FileDevice: a request was admitted after close');
+    try {
+      await steps();
+    } finally {
+      this.gate.leave();
+    }
+  }
+
+  #refusal(offset: number, length: number): Promise<never> | undefined {
+    return this.#closing === undefined
+      ? rejectInvalid(this, offset, length)
+      : this.#rejectClosed(offset, length);
+  }
+
+  #writeRefusal(offset: number, length: number): Promise<never> | undefined {
+    if (this.capabilities.write) return undefined;
+    return Promise.reject(deviceError(this.name, 'refused', offset, length, Errno.EROFS, 'opened read-only'));
+  }
+
+  #rejectClosed(offset: number, length: number): Promise<never> {
+    return Promise.reject(deviceError(this.name, 'closed', offset, length, Errno.ESHUTDOWN));
+  }
+
+  #readBounced(target: Uint8Array, offset: number): Promise<void> {
+    return this.#bounced(offset, target.length, async (piece, at) => {
+      try {
+        await this.readPiece(piece, offset + at);
+      } finally {
+        // After a failure too: bytes outside the failed ranges are valid.
+        target.set(piece, at);
+      }
+    });
+  }
+
+  #writeBounced(source: Uint8Array, offset: number, durable: boolean): Promise<void> {
+    return this.#bounced(offset, source.length, (piece, at) => {
+      piece.set(source.subarray(at, at + piece.length));
+      return this.writePiece(piece, offset + at, durable);
+    });
+  }
+
+  /** Carries a range over in arena pieces, one at a time, and names every range that failed. */
+  #bounced(
+    offset: number,
+    length: number,
+    carry: (piece: Uint8Array, at: number) => Promise<void>,
+  ): Promise<void> {
+    return this.inSteps(async () => {
+      const { arena } = this.engine;
+      const step = Math.min(bouncePieceBytesMax, arena.largestPiece(this.#bounceReserve), length);
+      const failed: FailedRange[] = [];
+      let at = 0;
+      while (at < length && !isHopeless(failed)) {
+        const piece = await arena.whenFree(step, this.#bounceReserve);
+        const part = piece.subarray(0, Math.min(step, length - at));
+        try {
+          await carry(part, at);
+        } catch (error) {
+          failed.push(...asDeviceError(error).ranges);
+        } finally {
+          arena.release(piece);
+        }
+        at += part.length;
+      }
+      const last = failed.at(-1);
+      if (last === undefined) return;
+      if (at < length) failed.push({ ...last, offset: offset + at, length: length - at });
+      throw new DeviceError(this.name, failed);
+    });
+  }
+
+  /** R20: best effort. A device that does not know discard has done all that was promised. */
+  async #discard(offset: number, length: number): Promise<void> {
+    try {
+      const mode = fallocateMode.punchHole | fallocateMode.keepSize;
+      await this.engine.allocate(this.lane, mode, offset, length);
+    } catch (error) {
+      if (asDeviceError(error).kind !== 'unsupported') throw error;
+    }
+  }
+
+  #writeZeroes(offset: number, length: number, durable: boolean): Promise<void> {
+    return this.inSteps(async () => {
+      for (let at = 0; at < length; at += zeroPieceBytesMax) {
+        const pieceLength = Math.min(zeroPieceBytesMax, length - at);
+        if (!(await this.#zeroRange(offset + at, pieceLength))) {
+          await this.#writePlainZeroes(offset + at, pieceLength);
+        }
+      }
+      if (durable) await this.engine.syncData(this.lane);
+    });
+  }
+
+  /** False when this has to be done by plain writes: not known here, or a piece that failed (R21). */
+  async #zeroRange(offset: number, length: number): Promise<boolean> {
+    if (!this.#zeroRangeWorks) return false;
+    try {
+      const mode = fallocateMode.zeroRange | fallocateMode.keepSize;
+      await this.engine.allocate(this.lane, mode, offset, length);
+      return true;
+    } catch (error) {
+      if (asDeviceError(error).kind === 'unsupported') this.#zeroRangeWorks = false;
+      return false;
+    }
+  }
+
+  #writePlainZeroes(offset: number, length: number): Promise<void> {
+    return this.#bounced(offset, length, (piece, at) => {
+      piece.fill(0);
+      return this.writePiece(piece, offset + at, false);
+    });
+  }
+
+  async #shutDown(): Promise<void> {
+    await this.gate.close();
+    await this.lane.close();
+    this.released();
+    await closeAsync(this.lane.fd);
+  }
+
+  /** Nothing is in flight any more: a subclass lets go of what it has. */
+  protected released(): void {}
+}
+
+/** After these the rest of a range is not asked: it would fail alike, or wait as long again. */
+function isHopeless(failed: readonly FailedRange[]): boolean {
+  const kind = failed.at(-1)?.kind;
+  return kind === 'path' || kind === 'timed-out' || kind === 'no-space' || kind === 'refused';
+}

@@ -1,0 +1,77 @@
+import type { Operation } from '../linux/uring-numbers.ts';
+import { RequestQueue } from './io-request.ts';
+
+/** Why a request ended without success: `errno` is positive; `timed-out` means that the kernel has not answered yet. */
+export interface RequestFailure {
+  readonly operation: Operation;
+  readonly errno: number;
+  readonly timedOut: boolean;
+  readonly fileOffset: number;
+  readonly length: number;
+  /** Bytes from the start that are good. */
+  readonly done: number;
+}
+
+export interface LaneOptions {
+  /** The open descriptor; its owner closes it after `close` has resolved. */
+  readonly fd: number;
+  /** Most requests in the kernel at once; more wait their turn here. */
+  readonly inFlightMax: number;
+  /** A transfer cut short goes on at a multiple of this: direct I/O allows nothing else. 1 where it does not matter. */
+  readonly alignmentBytes: number;
+  /** Turns a failure into the error that the request's promise rejects with. An assertion thrown here ends the process. */
+  readonly errorOf: (failure: RequestFailure) => Error;
+}
+
+/**
+ * The requests of one device or socket. A hung disk fills its own lane and nobody else's (R36), and a closing device
+ * knows when the kernel has answered its last one, abandoned ones included (I6, I7, I27).
+ */
+export class RequestLane {
+  readonly fd: number;
+  readonly inFlightMax: number;
+  readonly alignmentBytes: number;
+  readonly errorOf: (failure: RequestFailure) => Error;
+  /** Requests beyond `inFlightMax`. For the engine. */
+  readonly waiting: RequestQueue = new RequestQueue();
+  /** Requests that have left `waiting`. For the engine. */
+  active = 0;
+  /** Requests whose promise is rejected while the kernel still holds their buffer. */
+  zombies = 0;
+  #closed = false;
+  #drained: Promise<void> | undefined;
+  #resolveDrained: (() => void) | undefined;
+
+  constructor(options: LaneOptions) {
+    this.fd = options.fd;
+    this.alignmentBytes = options.alignmentBytes;
+    this.inFlightMax = options.inFlightMax;
+    this.errorOf = options.errorOf;
+  }
+
+  /** Requests that were admitted and not answered by the kernel. */
+  get inFlight(): number {
+    return this.active + this.waiting.length;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Stops admission; resolves when the kernel holds none of our memory. Idempotent. */
+  close(): Promise<void> {
+    this.#closed = true;
+    this.#drained ??=
+      this.inFlight === 0
+        ? Promise.resolve()
+        : new Promise((resolve) => {
+            this.#resolveDrained = resolve;
+          });
+    return this.#drained;
+  }
+
+  /** The engine has let go of one request. */
+  noteFinished(): void {
+    if (this.#resolveDrained !== undefined && this.inFlight === 0) this.#resolveDrained();
+  }
+}

@@ -1,0 +1,148 @@
+import { assert } from '../block/assert.ts';
+import { Errno, errnoName } from '../block/errno.ts';
+import { describeAddress, internetAddress, unixAddress, unixPathBytesMax } from '../linux/socket-address.ts';
+import {
+  closeDescriptor,
+  disableSendDelay,
+  openStreamSocket,
+  peerAddress,
+  shutdownSocket,
+} from '../linux/socket-calls.ts';
+import { SystemCallError } from '../linux/system-call.ts';
+import { type ByteStream, StreamError } from './byte-stream.ts';
+import { type RequestFailure, RequestLane } from './request-lane.ts';
+import type { UringEngine } from './uring-engine.ts';
+
+const resets: ReadonlySet<number> = new Set([
+  Errno.ECONNRESET,
+  Errno.EPIPE,
+  Errno.ENOTCONN,
+  Errno.ESHUTDOWN,
+  Errno.ECONNABORTED,
+]);
+
+/** One receive and one send at most: `ByteStream` allows no more. */
+const requestsPerStream = 2;
+
+/** A connected socket on the ring. */
+export class RingStream implements ByteStream {
+  readonly peer: string;
+  readonly #engine: UringEngine;
+  readonly #lane: RequestLane;
+  #receiving = false;
+  #sending = false;
+  #closing: Promise<void> | undefined;
+
+  /** Takes over the descriptor of a stream socket. */
+  constructor(engine: UringEngine, fd: number, peer: string) {
+    this.#engine = engine;
+    this.peer = peer;
+    this.#lane = new RequestLane({
+      fd,
+      inFlightMax: requestsPerStream,
+      alignmentBytes: 1,
+      errorOf: (failure) => this.#errorOf(failure),
+    });
+  }
+
+  async receive(target: Uint8Array): Promise<number> {
+    this.#refuseClosed();
+    assert(target.length > 0, 'ByteStream: a receive needs room for a byte');
+    assert(!this.#receiving, 'ByteStream: a second receive at once');
+    this.#receiving = true;
+    try {
+      return await this.#engine.receive(this.#lane, target);
+    } finally {
+      this.#receiving = false;
+    }
+  }
+
+  async send(parts: readonly Uint8Array[]): Promise<void> {
+    this.#refuseClosed();
+    assert(!this.#sending, 'ByteStream: a second send at once');
+    this.#sending = true;
+    try {
+      await this.#engine.send(this.#lane, parts);
+    } finally {
+      this.#sending = false;
+    }
+  }
+
+  /** Connects; the stream must be closed when this fails. */
+  connect(address: Uint8Array): Promise<void> {
+    return this.#engine.connect(this.#lane, address);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#shutDown();
+    return this.#closing;
+  }
+
+  async #shutDown(): Promise<void> {
+    const drained = this.#lane.close();
+    // Marked as given up first: the shutdown then makes the kernel answer, as an end of the stream that it is not.
+    this.#engine.cancelAll(this.#lane);
+    shutdownSocket(this.#lane.fd);
+    await drained;
+    closeDescriptor(this.#lane.fd);
+  }
+
+  #refuseClosed(): void {
+    if (this.#lane.closed) throw new StreamError('STREAM_CLOSED', `${this.peer}: the connection is closed`);
+  }
+
+  #errorOf(failure: RequestFailure): StreamError {
+    if (this.#lane.closed) return new StreamError('STREAM_CLOSED', `${this.peer}: the connection was closed`);
+    const code = resets.has(failure.errno) ? 'STREAM_RESET' : 'STREAM_FAILED';
+    return new StreamError(code, `${this.peer}: ${errnoName(failure.errno)}`);
+  }
+}
+
+/** @throws StreamError when nobody listens there. */
+export async function connectUnix(engine: UringEngine, path: string): Promise<ByteStream> {
+  if (Buffer.byteLength(path) > unixPathBytesMax) {
+    throw new StreamError(
+      'STREAM_FAILED',
+      `${path}: longer than a socket's path may be (${unixPathBytesMax} bytes)`,
+    );
+  }
+  return await connectTo(engine, unixAddress(path), path);
+}
+
+/** `host` is an IP address or `localhost`. @throws StreamError when nobody listens there. */
+export async function connectTcp(engine: UringEngine, host: string, port: number): Promise<ByteStream> {
+  const address = internetAddress(host === 'localhost' ? '127.0.0.1' : host, port);
+  if (address === undefined) throw new StreamError('STREAM_FAILED', `${host}: not an IP address`);
+  return await connectTo(engine, address, describeAddress(address));
+}
+
+/** The stream of an accepted descriptor. */
+export function acceptedStream(engine: UringEngine, fd: number): ByteStream {
+  const address = peerAddress(fd);
+  const peer = address === undefined ? 'a peer that has gone' : describeAddress(address);
+  if (peer !== 'unix' && address !== undefined) disableSendDelay(fd);
+  return new RingStream(engine, fd, peer);
+}
+
+async function connectTo(engine: UringEngine, address: Uint8Array, where: string): Promise<ByteStream> {
+  const stream = new RingStream(engine, openSocket(address, where), where);
+  try {
+    await stream.connect(address);
+    return stream;
+  } catch (error) {
+    await stream.close();
+    throw error;
+  }
+}
+
+function openSocket(address: Uint8Array, where: string): number {
+  try {
+    const fd = openStreamSocket(address);
+    if (describeAddress(address) !== 'unix') disableSendDelay(fd);
+    return fd;
+  } catch (error) {
+    if (error instanceof SystemCallError)
+      throw new StreamError('STREAM_FAILED', `${where}: ${error.message}`);
+    throw error;
+  }
+}

@@ -1,0 +1,62 @@
+import { bindLibc, checkedResult } from './system-call.ts';
+
+/**
+ * linux/include/uapi/linux/fs.h. `_IO` and `_IOR` numbers as asm-generic/ioctl.h makes them; powerpc, mips and sparc
+ * use other direction bits, Node has no release for them but ppc64le, which `BLKGETSIZE64` here does not serve.
+ */
+const BLKROGET = 0x125e;
+const BLKFLSBUF = 0x1261;
+const BLKSSZGET = 0x1268;
+const BLKPBSZGET = 0x127b;
+const BLKROTATIONAL = 0x127e;
+const BLKGETSIZE64 = 0x80081272;
+
+const ioctl = bindLibc<(fd: number, request: number, argument: Uint8Array | null) => number>('ioctl', 'int', [
+  'int',
+  'ulong',
+  'void *',
+]);
+
+function callIoctl(name: string, fd: number, request: number, argument: Uint8Array | null): void {
+  checkedResult(`ioctl(${name})`, ioctl(fd, request, argument));
+}
+
+export interface BlockDeviceFacts {
+  /** Exact while below 2^53. */
+  readonly sizeBytes: bigint;
+  readonly logicalBlockBytes: number;
+  readonly physicalBlockBytes: number;
+  readonly rotational: boolean;
+  readonly readOnly: boolean;
+}
+
+/** What the kernel knows of the block device behind `fd`. Answers from memory: never waits for the disk. */
+export function blockDeviceFacts(fd: number): BlockDeviceFacts {
+  const bytes = new Uint8Array(8);
+  const view = new DataView(bytes.buffer);
+  const u32 = (name: string, request: number): number => {
+    bytes.fill(0);
+    callIoctl(name, fd, request, bytes);
+    return view.getUint32(0, true);
+  };
+  callIoctl('BLKGETSIZE64', fd, BLKGETSIZE64, bytes);
+  const sizeBytes = view.getBigUint64(0, true);
+  return {
+    sizeBytes,
+    logicalBlockBytes: u32('BLKSSZGET', BLKSSZGET),
+    physicalBlockBytes: u32('BLKPBSZGET', BLKPBSZGET),
+    // An unsigned short.
+    rotational: (u32('BLKROTATIONAL', BLKROTATIONAL) & 0xffff) !== 0,
+    readOnly: u32('BLKROGET', BLKROGET) !== 0,
+  };
+}
+
+/** Writes back and drops the device's page cache, off the calling thread; false when the kernel refused. */
+export function flushBlockBuffers(fd: number): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    ioctl.async(fd, BLKFLSBUF, null, (error, result) => {
+      if (error === null) resolve(result === 0);
+      else reject(new Error('ioctl could not be called', { cause: error }));
+    });
+  });
+}
