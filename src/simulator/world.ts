@@ -1,0 +1,310 @@
+import type { BlockDevice } from '../block/block-device.ts';
+import { IoFlags, sectorBytes } from '../block/block-device.ts';
+import { PagedArena } from '../block/buffer-arena.ts';
+import { asDeviceError } from '../block/device-error.ts';
+import type { LayoutOptions } from '../metadata/layout.ts';
+import { MetadataStore } from '../metadata/metadata-store.ts';
+import { openRemapDevice } from '../remap/open-remap.ts';
+import type { RemapDevice } from '../remap/remap-device.ts';
+import { Judge, JudgeViolation } from './judge.ts';
+import { OperationCounter } from './operation-counter.ts';
+import { SeededRandom } from './seeded-random.ts';
+import { SimulatedDisk } from './simulated-disk.ts';
+import { GenerationClock, VirtualClock } from './virtual-clock.ts';
+
+const granuleBytes = 4096;
+const mainSectors = 512;
+const spareBytes = 3 << 20;
+const arenaBytes = 1 << 20;
+/** Metadata small enough that checkpoints, full journals and generations happen every few remaps. */
+export const worldLayout: LayoutOptions = { lostRangesMax: 128, journalBytes: 8 * 4096, slotsMin: 64 };
+/** Sectors of the largest request. */
+const requestSectorsMax = 32;
+/** Sectors of main that are bad before the first request. */
+const badAtStart = 16;
+
+export interface WorldOptions {
+  readonly seed: number;
+  /** Requests of the client before the planned end, and again after each restart. */
+  readonly clientOperations: number;
+  /** Device operations (submissions and settlements, main and spare) after which it happens; never when absent. */
+  readonly cutAt?: number;
+  readonly cutKind?: 'power' | 'kill';
+}
+
+/** What one run was made of: tests assert that the interesting things really happened (I26). */
+export interface WorldOutcome {
+  readonly deviceOperations: number;
+  readonly cut: boolean;
+  readonly remappedGranules: number;
+  readonly lostSectors: number;
+  readonly checkpoints: number;
+  readonly writes: number;
+  readonly flushes: number;
+  readonly badSectorWrites: number;
+  readonly badSectorReads: number;
+}
+
+interface Generation {
+  readonly clock: GenerationClock;
+  readonly main: BlockDevice;
+  readonly spare: BlockDevice;
+  readonly arena: PagedArena;
+}
+
+interface WriteInFlight {
+  readonly firstSector: number;
+  readonly count: number;
+  readonly version: number;
+}
+
+/**
+ * One client on one device: main with bad sectors, a spare, a power cut at any device operation, and a judge. The stack
+ * is the shipped one; only the disks, the clock and chance are simulated.
+ */
+export class World {
+  readonly #options: WorldOptions;
+  readonly #random: SeededRandom;
+  readonly #clock: VirtualClock;
+  readonly #counter = new OperationCounter();
+  readonly #judge: Judge;
+  readonly #main: SimulatedDisk;
+  readonly #spare: SimulatedDisk;
+  #generation: Generation | undefined;
+  #armed = false;
+  #operations = 0;
+  #cut = false;
+  #inFlight: WriteInFlight | undefined;
+  #writes = 0;
+  #flushes = 0;
+  #checkpoints = 0;
+
+  constructor(options: WorldOptions) {
+    this.#options = options;
+    this.#random = new SeededRandom(options.seed);
+    this.#clock = new VirtualClock(this.#random.fork('clock'));
+    this.#judge = new Judge(mainSectors, options.seed);
+    this.#main = this.#newDisk('main', mainSectors * sectorBytes);
+    this.#spare = this.#newDisk('spare', spareBytes);
+  }
+
+  /** Runs the whole story. Throws `JudgeViolation`, or what the stack throws, when a promise is broken. */
+  async run(): Promise<WorldOutcome> {
+    await this.#create();
+    const first = await this.#start();
+    await this.#untilCut(
+      this.#clientWork(first, this.#options.clientOperations).then(() => this.#stop(first)),
+    );
+    const second = await this.#restart();
+    await this.#clock.run(this.#checkAll(second));
+    await this.#clock.run(this.#clientWork(second, this.#options.clientOperations));
+    const { remappedGranules } = second.status();
+    await this.#clock.run(this.#checkAll(second));
+    await this.#clock.run(this.#stop(second));
+    const third = await this.#restart();
+    await this.#clock.run(this.#checkAll(third));
+    const status = third.status();
+    if (status.remappedGranules !== remappedGranules) {
+      throw new JudgeViolation(
+        `${remappedGranules} remaps before a clean stop, ${status.remappedGranules} after it`,
+      );
+    }
+    await this.#clock.run(this.#stop(third));
+    return this.#outcome(status.remappedGranules, status.unreadableSectors + status.goneSectors);
+  }
+
+  #newDisk(name: string, sizeBytes: number): SimulatedDisk {
+    return new SimulatedDisk({
+      name,
+      sizeBytes,
+      physicalBlockBytes: granuleBytes,
+      clock: this.#clock,
+      random: this.#random,
+      counter: this.#counter,
+      onOperation: () => this.#onOperation(),
+    });
+  }
+
+  async #create(): Promise<void> {
+    const initial = new Uint8Array(mainSectors * sectorBytes);
+    this.#judge.fill(initial, 0, 0);
+    this.#main.load(initial);
+    this.#breakSectors(badAtStart);
+    const { clock, spare, arena } = this.#newGeneration();
+    await this.#clock.run(
+      MetadataStore.create(
+        { spare, arena, clock, random: this.#random.fork('create') },
+        {
+          mainSizeBytes: mainSectors * sectorBytes,
+          logicalBlockBytes: sectorBytes,
+          granuleBytes,
+          properties: { name: 'world', mainIdentity: {}, spareIdentity: {}, policies: {} },
+          layout: worldLayout,
+        },
+      ),
+    );
+  }
+
+  #newGeneration(): Generation {
+    const generation = {
+      clock: new GenerationClock(this.#clock),
+      main: this.#main.open(),
+      spare: this.#spare.open(),
+      arena: new PagedArena(new ArrayBuffer(arenaBytes), {
+        remapBytes: arenaBytes / 4,
+        metadataBytes: arenaBytes / 4,
+        poison: true,
+      }),
+    };
+    this.#generation = generation;
+    return generation;
+  }
+
+  async #start(): Promise<RemapDevice> {
+    this.#armed = true;
+    return await this.#clock.run(this.#open());
+  }
+
+  async #open(): Promise<RemapDevice> {
+    const { main, spare, arena, clock } = this.#newGeneration();
+    const metadata = await MetadataStore.open({
+      spare,
+      arena,
+      clock,
+      random: this.#random.fork(`open ${this.#operations}`),
+    });
+    return await openRemapDevice({ main, spare, metadata, arena, clock });
+  }
+
+  /** Runs until the work is done or the power is gone, whichever is first. */
+  async #untilCut(work: Promise<void>): Promise<void> {
+    let done = false;
+    let failure: unknown;
+    work.then(
+      () => {
+        done = true;
+      },
+      (error: unknown) => {
+        failure = error;
+        done = true;
+      },
+    );
+    await this.#clock.runUntil(() => done || this.#cut);
+    if (failure !== undefined) throw failure;
+    this.#armed = false;
+  }
+
+  async #restart(): Promise<RemapDevice> {
+    return await this.#clock.run(this.#open());
+  }
+
+  async #stop(device: RemapDevice): Promise<void> {
+    this.#checkpoints += device.status().metadata.checkpoints;
+    await device.close();
+    const used = this.#generation?.arena.usedBytes;
+    if (used !== 0) throw new JudgeViolation(`${used} bytes of the arena are still out after close`);
+    this.#judge.flushAcknowledged();
+  }
+
+  #onOperation(): void {
+    if (!this.#armed) return;
+    this.#operations += 1;
+    if (this.#operations !== this.#options.cutAt || this.#cut) return;
+    this.#cut = true;
+    this.#generation?.clock.end();
+    for (const disk of [this.#main, this.#spare]) {
+      if (this.#options.cutKind === 'kill') disk.kill();
+      else disk.powerCut();
+    }
+    if (this.#options.cutKind === 'kill') this.#judge.killed(this.#inFlight);
+    else this.#judge.powerCut();
+  }
+
+  async #clientWork(device: RemapDevice, operations: number): Promise<void> {
+    for (let operation = 0; operation < operations; operation += 1) {
+      const dice = this.#random.below(100);
+      if (dice < 55) await this.#write(device, dice < 10);
+      else if (dice < 80) await this.#readSome(device);
+      else if (dice < 95) await this.#flush(device);
+      else this.#breakSectors(1 + this.#random.below(3));
+    }
+  }
+
+  async #write(device: RemapDevice, fua: boolean): Promise<void> {
+    const { firstSector, count } = this.#someSectors();
+    const version = this.#judge.newVersion();
+    const source = new Uint8Array(count * sectorBytes);
+    this.#judge.fill(source, firstSector, version);
+    this.#inFlight = { firstSector, count, version };
+    this.#judge.writeBegun(firstSector, count, version);
+    await device.write(source, firstSector * sectorBytes, fua ? IoFlags.fua : IoFlags.none);
+    this.#inFlight = undefined;
+    this.#judge.writeAcknowledged(firstSector, count, version, fua);
+    this.#writes += 1;
+  }
+
+  async #flush(device: RemapDevice): Promise<void> {
+    await device.flush();
+    this.#judge.flushAcknowledged();
+    this.#flushes += 1;
+  }
+
+  async #readSome(device: RemapDevice): Promise<void> {
+    const { firstSector, count } = this.#someSectors();
+    await this.#readAndCheck(device, firstSector, count);
+  }
+
+  async #checkAll(device: RemapDevice): Promise<void> {
+    for (let sector = 0; sector < mainSectors; sector += requestSectorsMax) {
+      await this.#readAndCheck(device, sector, requestSectorsMax);
+    }
+  }
+
+  async #readAndCheck(device: RemapDevice, firstSector: number, count: number): Promise<void> {
+    const target = new Uint8Array(count * sectorBytes);
+    const lost = new Set<number>();
+    try {
+      await device.read(target, firstSector * sectorBytes);
+    } catch (error) {
+      for (const range of asDeviceError(error).ranges) {
+        if (range.kind === 'path' || range.kind === 'timed-out') throw error;
+        for (let at = 0; at < range.length; at += sectorBytes) lost.add((range.offset + at) / sectorBytes);
+      }
+    }
+    for (let sector = firstSector; sector < firstSector + count; sector += 1) {
+      const from = (sector - firstSector) * sectorBytes;
+      if (lost.has(sector)) this.#judge.checkLost(sector);
+      else this.#judge.checkRead(target.subarray(from, from + sectorBytes), sector);
+    }
+  }
+
+  #someSectors(): { firstSector: number; count: number } {
+    const count = 1 + this.#random.below(requestSectorsMax);
+    return { firstSector: this.#random.below(mainSectors - count + 1), count };
+  }
+
+  /** A sector that only fails reads heals when it is written: else an acknowledged write could be lost in silence. */
+  #breakSectors(count: number): void {
+    for (let broken = 0; broken < count; broken += 1) {
+      const sector = this.#random.below(mainSectors);
+      const on = this.#random.pick(['both', 'both', 'write', 'read'] as const);
+      this.#main.faults.addBadSectors(sector, 1, { on, healOnWrite: on === 'read' });
+      if (on !== 'write') this.#judge.mainWentBad(sector);
+    }
+  }
+
+  #outcome(remappedGranules: number, lostSectors: number): WorldOutcome {
+    const { badSectorWrites, badSectorReads } = this.#main.faults.counts;
+    return {
+      deviceOperations: this.#operations,
+      cut: this.#cut,
+      remappedGranules,
+      lostSectors,
+      checkpoints: this.#checkpoints,
+      writes: this.#writes,
+      flushes: this.#flushes,
+      badSectorWrites,
+      badSectorReads,
+    };
+  }
+}
