@@ -42,7 +42,7 @@ export class MappedDevice implements BlockDevice {
   readonly #flushed: readonly Pick<BlockDevice, 'flush'>[];
   /** What this device closes, each once. */
   readonly #devices: readonly BlockDevice[];
-  /** Split requests and flushes; those of one segment are counted below, where they wait. */
+  /** Requests whose answer is made here; those that are passed straight through are counted where they wait. */
   readonly #gate = new RequestGate();
   #closed: Promise<void> | undefined;
 
@@ -179,11 +179,19 @@ export class MappedDevice implements BlockDevice {
     return start === 0 ? done : this.#shifted(done, start);
   }
 
-  /** A failure names the mapped device's bytes, not the segment's. */
+  /**
+   * A failure names the mapped device's bytes, not the segment's. The answer comes a turn later than the segment's, so
+   * the gate counts it: else `close` could resolve in between.
+   */
   #shifted(done: Promise<void>, shiftBytes: number): Promise<void> {
-    return done.catch((error: unknown) => {
-      throw shiftedError(this.name, error, shiftBytes);
-    });
+    this.#gate.enter();
+    return done.then(
+      () => this.#gate.leave(),
+      (error: unknown) => {
+        this.#gate.leave();
+        throw shiftedError(this.name, error, shiftBytes);
+      },
+    );
   }
 
   async #split(firstIndex: number, offset: number, length: number, part: Part): Promise<void> {

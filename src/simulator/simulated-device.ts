@@ -64,25 +64,24 @@ export class SimulatedDevice implements BlockDevice {
   }
 
   write(source: Uint8Array, offset: number, flags: number = IoFlags.none): Promise<void> {
-    if ((flags & IoFlags.fua) !== 0 && !this.capabilities.fua) {
-      return this.#unsupported(offset, source.length);
-    }
-    return this.#submit('write', offset, source.length, flags, source);
+    const { write, fua } = this.capabilities;
+    const supported = write && (fua || (flags & IoFlags.fua) === 0);
+    return this.#submit('write', offset, source.length, flags, source, supported);
   }
 
   flush(): Promise<void> {
-    return this.#submit('flush', 0, this.geometry.sizeBytes, IoFlags.none, undefined);
+    const { flush } = this.capabilities;
+    return this.#submit('flush', 0, this.geometry.sizeBytes, IoFlags.none, undefined, flush);
   }
 
   discard(offset: number, length: number, flags: number = IoFlags.none): Promise<void> {
-    if (!this.capabilities.discard) return this.#unsupported(offset, length);
-    return this.#submit('discard', offset, length, flags, undefined);
+    return this.#submit('discard', offset, length, flags, undefined, this.capabilities.discard);
   }
 
   writeZeroes(offset: number, length: number, flags: number = IoFlags.none): Promise<void> {
-    const tooSlow = (flags & IoFlags.onlyIfFast) !== 0 && !this.capabilities.fastZeroes;
-    if (!this.capabilities.writeZeroes || tooSlow) return this.#unsupported(offset, length);
-    return this.#submit('write-zeroes', offset, length, flags, undefined);
+    const { writeZeroes, fastZeroes } = this.capabilities;
+    const supported = writeZeroes && (fastZeroes || (flags & IoFlags.onlyIfFast) === 0);
+    return this.#submit('write-zeroes', offset, length, flags, undefined, supported);
   }
 
   extents(offset: number, length: number): Promise<readonly Extent[]> {
@@ -106,20 +105,26 @@ export class SimulatedDevice implements BlockDevice {
     length: number,
     flags: number,
     buffer: Uint8Array | undefined,
+    supported = true,
   ): Promise<void> {
     if (this.#abandoned) return pendingForEver();
     if (this.#gate.closed) return this.#rejectClosed(offset, length);
     const refusal = rejectInvalid(this, offset, length);
     if (refusal !== undefined) return refusal;
+    if (!supported) return this.#rejectUnsupported(offset, length);
     this.#gate.enter();
-    return this.#disk.submit(kind, offset, length, flags, buffer).finally(() => this.#gate.leave());
+    const done = this.#disk.submit(kind, offset, length, flags, buffer);
+    // Beside the caller's own reaction and not before it, so that `close` never resolves before the last answer.
+    const leave = () => this.#gate.leave();
+    done.then(leave, leave);
+    return done;
   }
 
   #rejectClosed(offset: number, length: number): Promise<never> {
     return Promise.reject(deviceError(this.name, 'closed', offset, length, Errno.ESHUTDOWN));
   }
 
-  #unsupported(offset: number, length: number): Promise<never> {
+  #rejectUnsupported(offset: number, length: number): Promise<never> {
     return Promise.reject(deviceError(this.name, 'unsupported', offset, length, Errno.EOPNOTSUPP));
   }
 }

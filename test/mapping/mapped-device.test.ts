@@ -9,7 +9,7 @@ import { MemoryDevice } from '../../src/block/memory-device.ts';
 import { createMappedDevice } from '../../src/mapping/create-mapped-device.ts';
 import type { MappedDevice } from '../../src/mapping/mapped-device.ts';
 import { TargetRegistry } from '../../src/mapping/registry.ts';
-import type { TargetType } from '../../src/mapping/target.ts';
+import type { Target, TargetType } from '../../src/mapping/target.ts';
 import { TargetError } from '../../src/mapping/target-error.ts';
 import { OperationCounter } from '../../src/simulator/operation-counter.ts';
 import { RecordingDevice } from '../../src/simulator/recording-device.ts';
@@ -49,6 +49,33 @@ function memory(sectors: number, options: { name?: string; logicalBlockBytes?: n
 
 function mapped(table: string, devices: Readonly<Record<string, BlockDevice>>): Promise<MappedDevice> {
   return createMappedDevice({ name: 'mapped', table, registry, openDevice: new Shelf(devices).open });
+}
+
+/** A target that does nothing but note what is asked of its life. */
+function ownTargetType(calls: string[]): TargetType {
+  const note = (call: string) => () => {
+    calls.push(call);
+    return Promise.resolve();
+  };
+  const target: Target = {
+    logicalBlockBytes: 512,
+    physicalBlockBytes: 512,
+    capabilities: memory(1).capabilities,
+    devices: [],
+    flushBypassesMap: false,
+    flush: note('flush'),
+    resume: note('resume'),
+    dtr: note('dtr'),
+    read: note('read'),
+    write: note('write'),
+    discard: note('discard'),
+    writeZeroes: note('writeZeroes'),
+    extents: () => Promise.resolve([]),
+    message: () => Promise.resolve(''),
+    status: () => '',
+  };
+  const ctr = () => Promise.resolve({ ...target });
+  return { name: 'own', usage: '', argumentCountMin: 0, argumentCountMax: 0, ctr };
 }
 
 async function failureOf(promise: Promise<unknown>): Promise<DeviceError> {
@@ -137,6 +164,19 @@ describe('MappedDevice: data', () => {
     assert.deepEqual((await failureOf(device.discard(4 * 512, 13 * 512))).ranges, expected);
   });
 
+  it('names the bytes of the whole device when one segment fails on its own', async () => {
+    const device = await mapped('0 8 linear /dev/a 0\n8 8 error', { '/dev/a': memory(8) });
+    const expected = [{ offset: 10 * 512, length: 1024, kind: 'suspect', errno: Errno.EIO }];
+    for (const request of [
+      device.read(new Uint8Array(1024), 10 * 512),
+      device.write(new Uint8Array(1024), 10 * 512),
+      device.writeZeroes(10 * 512, 1024),
+      device.discard(10 * 512, 1024),
+    ]) {
+      assert.deepEqual((await failureOf(request)).ranges, expected);
+    }
+  });
+
   it('names every failed range in ascending order, neighbours joined', async () => {
     const device = await mapped('0 2 error\n2 2 linear /dev/a 0\n4 1 error\n5 3 error', {
       '/dev/a': memory(2),
@@ -192,6 +232,7 @@ describe('MappedDevice: data', () => {
     }
     const device = await mapped('0 8 linear /dev/a 0\n8 8 error', { '/dev/a': new Marked(memory(8)) });
     assert.equal(device.read(new Uint8Array(512), 0), answer);
+    assert.equal(device.read(new Uint8Array(8 * 512), 0), answer);
   });
 
   it('rejects what leaves the device or is not whole blocks, and touches nothing', async () => {
@@ -307,40 +348,40 @@ describe('MappedDevice: flush and close', () => {
   });
 
   it('asks a target that flushes in its own way', async () => {
-    let flushes = 0;
-    const own: TargetType = {
-      name: 'own',
-      usage: '',
-      argumentCountMin: 0,
-      argumentCountMax: 0,
-      async ctr(context) {
-        const error = await registry.find('error')!.ctr(context, []);
-        return {
-          ...error,
-          logicalBlockBytes: 512,
-          flushBypassesMap: false,
-          flush: () => {
-            flushes += 1;
-            return Promise.resolve();
-          },
-          read: () => Promise.resolve(),
-          write: () => Promise.resolve(),
-          discard: () => Promise.resolve(),
-          writeZeroes: () => Promise.resolve(),
-          extents: () => Promise.resolve([]),
-          message: () => Promise.resolve(''),
-          status: () => '',
-        };
-      },
-    };
+    const calls: string[] = [];
     const device = await createMappedDevice({
       name: 'mapped',
       table: '0 1 own\n1 1 own',
-      registry: new TargetRegistry([own]),
+      registry: new TargetRegistry([ownTargetType(calls)]),
       openDevice: new Shelf({}).open,
     });
     await device.flush();
-    assert.equal(flushes, 2);
+    assert.deepEqual(calls, ['resume', 'resume', 'flush', 'flush']);
+  });
+
+  it('resumes each target before the first request, and ends each of them before its devices', async () => {
+    const calls: string[] = [];
+    class Closing extends FilterDevice {
+      override close(): Promise<void> {
+        calls.push('close');
+        return super.close();
+      }
+    }
+    const options = {
+      name: 'mapped',
+      registry: new TargetRegistry([ownTargetType(calls), ...standardTargets()]),
+      openDevice: new Shelf({ '/dev/a': new Closing(memory(1)) }).open,
+    };
+    const device = await createMappedDevice({ ...options, table: '0 1 linear /dev/a 0\n1 1 own' });
+    await device.close();
+    assert.deepEqual(calls, ['resume', 'dtr', 'close']);
+    calls.length = 0;
+    const refused = createMappedDevice({
+      ...options,
+      table: '0 1 own\n1 1 linear /dev/a 0\n2 1 linear /dev/b 0',
+    });
+    await assert.rejects(refused, /no such device/);
+    assert.deepEqual(calls, ['dtr', 'close']);
   });
 
   it('I6 opens each path once, closes it once, and refuses requests from the call of close on', async () => {

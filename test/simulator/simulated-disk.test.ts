@@ -138,11 +138,38 @@ describe('SimulatedDisk: cache, flush and power', () => {
     assert.equal(outcomes.size, 6, [...outcomes].join(', '));
   });
 
+  it('may keep sectors of a write that it had only just been given', async () => {
+    const outcomes = new Set<string>();
+    for (let seed = 0; seed < 200; seed += 1) {
+      const { disk } = setup(seed, { onOperation: (_number, _kind, operation) => operation.disk.powerCut() });
+      disk.faults.addBadSectors(1, 1, { on: 'write' });
+      void disk.open().write(sectors(1, 1, 1), 0);
+      outcomes.add(fillsOf(disk.durableImage.subarray(0, 3 * sectorBytes)).join());
+    }
+    assert.deepEqual([...outcomes].sort(), ['0,0,0', '0,0,1', '1,0,0', '1,0,1']);
+  });
+
+  it('goes on serving what was written while a flush made older versions durable', async () => {
+    for (let seed = 0; seed < 100; seed += 1) {
+      const { clock, disk } = setup(seed);
+      const device = disk.open();
+      await clock.run(device.write(sectors(1), 0));
+      await clock.run(Promise.all([device.flush(), device.write(sectors(2), 0)]));
+      assert.deepEqual(fillsOf(disk.cachedImage(0, sectorBytes)), [2]);
+      await clock.run(device.flush());
+      assert.equal(disk.durableImage[0], 2);
+    }
+  });
+
   it('without a write cache has every settled write on the media', async () => {
     const { clock, disk } = setup(4, { writeCache: 'none' });
     await clock.run(disk.open().write(sectors(5), 0));
     assert.equal(disk.durableImage[0], 5);
     assert.equal(disk.unflushedSectorCount, 0);
+    void disk.open().write(sectors(6, 6, 6, 6), 0);
+    disk.kill();
+    assert.equal(disk.unflushedSectorCount, 0);
+    assert.deepEqual(disk.durableImage, disk.cachedImage());
   });
 
   it('after a power cut answers nothing of the old process, and serves a new one', async () => {
@@ -250,6 +277,19 @@ describe('SimulatedDisk: faults', () => {
     assert.deepEqual([...outcomes].sort(), ['0,0,0', '0,0,1', '1,0,0', '1,0,1']);
   });
 
+  it('delivers the good sectors of a failing read, or not, and never invents the bad one', async () => {
+    const outcomes = new Set<string>();
+    for (let seed = 0; seed < 40; seed += 1) {
+      const { clock, disk } = setup(seed);
+      disk.load(sectors(1, 2, 3));
+      disk.faults.addBadSectors(1, 1, { on: 'read' });
+      const target = new Uint8Array(3 * sectorBytes);
+      await clock.run(failureOf(disk.open().read(target, 0)));
+      outcomes.add(fillsOf(target).join());
+    }
+    assert.deepEqual([...outcomes].sort(), ['1,238,3', '238,238,238']);
+  });
+
   it('with exact ranges names whole blocks only, and does the rest', async () => {
     const { clock, disk } = setup(3, { exactRanges: true, logicalBlockBytes: 1024 });
     disk.faults.addBadSectors(3, 2, { on: 'both', readErrno: Errno.EIO });
@@ -296,6 +336,27 @@ describe('SimulatedDisk: faults', () => {
     }
     await clock.run(device.write(sectors(2, 2), 4 * sectorBytes));
     assert.equal(disk.faults.counts.transient, 2);
+  });
+
+  it('means flushes by a scope of sectors only when it names them', async () => {
+    const { clock, disk } = setup(3);
+    const device = disk.open();
+    disk.faults.failNext(1, { sector: 0 });
+    await clock.run(device.flush());
+    assert.equal(disk.faults.counts.transient, 0);
+    disk.faults.failNext(1, { kinds: ['flush'], sector: 63 });
+    assert.equal((await clock.run(failureOf(device.flush()))).kind, 'transient');
+  });
+
+  it('a failing flush loses nothing of a FUA write that is answered after it', async () => {
+    for (let seed = 0; seed < 100; seed += 1) {
+      const { clock, disk } = setup(seed);
+      const device = disk.open();
+      disk.faults.failFlush('once');
+      await clock.run(Promise.all([failureOf(device.flush()), device.write(sectors(3), 0, IoFlags.fua)]));
+      disk.powerCut();
+      assert.equal(disk.durableImage[0], 3);
+    }
   });
 
   it('fails everything, requests in flight too, while its path is gone', async () => {
