@@ -37,25 +37,38 @@ interface Waiter {
   readonly resolve: (buffer: Uint8Array) => void;
 }
 
-/** A buddy allocator over one region of the memory: constant-bounded work, no fragmentation below a page. */
+const noPage = -1;
+
+/**
+ * A buddy allocator over one region of the memory: constant-bounded work, no fragmentation below a page. Free pieces of
+ * one size are a linked list threaded through the pages; what was freed last is given out first, since the processor
+ * still has it in its cache. Pages count from the region's start here.
+ */
 class Region {
   readonly firstPage: number;
   readonly #pageCount: number;
-  /** Free pieces by order (log2 pages), page numbers absolute. */
-  readonly #free: Set<number>[] = [];
   readonly #orderMax: number;
+  /** First free piece of each order (log2 pages), or `noPage`. */
+  readonly #heads: Int32Array;
+  readonly #next: Int32Array;
+  readonly #previous: Int32Array;
+  /** Order of the free piece that starts at a page, or -1 where none starts. */
+  readonly #freeOrders: Int8Array;
   readonly waiters: Waiter[] = [];
 
   constructor(firstPage: number, pageCount: number) {
     this.firstPage = firstPage;
     this.#pageCount = pageCount;
     this.#orderMax = Math.max(0, 31 - Math.clz32(Math.max(1, pageCount)));
-    for (let order = 0; order <= this.#orderMax; order += 1) this.#free.push(new Set());
+    this.#heads = new Int32Array(this.#orderMax + 1).fill(noPage);
+    this.#next = new Int32Array(pageCount);
+    this.#previous = new Int32Array(pageCount);
+    this.#freeOrders = new Int8Array(pageCount).fill(-1);
     // Greedy from the left: a region need not be a power of two.
     let page = 0;
     for (let order = this.#orderMax; order >= 0; order -= 1) {
       if (pageCount - page < 1 << order) continue;
-      this.#free[order]!.add(page);
+      this.#push(page, order);
       page += 1 << order;
     }
   }
@@ -71,13 +84,13 @@ class Region {
   /** Absolute first page of a piece of 2^order pages, or -1. */
   allocate(order: number): number {
     let have = order;
-    while (have <= this.#orderMax && this.#free[have]!.size === 0) have += 1;
+    while (have <= this.#orderMax && this.#heads[have] === noPage) have += 1;
     if (have > this.#orderMax) return -1;
-    const page = this.#free[have]!.values().next().value!;
-    this.#free[have]!.delete(page);
+    const page = this.#heads[have]!;
+    this.#remove(page, have);
     while (have > order) {
       have -= 1;
-      this.#free[have]!.add(page + (1 << have));
+      this.#push(page + (1 << have), have);
     }
     return page + this.firstPage;
   }
@@ -87,11 +100,31 @@ class Region {
     let at = order;
     while (at < this.#orderMax) {
       const buddy = page ^ (1 << at);
-      if (!this.#free[at]!.delete(buddy)) break;
+      // Behind the end there is no page, and no order.
+      if (this.#freeOrders[buddy] !== at) break;
+      this.#remove(buddy, at);
       page = Math.min(page, buddy);
       at += 1;
     }
-    this.#free[at]!.add(page);
+    this.#push(page, at);
+  }
+
+  #push(page: number, order: number): void {
+    const head = this.#heads[order]!;
+    this.#next[page] = head;
+    this.#previous[page] = noPage;
+    if (head !== noPage) this.#previous[head] = page;
+    this.#heads[order] = page;
+    this.#freeOrders[page] = order;
+  }
+
+  #remove(page: number, order: number): void {
+    const next = this.#next[page]!;
+    const previous = this.#previous[page]!;
+    if (previous === noPage) this.#heads[order] = next;
+    else this.#next[previous] = next;
+    if (next !== noPage) this.#previous[next] = previous;
+    this.#freeOrders[page] = -1;
   }
 }
 
