@@ -1,0 +1,137 @@
+import type { DeviceProperties } from './device-properties.ts';
+import { MetadataError } from './metadata-error.ts';
+
+/**
+ * The superblock's room for what varies and for what comes (M10): type u16, length u16, value, zeroes to a multiple of 4;
+ * type 0 ends. A type this program does not know is compatible by definition (what is not has a feature bit) and is kept.
+ */
+const TlvType = { end: 0, name: 1, mainIdentity: 2, spareIdentity: 3, policies: 4 } as const;
+const lastKnownType = 4;
+const tlvHeaderBytes = 4;
+
+export interface UnknownTlv {
+  readonly type: number;
+  readonly value: Uint8Array;
+}
+
+export interface PropertyArea {
+  readonly properties: DeviceProperties;
+  /** In the order found. */
+  readonly unknown: readonly UnknownTlv[];
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** The bytes of the property area; throws `METADATA_PROPERTIES_TOO_LARGE` above `bytesMax`. */
+export function encodeProperties(area: PropertyArea, bytesMax: number): Uint8Array {
+  const { name, mainIdentity, spareIdentity, policies } = area.properties;
+  const parts: UnknownTlv[] = [
+    { type: TlvType.name, value: encoder.encode(name) },
+    { type: TlvType.mainIdentity, value: encodePairs(mainIdentity) },
+    { type: TlvType.spareIdentity, value: encodePairs(spareIdentity) },
+    { type: TlvType.policies, value: encodePairs(policies) },
+    ...area.unknown,
+  ];
+  let bytes = 0;
+  for (const part of parts) bytes += tlvHeaderBytes + padded(part.value.byteLength);
+  if (bytes > bytesMax || parts.some((part) => part.value.byteLength > 0xffff)) {
+    throw new MetadataError(
+      'METADATA_PROPERTIES_TOO_LARGE',
+      `name, identities and policies take ${bytes} bytes, the superblock has room for ${bytesMax}: shorten them`,
+    );
+  }
+  return concatenate(parts, bytes);
+}
+
+/** What the area says, or one clause about what is wrong with it. Absent parts are empty. */
+export function decodeProperties(area: Uint8Array): PropertyArea | string {
+  const view = new DataView(area.buffer, area.byteOffset, area.byteLength);
+  const known = new Map<number, Uint8Array>();
+  const unknown: UnknownTlv[] = [];
+  let at = 0;
+  while (at + tlvHeaderBytes <= area.byteLength) {
+    const type = view.getUint16(at, true);
+    const length = view.getUint16(at + 2, true);
+    if (type === TlvType.end) break;
+    at += tlvHeaderBytes;
+    if (at + length > area.byteLength) return `a property of type ${type} longer than its area`;
+    const value = area.slice(at, at + length);
+    if (type <= lastKnownType) known.set(type, value);
+    else unknown.push({ type, value });
+    at += padded(length);
+  }
+  const mainIdentity = decodePairs(known.get(TlvType.mainIdentity));
+  const spareIdentity = decodePairs(known.get(TlvType.spareIdentity));
+  const policies = decodePairs(known.get(TlvType.policies));
+  if (mainIdentity === undefined || spareIdentity === undefined || policies === undefined) {
+    return 'a list of properties longer than its area';
+  }
+  const name = decoder.decode(known.get(TlvType.name) ?? new Uint8Array(0));
+  return { properties: { name, mainIdentity, spareIdentity, policies }, unknown };
+}
+
+/** Pairs, each: key bytes u16, value bytes u16, key, value (UTF-8). */
+function encodePairs(pairs: Readonly<Record<string, string>>): Uint8Array {
+  const chunks: Uint8Array[] = [];
+  for (const [key, value] of Object.entries(pairs)) {
+    const keyBytes = encoder.encode(key);
+    const valueBytes = encoder.encode(value);
+    const head = new Uint8Array(4);
+    const view = new DataView(head.buffer);
+    if (keyBytes.byteLength > 0xffff || valueBytes.byteLength > 0xffff) {
+      throw new MetadataError(
+        'METADATA_PROPERTIES_TOO_LARGE',
+        `the property ${key.slice(0, 40)} is longer than 65535 bytes: shorten it`,
+      );
+    }
+    view.setUint16(0, keyBytes.byteLength, true);
+    view.setUint16(2, valueBytes.byteLength, true);
+    chunks.push(head, keyBytes, valueBytes);
+  }
+  const total = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
+  const bytes = new Uint8Array(total);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return bytes;
+}
+
+function decodePairs(bytes: Uint8Array | undefined): Record<string, string> | undefined {
+  const pairs: [string, string][] = [];
+  if (bytes === undefined) return {};
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let at = 0;
+  while (at < bytes.byteLength) {
+    if (at + 4 > bytes.byteLength) return undefined;
+    const keyEnd = at + 4 + view.getUint16(at, true);
+    const valueEnd = keyEnd + view.getUint16(at + 2, true);
+    if (valueEnd > bytes.byteLength) return undefined;
+    pairs.push([
+      decoder.decode(bytes.subarray(at + 4, keyEnd)),
+      decoder.decode(bytes.subarray(keyEnd, valueEnd)),
+    ]);
+    at = valueEnd;
+  }
+  // `fromEntries` defines own properties, so that no key from the disk reaches a prototype.
+  return Object.fromEntries(pairs);
+}
+
+function concatenate(parts: readonly UnknownTlv[], bytes: number): Uint8Array {
+  const area = new Uint8Array(bytes);
+  const view = new DataView(area.buffer);
+  let at = 0;
+  for (const { type, value } of parts) {
+    view.setUint16(at, type, true);
+    view.setUint16(at + 2, value.byteLength, true);
+    area.set(value, at + tlvHeaderBytes);
+    at += tlvHeaderBytes + padded(value.byteLength);
+  }
+  return area;
+}
+
+function padded(length: number): number {
+  return Math.ceil(length / 4) * 4;
+}

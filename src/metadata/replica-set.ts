@@ -1,0 +1,255 @@
+import { asDeviceError, type DeviceError } from '../block/device-error.ts';
+import { sameBytes } from './block-checksum.ts';
+import { blockBytes } from './block-size.ts';
+import type { ReplicaPlace } from './layout.ts';
+import { Mutex } from './mutex.ts';
+import { isPlaceFault, mismatch, type SpareIo } from './spare-io.ts';
+import { type CheckpointFacts, decodeSuperblock, encodeSuperblock, type SharedFacts } from './superblock.ts';
+
+/**
+ * - `in-sync`  has every acknowledged record; every new one must reach it
+ * - `out`      is in no set; `settle` may take it in again
+ * - `failed`   failed in this session; never written again but for taking its superblocks away
+ */
+export type ReplicaState = 'in-sync' | 'out' | 'failed';
+
+/** One replica as this session knows it. */
+export interface Replica {
+  readonly index: number;
+  readonly place: ReplicaPlace;
+  state: ReplicaState;
+  /** Slot of the newest superblock that is durable; the next one goes to the other. */
+  slot: 0 | 1;
+  /** The other slot may hold a superblock, and point at an area, that was never confirmed. */
+  slotInDoubt: boolean;
+  /** The durable checkpoint: its area is not written. */
+  checkpoint: CheckpointFacts;
+}
+
+type SharedChanges = Partial<Pick<SharedFacts, 'cleanlyClosed' | 'properties'>>;
+
+/**
+ * Who is in sync, and the superblocks that say so (M2). All superblock writes of a session go through here, one after the
+ * other, each with a higher revision. What is in memory changes only when it is durable, but for `failed`: a replica that
+ * failed takes no part from that moment, and `isConsistent` is false until the spare says so too.
+ */
+export class ReplicaSet {
+  readonly replicas: readonly Replica[];
+  readonly #io: SpareIo;
+  readonly #mutex = new Mutex();
+  #shared: SharedFacts;
+  #consistent = true;
+  #lateWrite = false;
+
+  constructor(io: SpareIo, replicas: readonly Replica[], shared: SharedFacts) {
+    this.#io = io;
+    this.replicas = replicas;
+    this.#shared = shared;
+  }
+
+  get shared(): SharedFacts {
+    return this.#shared;
+  }
+
+  inSync(): Replica[] {
+    return this.replicas.filter((replica) => replica.state === 'in-sync');
+  }
+
+  /** False while a replica has failed that the superblocks still name, or whose own superblocks may still be there. */
+  get isConsistent(): boolean {
+    return this.#consistent;
+  }
+
+  /**
+   * A superblock passed its deadline and may still arrive, over whatever is written there next (R3): this session can
+   * promise nothing about superblocks any more.
+   */
+  get hasLateWrite(): boolean {
+    return this.#lateWrite;
+  }
+
+  /** Takes a replica out of everything from now on. `excludeFailed` makes it durable. */
+  markFailed(replica: Replica): void {
+    replica.state = 'failed';
+    this.#consistent = false;
+  }
+
+  /** What the next superblocks say; durable with the next of them. */
+  change(changes: SharedChanges): void {
+    this.#shared = { ...this.#shared, ...changes };
+  }
+
+  /**
+   * Makes `checkpoint` this replica's durable one, and the replica a member: superblock to the other slot, flush, read back.
+   * Rejects with the device's error; a fault of the place has marked the replica failed.
+   */
+  publish(replica: Replica, checkpoint: CheckpointFacts): Promise<void> {
+    return this.#mutex.run(async () => {
+      if (replica.state === 'failed')
+        throw mismatch(this.#io.spare, replica.place.superblockOffset, blockBytes);
+      const members = this.replicas.filter((other) => other.state === 'in-sync' || other === replica);
+      const shared = this.#nextShared(maskOf(members));
+      const epoch = this.#io.flusher.epoch;
+      await this.#writeSuperblock(replica, checkpoint, shared);
+      await this.#flushOrDoubt([replica], epoch);
+      await this.#confirm(replica, checkpoint, shared);
+      replica.state = 'in-sync';
+      replica.checkpoint = checkpoint;
+      this.#shared = shared;
+    });
+  }
+
+  /**
+   * M2: the membership without the failed replicas becomes durable on all others, then the failed ones lose their
+   * superblocks. Rejects when that is not possible: no replica is left, the spare does not answer, or a failed replica's
+   * superblock can be read but not overwritten.
+   */
+  excludeFailed(): Promise<void> {
+    return this.#mutex.run(async () => {
+      // Each round but the last loses a replica, and a round without replicas rejects.
+      let written = false;
+      while (!written) written = await this.#writeMembers();
+      for (const replica of this.replicas) {
+        if (replica.state !== 'in-sync') await this.#invalidate(replica);
+      }
+      await this.#io.flusher.flush();
+      this.#consistent = true;
+    });
+  }
+
+  /** Writes the shared facts as they are now to all members. Rejects as `excludeFailed`. */
+  rewriteMembers(): Promise<void> {
+    return this.#mutex.run(async () => {
+      await this.#writeMembers();
+    });
+  }
+
+  /** Before the inactive area is written: no superblock points at it. */
+  async clearDoubt(replica: Replica): Promise<void> {
+    if (replica.slotInDoubt) await this.publish(replica, replica.checkpoint);
+  }
+
+  /** True when all members have the membership; false when some failed meanwhile and it must be written again. */
+  async #writeMembers(): Promise<boolean> {
+    const members = this.inSync();
+    const first = members[0];
+    if (first === undefined) {
+      const place = this.replicas[0]!.place;
+      throw mismatch(this.#io.spare, place.superblockOffset, blockBytes);
+    }
+    const shared = this.#nextShared(maskOf(members));
+    const epoch = this.#io.flusher.epoch;
+    const written: Replica[] = [];
+    for (const replica of members) {
+      try {
+        await this.#writeSuperblock(replica, replica.checkpoint, shared);
+        written.push(replica);
+      } catch (error) {
+        if (replica.state !== 'failed') throw error;
+      }
+    }
+    await this.#flushOrDoubt(written, epoch);
+    for (const replica of written) advanceSlot(replica);
+    this.#shared = shared;
+    return written.length === members.length;
+  }
+
+  #nextShared(inSyncMask: number): SharedFacts {
+    const shared = this.#shared;
+    const changed = inSyncMask !== shared.inSyncMask;
+    return {
+      ...shared,
+      revision: shared.revision + 1,
+      membershipEpoch: shared.membershipEpoch + (changed ? 1 : 0),
+      inSyncMask,
+      writtenUnixSeconds: Math.floor(this.#io.clock.unixMs() / 1000),
+    };
+  }
+
+  async #writeSuperblock(replica: Replica, checkpoint: CheckpointFacts, shared: SharedFacts): Promise<void> {
+    try {
+      await this.#io.withPiece(1, (piece) => {
+        encodeSuperblock(piece, { replica: replica.index, shared, checkpoint });
+        return this.#io.write(piece, slotOffset(replica, otherSlot(replica)));
+      });
+    } catch (error) {
+      this.#blame(replica, asDeviceError(error));
+      throw error;
+    }
+  }
+
+  /** A flush of anybody that failed since `epoch` was read may have taken these writes with it. */
+  async #flushOrDoubt(written: readonly Replica[], epoch: number): Promise<void> {
+    for (const replica of written) replica.slotInDoubt = true;
+    await this.#io.flusher.flush();
+    this.#io.checkFlushed(epoch);
+  }
+
+  async #confirm(replica: Replica, checkpoint: CheckpointFacts, shared: SharedFacts): Promise<void> {
+    const expected = new Uint8Array(blockBytes);
+    encodeSuperblock(expected, { replica: replica.index, shared, checkpoint });
+    const offset = slotOffset(replica, otherSlot(replica));
+    try {
+      await this.#io.withPiece(1, async (piece) => {
+        await this.#io.read(piece, offset);
+        if (!sameBytes(piece, expected)) throw mismatch(this.#io.spare, offset, blockBytes);
+      });
+    } catch (error) {
+      this.#blame(replica, asDeviceError(error));
+      throw error;
+    }
+    advanceSlot(replica);
+  }
+
+  /** A fault of the place costs the replica its membership, anything else leaves the slot in doubt. */
+  #blame(replica: Replica, error: DeviceError): void {
+    replica.slotInDoubt = true;
+    if (error.kind === 'timed-out') this.#lateWrite = true;
+    else if (isPlaceFault(error)) this.markFailed(replica);
+  }
+
+  /** Takes both superblocks away: overwritten, or at least neither readable nor valid. */
+  async #invalidate(replica: Replica): Promise<void> {
+    for (const slot of [0, 1] as const) {
+      const offset = slotOffset(replica, slot);
+      await this.#io.withPiece(1, async (piece) => {
+        try {
+          piece.fill(0);
+          await this.#io.write(piece, offset);
+        } catch (error) {
+          if (!isPlaceFault(asDeviceError(error))) throw error;
+          if (await this.#holdsSuperblock(piece, offset)) throw error;
+        }
+      });
+    }
+  }
+
+  async #holdsSuperblock(piece: Uint8Array, offset: number): Promise<boolean> {
+    try {
+      await this.#io.read(piece, offset);
+    } catch (error) {
+      if (!isPlaceFault(asDeviceError(error))) throw error;
+      return false;
+    }
+    return decodeSuperblock(piece).found === 'superblock';
+  }
+}
+
+export function slotOffset(replica: Replica, slot: 0 | 1): number {
+  return replica.place.superblockOffset + slot * blockBytes;
+}
+
+function otherSlot(replica: Replica): 0 | 1 {
+  return replica.slot === 0 ? 1 : 0;
+}
+
+function advanceSlot(replica: Replica): void {
+  replica.slot = otherSlot(replica);
+  replica.slotInDoubt = false;
+}
+
+function maskOf(replicas: readonly Replica[]): number {
+  let mask = 0;
+  for (const replica of replicas) mask |= 1 << replica.index;
+  return mask;
+}

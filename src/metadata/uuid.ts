@@ -1,0 +1,17 @@
+import type { Random } from '../block/clock.ts';
+import { uuidBytes } from './block-checksum.ts';
+
+/** A random UUID, version 4 of RFC 9562. */
+export function newUuid(random: Random): Uint8Array {
+  const uuid = new Uint8Array(uuidBytes);
+  random.fill(uuid);
+  uuid[6] = (uuid[6]! & 0x0f) | 0x40;
+  uuid[8] = (uuid[8]! & 0x3f) | 0x80;
+  return uuid;
+}
+
+/** As people write it: 8-4-4-4-12 lower-case hexadecimal digits. */
+export function uuidText(uuid: Uint8Array): string {
+  const digits = Array.from(uuid, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return [8, 12, 16, 20, 32].map((end, index) => digits.slice([0, 8, 12, 16, 20][index], end)).join('-');
+}
