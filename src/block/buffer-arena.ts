@@ -32,6 +32,9 @@ export const arenaPageBytes = 4096;
 /** Pages of a piece count up to 2^31: far above any memory that is locked for I/O. */
 const pieceOrderMax = 30;
 
+/** Owners are counted in 16 bits: more than this at once is a loop that forgot to release. */
+const ownersMax = 65_535;
+
 interface Waiter {
   readonly length: number;
   readonly resolve: (buffer: Uint8Array) => void;
@@ -194,6 +197,7 @@ export class PagedArena implements BufferArena {
 
   hold(buffer: Uint8Array): void {
     const page = this.#pageOf(buffer);
+    assert(this.#owners[page]! < ownersMax, 'BufferArena: the piece has too many owners');
     this.#owners[page]! += 1;
   }
 
