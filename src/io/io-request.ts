@@ -19,8 +19,6 @@ export class IoRequest {
   buffer: Uint8Array | undefined;
   address = 0;
   length = 0;
-  /** Bytes of the message under way, of `length` in all. */
-  roundLength = 0;
   /** Bytes that are known to be done. */
   done = 0;
   fileOffset = 0;

@@ -47,15 +47,14 @@ export class SlotMemory {
   }
 
   /**
-   * Writes the msghdr for as much of the rest of `request.parts` as one message carries, sets `roundLength`, and
-   * returns the header's address. Parts in the arena are named where they are, others are copied to the staging area.
+   * Writes the msghdr for as much of the rest of `request.parts` as one message carries, and returns the
+   * header's address. Parts in the arena are named where they are, others are copied to the staging area.
    */
   writeMessage(request: IoRequest): number {
     const base = request.slot * slotBytes;
     const parts = request.parts ?? [];
     let vectors = 0;
     let staged = 0;
-    let total = 0;
     let offset = request.partOffset;
     for (let index = request.partIndex; index < parts.length && vectors < vectorsMax; index += 1) {
       const part = parts[index]!;
@@ -74,13 +73,11 @@ export class SlotMemory {
       if (length > 0) {
         this.#writeVector(base + headerBytes + vectors * vectorBytes, address, length);
         vectors += 1;
-        total += length;
       }
       if (length < part.length - offset) break;
       offset = 0;
     }
     this.#writeHeader(base, vectors);
-    request.roundLength = total;
     return this.#mapping.address + base;
   }
 

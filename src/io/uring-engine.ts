@@ -19,7 +19,7 @@ const spinUsDefault = 20;
 const inFlightMaxDefault = 1024;
 const submissionEntriesDefault = 256;
 /** Requests that may wait in one lane; more are refused with EBUSY. Above it somebody has forgotten his own limit. */
-export const laneWaitingMax = 65_536;
+export const laneWaitingMax = 8192;
 /** EINTR and EAGAIN are asked again this often. */
 const retriesMax = 16;
 /** `user_data` of cancellations: their answers say nothing that the cancelled request does not say itself. */
@@ -521,11 +521,15 @@ export class UringEngine {
 
   #recycle(request: IoRequest): void {
     if (request.buffer !== undefined) this.arena.release(request.buffer);
-    for (const part of request.parts ?? []) {
-      if (part.length > 0 && this.arena.contains(part)) this.arena.release(part);
-    }
+    if (request.parts !== undefined) this.#releaseParts(request.parts);
     request.reset();
     if (this.#pool.length < this.#slots.length) this.#pool.push(request);
+  }
+
+  #releaseParts(parts: readonly Uint8Array[]): void {
+    for (const part of parts) {
+      if (part.length > 0 && this.arena.contains(part)) this.arena.release(part);
+    }
   }
 
   #cancel(request: IoRequest): void {
