@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../block/assert.ts';
-import type { WorkerMessage, WorkerSettings } from '../device/messages.ts';
+import type { DataPlaneMessage, WorkerMessage, WorkerSettings } from '../device/messages.ts';
 import { DataPlaneClient } from './data-plane-client.ts';
 import { listenOnSocket } from './server.ts';
 
@@ -19,6 +19,11 @@ function settingsOf(data: unknown): WorkerSettings {
 const port = parentPort;
 assert(port !== null, 'control worker: not started as a worker');
 const settings = settingsOf(workerData);
-await listenOnSocket(settings.socketPath, new DataPlaneClient(port));
+const server = await listenOnSocket(settings.socketPath, new DataPlaneClient(port));
+port.on('message', (message: DataPlaneMessage) => {
+  if (message.kind !== 'finish') return;
+  server.close(() => port.close());
+  server.closeIdleConnections();
+});
 const listening: WorkerMessage = { kind: 'listening' };
 port.postMessage(listening);

@@ -16,6 +16,8 @@ export const restartDelayMaxMs = 10_000;
 export const stableAfterMs = 60_000;
 /** Heap of the worker. Past it V8 ends the worker, not the process. */
 const workerHeapMegabytesMax = 128;
+/** The last answer is short and its reader is on this machine. */
+export const finishDeadlineMs = 2_000;
 /** Asks answered at one time; the worker holds its own queue to the same number. */
 export const asksInFlightMax = 64;
 
@@ -65,7 +67,26 @@ export class ControlPlane {
     });
   }
 
-  /** Ends the worker; it is not started again. */
+  /** Lets the worker send what it was just told, then ends it; it is not started again. */
+  async finish(): Promise<void> {
+    this.#closed = true;
+    this.#restartTimer?.cancel();
+    const worker = this.#worker;
+    if (worker === undefined) return;
+    const exited = new Promise<void>((resolve) => {
+      worker.once('exit', () => resolve());
+    });
+    this.#post(worker, { kind: 'finish' });
+    let timer: ScheduledAction | undefined;
+    const deadline = new Promise<void>((resolve) => {
+      timer = this.#options.clock.schedule(finishDeadlineMs, resolve);
+    });
+    await Promise.race([exited, deadline]);
+    timer?.cancel();
+    await this.close();
+  }
+
+  /** Ends the worker now; it is not started again. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#restartTimer?.cancel();

@@ -20,7 +20,7 @@ export interface DiskStatus {
 
 /** What the remap target says about itself. */
 export interface RemapSummary {
-  /** `healthy`, `spare-full`, `spare-failed`, `main-failed`, `metadata-failed`, … */
+  /** `ok`, `spare-full`, `spare-failed`, `main-failed` or `metadata-failed`. */
   readonly state: string;
   readonly remappedGranules: number;
   readonly remappedSectors: number;
@@ -28,8 +28,11 @@ export interface RemapSummary {
   readonly goneSectors: number;
   readonly slotsTotal: number;
   readonly slotsUsed: number;
+  readonly slotsFree: number;
   readonly slotsRetired: number;
   readonly granuleBytes: number;
+  /** R24: `path` when what is moved is read back, `off` where that proves nothing. */
+  readonly verify: string;
   readonly replicasValid: number;
   readonly replicasTotal: number;
   /** Flat, monotonic counts by name. */
@@ -122,7 +125,9 @@ export type WorkerMessage =
 /** Data plane to worker. */
 export type DataPlaneMessage =
   | { readonly kind: 'answer'; readonly id: number; readonly answer: ControlAnswers[keyof ControlAnswers] }
-  | { readonly kind: 'failure'; readonly id: number; readonly failure: ControlFailure };
+  | { readonly kind: 'failure'; readonly id: number; readonly failure: ControlFailure }
+  /** Send what is still to be sent, then end. */
+  | { readonly kind: 'finish' };
 
 /** What the worker is started with. */
 export interface WorkerSettings {

@@ -8,7 +8,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import process from 'node:process';
 import { invalidDeviceName } from './device-name.ts';
 import {
@@ -46,7 +46,7 @@ export function runtimeDirectory(
   userId: number = process.getuid?.() ?? 0,
 ): string {
   const chosen = environment['DM_REMAP_RUNTIME_DIR'];
-  if (chosen !== undefined && chosen !== '') return chosen;
+  if (chosen !== undefined && chosen !== '') return resolve(chosen);
   if (userId === 0) return '/run/dm-remap';
   const user = environment['XDG_RUNTIME_DIR'];
   if (user !== undefined && user !== '') return join(user, 'dm-remap');

@@ -1,0 +1,112 @@
+import { resolve } from 'node:path';
+import { type CreateReport, createDevice } from '../device/create-device.ts';
+import { parseRemapTable } from '../device/remap-table.ts';
+import {
+  deviceFolder,
+  folderState,
+  removeDeadFolder,
+  runtimeDirectory,
+} from '../device/runtime-directory.ts';
+import type { MainChoice, ServeOptions } from '../device/serve-options.ts';
+import { SetupError } from '../device/setup-error.ts';
+import { makeSpareFile } from '../device/spare-file.ts';
+import { formatBytes, parseBytes } from './byte-size.ts';
+import { cacheMode, type DiskFlags, mainChoice, portNumber } from './device-arguments.ts';
+import { LaunchError } from './failure.ts';
+import { launchDevice, type Ready } from './launch.ts';
+import { printJson, type Terminal } from './terminal.ts';
+
+export interface CreateFlags extends DiskFlags {
+  readonly table?: string;
+  readonly createSpare?: string;
+  readonly overwriteSpare?: boolean;
+  readonly json?: boolean;
+}
+
+/** `create NAME`: every refusal comes before the first write; then the device's own process is started. */
+export async function runCreate(terminal: Terminal, name: string, flags: CreateFlags): Promise<void> {
+  const { main, sparePath, lengthBytes } = disksOf(flags);
+  const port = portNumber(flags.port);
+  const serve: ServeOptions = {
+    name,
+    main,
+    sparePath,
+    cache: cacheMode(flags.cache),
+    force: false,
+    acceptMain: false,
+    ...(flags.socket === undefined ? {} : { socketPath: resolve(flags.socket) }),
+    ...(port === undefined ? {} : { port }),
+  };
+  refuseTakenName(name);
+  if (flags.createSpare !== undefined) await makeSpareFile(sparePath, spareSize(flags.createSpare));
+  const report = await createDevice({
+    name,
+    main,
+    sparePath,
+    cache: serve.cache,
+    overwriteSpare: flags.overwriteSpare === true,
+    ...(lengthBytes === undefined ? {} : { lengthBytes }),
+  });
+  for (const warning of report.warnings) terminal.warn(`dm-remap: create: warning: ${warning}`);
+  const ready = await launchCreated(serve);
+  if (flags.json === true) printJson(terminal, { ...ready, ...report });
+  else terminal.print(createdText(ready, report));
+}
+
+interface ChosenDisks {
+  readonly main: MainChoice;
+  readonly sparePath: string;
+  readonly lengthBytes?: number;
+}
+
+function disksOf(flags: CreateFlags): ChosenDisks {
+  const main = mainChoice(flags);
+  if (flags.table === undefined) {
+    if (main === undefined)
+      throw new SetupError('usage', 'which disk is failing? give --main, --main-table or --table');
+    if (flags.spare === undefined) throw new SetupError('usage', 'where should bad sectors go? give --spare');
+    return { main, sparePath: flags.spare };
+  }
+  if (main !== undefined || flags.spare !== undefined) {
+    throw new SetupError('usage', '--table names both disks; leave out --main, --main-table and --spare');
+  }
+  const { mainPath, sparePath, lengthBytes } = parseRemapTable(flags.table);
+  return { main: { kind: 'path', path: mainPath }, sparePath, lengthBytes };
+}
+
+function spareSize(text: string): number {
+  const bytes = parseBytes(text);
+  if (bytes !== undefined && bytes % 4096 === 0) return bytes;
+  throw new SetupError('usage', `--create-spare ${text}: expected a multiple of 4 KiB such as 64M or 1G`);
+}
+
+/** Before the spare is touched: a name that is taken must not cost its contents. */
+function refuseTakenName(name: string): void {
+  const directory = runtimeDirectory();
+  const folder = deviceFolder(directory, name);
+  if (folderState(folder).state !== 'absent') removeDeadFolder(directory, folder);
+}
+
+/** The spare is formatted by now; whoever gets an error must know that. */
+async function launchCreated(serve: ServeOptions): Promise<Ready> {
+  try {
+    return await launchDevice(serve);
+  } catch (error) {
+    if (!(error instanceof LaunchError)) throw error;
+    throw new LaunchError(
+      error.exitCode,
+      `${error.message} (the spare is formatted: next time use "dm-remap assemble")`,
+    );
+  }
+}
+
+function createdText(ready: Ready, report: CreateReport): string {
+  return [
+    `${ready.name}: ${formatBytes(report.sizeBytes)}, serving`,
+    `  main   ${report.main}`,
+    `  spare  ${report.spare}`,
+    `  ${report.layout}`,
+    ...ready.notes.map((note) => `  note   ${note}`),
+    ...ready.exports.map((uri) => `  ${uri}`),
+  ].join('\n');
+}

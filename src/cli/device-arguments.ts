@@ -1,0 +1,61 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { CacheMode, MainChoice } from '../device/serve-options.ts';
+import { SetupError } from '../device/setup-error.ts';
+
+/** Characters of a table: a million lines would be somebody's mistake. */
+const tableLengthMax = 1_048_576;
+
+/** Options of `create`, `assemble` and `serve` as commander gives them. */
+export interface DiskFlags {
+  readonly main?: string;
+  readonly mainTable?: string;
+  readonly mainLabel?: string;
+  readonly spare?: string;
+  readonly socket?: string;
+  readonly port?: string;
+  readonly cache: string;
+}
+
+function usage(message: string): SetupError {
+  return new SetupError('usage', message);
+}
+
+/** Main as a path or as a table read from a file or, with `-`, from standard input; undefined when neither is given. */
+export function mainChoice(flags: DiskFlags): MainChoice | undefined {
+  if (flags.main !== undefined && flags.mainTable !== undefined) {
+    throw usage('--main and --main-table both name the main device; give one');
+  }
+  if (flags.main !== undefined) return { kind: 'path', path: flags.main };
+  if (flags.mainTable === undefined) return undefined;
+  return {
+    kind: 'table',
+    text: readTable(flags.mainTable),
+    label: flags.mainLabel ?? (flags.mainTable === '-' ? '-' : resolve(flags.mainTable)),
+  };
+}
+
+function readTable(path: string): string {
+  let text: string;
+  try {
+    text = readFileSync(path === '-' ? 0 : path, 'utf8');
+  } catch (error) {
+    const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+    const what = error instanceof Error ? error.message : String(error);
+    throw new SetupError(missing ? 'not-found' : 'failed', `${path}: the table cannot be read: ${what}`);
+  }
+  if (text.length > tableLengthMax) throw usage(`${path}: a table of over ${tableLengthMax} characters`);
+  return text;
+}
+
+export function portNumber(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (port >= 1 && port <= 65_535) return port;
+  throw usage(`--port ${text}: expected a number from 1 to 65535`);
+}
+
+export function cacheMode(text: string): CacheMode {
+  if (text === 'none' || text === 'writeback') return text;
+  throw usage(`--cache ${text}: expected none or writeback`);
+}

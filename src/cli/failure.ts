@@ -1,0 +1,49 @@
+import { ControlError } from '../control/client.ts';
+import { failStopExitCode } from '../device/fail-stop.ts';
+import { oneLine, SetupError, type SetupReason } from '../device/setup-error.ts';
+import { ExitCode } from './exit-code.ts';
+
+const codeOfReason: Readonly<Record<SetupReason, ExitCode>> = {
+  usage: ExitCode.usage,
+  'not-found': ExitCode.notFound,
+  refused: ExitCode.refused,
+  busy: ExitCode.busy,
+  'not-a-spare': ExitCode.notASpare,
+  failed: ExitCode.failed,
+};
+
+/** What a command ends with: a code, and the line that says why. */
+export interface Failure {
+  readonly exitCode: number;
+  readonly line: string;
+}
+
+/** A daemon that did not start said why; its code and line are passed on as they are. */
+export class LaunchError extends Error {
+  override readonly name = 'LaunchError';
+  readonly exitCode: number;
+
+  constructor(exitCode: number, message: string) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}
+
+/** The failure that an error of a command stands for. Whatever nobody expected is a bug of ours. */
+export function failureOf(command: string, error: unknown): Failure {
+  const line = (message: string): string => `dm-remap: ${command}: ${oneLine(message)}`;
+  if (error instanceof SetupError) return { exitCode: codeOfReason[error.reason], line: line(error.message) };
+  if (error instanceof LaunchError) return { exitCode: error.exitCode, line: line(error.message) };
+  if (error instanceof ControlError) {
+    const exitCode = error.code === 'BAD_MESSAGE' ? ExitCode.usage : ExitCode.failed;
+    return { exitCode, line: line(error.message) };
+  }
+  if (isSystemError(error)) return { exitCode: ExitCode.failed, line: line(error.message) };
+  const what = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return { exitCode: failStopExitCode, line: line(`internal error: ${what}`) };
+}
+
+/** An error of the kernel that reached us through Node: no permission on the runtime directory, a full disk. */
+function isSystemError(error: unknown): error is Error {
+  return error instanceof Error && 'syscall' in error && 'errno' in error;
+}

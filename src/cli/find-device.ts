@@ -1,0 +1,29 @@
+import { ControlClient } from '../control/client.ts';
+import {
+  type DeviceFolder,
+  deviceFolder,
+  folderState,
+  runtimeDirectory,
+} from '../device/runtime-directory.ts';
+import { SetupError } from '../device/setup-error.ts';
+
+/** A device whose process is there. */
+export interface FoundDevice {
+  readonly folder: DeviceFolder;
+  readonly pid: number;
+  readonly client: ControlClient;
+}
+
+/** The live device of this name. Throws `SetupError` not-found, which says what a dead one needs. */
+export function findDevice(name: string, directory: string = runtimeDirectory()): FoundDevice {
+  const folder = deviceFolder(directory, name);
+  const found = folderState(folder);
+  if (found.state === 'absent') throw new SetupError('not-found', `${name}: no such device`);
+  if (found.state === 'dead') {
+    throw new SetupError(
+      'not-found',
+      `${name}: its process was killed; "dm-remap assemble ${name} --spare …" brings it back`,
+    );
+  }
+  return { folder, pid: found.process.pid, client: new ControlClient(folder.controlSocketPath) };
+}

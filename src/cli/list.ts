@@ -1,0 +1,77 @@
+import { ControlClient, ControlError } from '../control/client.ts';
+import type { DeviceStatus } from '../device/messages.ts';
+import { type ListedDevice, listDevices, runtimeDirectory } from '../device/runtime-directory.ts';
+import { formatBytes } from './byte-size.ts';
+import { printJson, type Terminal } from './terminal.ts';
+
+/** One device of the list. */
+export interface ListRow {
+  readonly name: string;
+  /** A lifecycle state, `dead` (its process was killed) or `silent` (it is there and does not answer). */
+  readonly state: string;
+  readonly pid: number | null;
+  readonly health: string;
+  readonly sizeBytes: number | null;
+  readonly remapped: number | null;
+  readonly export: string;
+}
+
+/** `ls`: every device of this user, dead ones too. */
+export async function runList(terminal: Terminal, options: { readonly json?: boolean }): Promise<void> {
+  const rows = await Promise.all(listDevices(runtimeDirectory()).map(rowOf));
+  if (options.json === true) printJson(terminal, rows);
+  else if (rows.length > 0) terminal.print(listText(rows));
+}
+
+async function rowOf(device: ListedDevice): Promise<ListRow> {
+  const name = device.folder.name;
+  if (device.state.state !== 'live') return rowWithout(name, 'dead', null);
+  try {
+    const status = await new ControlClient(device.folder.controlSocketPath).status();
+    return rowWith(status);
+  } catch (error) {
+    if (!(error instanceof ControlError)) throw error;
+    return rowWithout(name, 'silent', device.state.process.pid);
+  }
+}
+
+function rowWithout(name: string, state: string, pid: number | null): ListRow {
+  return { name, state, pid, health: '-', sizeBytes: null, remapped: null, export: '-' };
+}
+
+function rowWith(status: DeviceStatus): ListRow {
+  return {
+    name: status.name,
+    state: status.state,
+    pid: status.pid,
+    health: status.remap.state,
+    sizeBytes: status.sizeBytes,
+    remapped: status.remap.remappedGranules,
+    export: status.exports[0] ?? '-',
+  };
+}
+
+/** A table with a head, columns as wide as their widest entry. */
+export function listText(rows: readonly ListRow[]): string {
+  const cells = [
+    ['NAME', 'STATE', 'HEALTH', 'SIZE', 'REMAPPED', 'PID', 'EXPORT'],
+    ...rows.map((row) => [
+      row.name,
+      row.state,
+      row.health,
+      row.sizeBytes === null ? '-' : formatBytes(row.sizeBytes),
+      String(row.remapped ?? '-'),
+      String(row.pid ?? '-'),
+      row.export,
+    ]),
+  ];
+  const widths = cells[0]!.map((_, column) => Math.max(...cells.map((line) => line[column]!.length)));
+  return cells
+    .map((line) =>
+      line
+        .map((cell, column) => cell.padEnd(widths[column]!))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}

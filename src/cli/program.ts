@@ -1,0 +1,198 @@
+import { Command, CommanderError } from 'commander';
+import { ExitCode, exitCodeHelp } from './exit-code.ts';
+import { failureOf } from './failure.ts';
+import type { Terminal } from './terminal.ts';
+import { packageVersion } from './version.ts';
+
+const examples = `
+Examples:
+  dm-remap create old-disk --main /dev/sdb --spare /dev/sdc1
+  dm-remap status old-disk
+  dm-remap message old-disk 0 list
+  dm-remap remove old-disk
+  dm-remap assemble --spare /dev/sdc1
+
+${exitCodeHelp}`;
+
+/** Runs one command line (without program names) to its end; resolves to the exit code. Never rejects. */
+export async function runProgram(words: readonly string[], terminal: Terminal): Promise<number> {
+  const running: Running = { command: 'dm-remap', exitCode: ExitCode.ok };
+  const program = buildProgram(terminal, running);
+  try {
+    await program.parseAsync(words, { from: 'user' });
+    return running.exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return usageFailure(error, running.command, terminal);
+    const failure = failureOf(running.command, error);
+    terminal.warn(failure.line);
+    return failure.exitCode;
+  }
+}
+
+/** Which command is at work, for messages, and what it ends with when it does not throw. */
+interface Running {
+  command: string;
+  exitCode: number;
+}
+
+/** Commander throws for `--help` and `--version` too; those have printed and are no failure. */
+function usageFailure(error: CommanderError, command: string, terminal: Terminal): number {
+  if (error.exitCode === 0) return ExitCode.ok;
+  if (error.code === 'commander.help') return ExitCode.usage;
+  const message = error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ');
+  terminal.warn(`dm-remap${command === 'dm-remap' ? '' : `: ${command}`}: ${message}`);
+  return ExitCode.usage;
+}
+
+function buildProgram(terminal: Terminal, running: Running): Command {
+  const program = new Command('dm-remap')
+    .description('Keeps a failing disk in service: bad sectors move to a spare.')
+    .helpCommand('help [COMMAND]', 'show how a command is used')
+    .addHelpText('after', examples);
+  program.hook('preSubcommand', (_, subcommand) => {
+    running.command = subcommand.name();
+  });
+  addCreate(program, terminal);
+  addAssemble(program, terminal);
+  addServe(program, running);
+  addExamine(program, terminal);
+  addQueries(program, terminal);
+  program
+    .command('remove')
+    .description('end a device cleanly; of a killed one, clean up what it left')
+    .argument('<NAME>')
+    .option('--json', 'print what was done as JSON')
+    .action(async (name, options) => {
+      await (await import('./remove.ts')).runRemove(terminal, name, options);
+    });
+  program
+    .command('version')
+    .description('print the version')
+    .option('--json', 'as JSON')
+    .action((options: { json?: boolean }) => {
+      const version = packageVersion();
+      terminal.print(options.json === true ? JSON.stringify({ version }) : version);
+    });
+  for (const command of [program, ...program.commands]) configure(command, terminal);
+  return program;
+}
+
+/** Errors are thrown, not printed: `runProgram` prints each as one line. */
+function configure(command: Command, terminal: Terminal): void {
+  command.exitOverride();
+  command.configureOutput({
+    writeOut: (text) => terminal.print(text.trimEnd()),
+    writeErr: (text) => terminal.warn(text.trimEnd()),
+    outputError: () => undefined,
+  });
+}
+
+/** What `create`, `assemble` and `serve` share. */
+function addServingFlags(command: Command): Command {
+  return command
+    .option('--main <DEVICE>', 'the failing disk, a block device or an image file')
+    .option(
+      '--main-table <FILE>',
+      'main as a device-mapper table (linear, error, dust lines); - for standard input',
+    )
+    .option('--socket <PATH>', "the export's Unix socket (default: in the runtime directory)")
+    .option('--port <NUMBER>', 'also export on 127.0.0.1 at this port')
+    .option('--cache <MODE>', 'none, or writeback for image files', 'none');
+}
+
+function addCreate(program: Command, terminal: Terminal): void {
+  const command = program
+    .command('create')
+    .description('format a spare, put it under a failing disk, and serve the two as one healthy device')
+    .argument('<NAME>');
+  addServingFlags(command)
+    .option('--spare <DEVICE>', 'a healthy disk or image file for the bad sectors; its contents are lost')
+    .option('--table <LINE>', "'0 LENGTH remap MAIN SPARE' instead of --main and --spare")
+    .option('--create-spare <SIZE>', 'make the spare as an image file of this size (64M, 1G) first')
+    .option('--overwrite-spare', 'format a spare that carries something')
+    .option('--json', 'print the new device as JSON')
+    .action(async (name, options) => {
+      await (await import('./create.ts')).runCreate(terminal, name, options);
+    });
+}
+
+function addAssemble(program: Command, terminal: Terminal): void {
+  const command = program
+    .command('assemble')
+    .description('serve a device again: its name and its main are on the spare')
+    .argument('[NAME]');
+  addServingFlags(command)
+    .requiredOption('--spare <DEVICE>', 'the spare of the device')
+    .option('--force', 'open from replicas that are not in sync; acknowledged changes may be missing')
+    .option('--accept-main', 'take a main that is not the one the spare remembers')
+    .option('--json', 'print the device as JSON')
+    .action(async (name, options) => {
+      await (await import('./assemble.ts')).runAssemble(terminal, name, options);
+    });
+}
+
+function addServe(program: Command, running: Running): void {
+  const command = program
+    .command('serve')
+    .description('as assemble, in the foreground, for systemd and the like')
+    .argument('[NAME]');
+  addServingFlags(command)
+    .requiredOption('--spare <DEVICE>', 'the spare of the device')
+    .option('--force', 'open from replicas that are not in sync; acknowledged changes may be missing')
+    .option('--accept-main', 'take a main that is not the one the spare remembers')
+    .option('--main-label <TEXT>', 'internal: where the table came from')
+    .option('--report-descriptor <NUMBER>', 'internal: report readiness there')
+    .action(async (name, options) => {
+      running.exitCode = await (await import('./serve.ts')).runServe(name, options);
+    });
+}
+
+function addExamine(program: Command, terminal: Terminal): void {
+  program
+    .command('examine')
+    .description('show what is on a spare, without changing it')
+    .argument('<DEVICE>')
+    .option('--json', 'as JSON')
+    .action(async (path, options) => {
+      await (await import('./examine.ts')).runExamine(terminal, path, options);
+    });
+}
+
+function addQueries(program: Command, terminal: Terminal): void {
+  program
+    .command('ls')
+    .description('list the devices, dead ones too')
+    .option('--json', 'as JSON')
+    .action(async (options) => {
+      await (await import('./list.ts')).runList(terminal, options);
+    });
+  program
+    .command('status')
+    .description('show the state of a device')
+    .argument('<NAME>')
+    .option('--line', 'one line, as dmsetup prints it')
+    .option('--json', 'as JSON')
+    .action(async (name, options) => {
+      await (await import('./status.ts')).runStatus(terminal, name, options);
+    });
+  program
+    .command('table')
+    .description('show the device-mapper table of a device')
+    .argument('<NAME>')
+    .option('--json', 'as JSON')
+    .action(async (name, options) => {
+      await (await import('./table.ts')).runTable(terminal, name, options);
+    });
+  program
+    .command('message')
+    .description(
+      'send a message to a device: help, remap, list, lost, stats; "main SECTOR WORDS…" to main\'s table',
+    )
+    .argument('<NAME>')
+    .argument('<SECTOR>')
+    .argument('<WORDS...>')
+    .option('--json', 'print the reply as JSON')
+    .action(async (name, sector, words, options) => {
+      await (await import('./message.ts')).runMessage(terminal, name, sector, words, options);
+    });
+}

@@ -1,0 +1,77 @@
+import { closeSync, writeSync } from 'node:fs';
+import process from 'node:process';
+import { workerUrl } from '../control/worker-url.ts';
+import { runDaemon } from '../device/daemon.ts';
+import { runtimeDirectory } from '../device/runtime-directory.ts';
+import type { ReadinessReport, ServeOptions } from '../device/serve-options.ts';
+import { cacheMode, type DiskFlags, mainChoice, portNumber } from './device-arguments.ts';
+import { ExitCode } from './exit-code.ts';
+import { failureOf } from './failure.ts';
+import { packageVersion } from './version.ts';
+
+export interface ServeFlags extends DiskFlags {
+  readonly force?: boolean;
+  readonly acceptMain?: boolean;
+  readonly reportDescriptor?: string;
+}
+
+/** After its clean end a process has nothing left to do; if something still holds it, it is not waited for. */
+const exitGraceMs = 2_000;
+
+/** `serve`: one device, in this process, until it is removed. Resolves to the exit code. */
+export async function runServe(name: string | undefined, flags: ServeFlags): Promise<number> {
+  const reporter =
+    flags.reportDescriptor === undefined ? undefined : new Reporter(Number(flags.reportDescriptor));
+  try {
+    const end = await runDaemon(serveOptions(name, flags), {
+      runtimeDirectory: runtimeDirectory(),
+      workerUrl,
+      version: packageVersion(),
+      detached: reporter !== undefined,
+      onReady: (ready) => reporter?.tell({ ready: true, ...ready }),
+    });
+    const exitCode = end.clean ? ExitCode.ok : ExitCode.failed;
+    setTimeout(() => process.exit(exitCode), exitGraceMs).unref();
+    return exitCode;
+  } catch (error) {
+    if (reporter === undefined) throw error;
+    const { exitCode, line } = failureOf('', error);
+    reporter.tell({ ready: false, exitCode, message: line });
+    return exitCode;
+  }
+}
+
+export function serveOptions(name: string | undefined, flags: ServeFlags): ServeOptions {
+  const main = mainChoice(flags);
+  const port = portNumber(flags.port);
+  return {
+    cache: cacheMode(flags.cache),
+    sparePath: flags.spare ?? '',
+    force: flags.force === true,
+    acceptMain: flags.acceptMain === true,
+    ...(name === undefined ? {} : { name }),
+    ...(main === undefined ? {} : { main }),
+    ...(flags.socket === undefined ? {} : { socketPath: flags.socket }),
+    ...(port === undefined ? {} : { port }),
+  };
+}
+
+/** The pipe to the process that started this one: one line, then closed. */
+class Reporter {
+  readonly #descriptor: number;
+
+  constructor(descriptor: number) {
+    this.#descriptor = descriptor;
+  }
+
+  tell(report: ReadinessReport): void {
+    try {
+      writeSync(this.#descriptor, `${JSON.stringify(report)}\n`);
+      closeSync(this.#descriptor);
+    } catch {
+      // The starter has gone; a device that serves does not end for that.
+    }
+    // So that no file system is kept busy by being somebody's working directory.
+    process.chdir('/');
+  }
+}

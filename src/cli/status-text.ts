@@ -1,0 +1,52 @@
+import { sectorBytes } from '../block/block-device.ts';
+import type { DeviceStatus, DiskStatus } from '../device/messages.ts';
+import { formatBytes } from './byte-size.ts';
+
+/**
+ * One line as `dmsetup status` prints it:
+ * `0 LENGTH remap MAIN SPARE STATE REMAPPED/SLOTS lost SECTORS replicas VALID/TOTAL`. Lengths are sectors.
+ */
+export function statusLine(status: DeviceStatus): string {
+  const { remap } = status;
+  const lost = remap.unreadableSectors + remap.goneSectors;
+  return [
+    `0 ${status.sizeBytes / sectorBytes} remap ${status.main.path} ${status.spare.path}`,
+    `${remap.state} ${remap.remappedGranules}/${remap.slotsTotal}`,
+    `lost ${lost} replicas ${remap.replicasValid}/${remap.replicasTotal}`,
+  ].join(' ');
+}
+
+/** The same for people, a few lines. */
+export function statusText(status: DeviceStatus): string {
+  const { remap } = status;
+  const rows: [string, string][] = [
+    ['size', `${formatBytes(status.sizeBytes)}, blocks of ${status.logicalBlockBytes} bytes`],
+    ['export', exportText(status)],
+    ['main', diskText(status.main)],
+    ['spare', diskText(status.spare)],
+    [
+      'remapped',
+      `${remap.remappedGranules} granules of ${formatBytes(remap.granuleBytes)} (${remap.remappedSectors} sectors)`,
+    ],
+    [
+      'slots',
+      `${remap.slotsFree} of ${remap.slotsTotal} free, ${remap.slotsRetired} retired, verify ${remap.verify}`,
+    ],
+    ['lost', `${remap.unreadableSectors} sectors unreadable, ${remap.goneSectors} gone`],
+    ['metadata', `${remap.replicasValid} of ${remap.replicasTotal} replicas valid`],
+    ['process', `${status.pid}, ${status.engine}, cache ${status.cache}, version ${status.version}`],
+    ...status.notes.map((note): [string, string] => ['note', note]),
+  ];
+  const title = `${status.name}: ${status.state}, ${remap.state}`;
+  return [title, ...rows.map(([label, text]) => `  ${label.padEnd(9)} ${text}`)].join('\n');
+}
+
+function exportText(status: DeviceStatus): string {
+  const uris = status.exports.join(' ');
+  return `${uris} (${status.connections} connections, ${status.requestsInFlight} requests in flight)`;
+}
+
+function diskText(disk: DiskStatus): string {
+  const product = [disk.model, disk.serial].filter((part) => part !== '').join(' ');
+  return `${disk.path}${product === '' ? '' : ` (${product})`}, ${formatBytes(disk.sizeBytes)}, ${disk.access}`;
+}

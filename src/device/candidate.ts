@@ -1,0 +1,60 @@
+import type { Clock } from '../block/clock.ts';
+import { type DiskIdentity, identifyDevice } from '../io/disk-identity.ts';
+import { findUsers } from '../io/disk-usage.ts';
+import { asOpenError } from '../io/open-error.ts';
+import type { CandidateFacts } from './create-safety.ts';
+import { type Contents, readContents } from './disk-contents.ts';
+import type { OpenedMain } from './disks.ts';
+
+/** Looking for signatures may take this long on one disk; an answering disk needs milliseconds. */
+const lookDeadlineMs = 2_000;
+
+const unknownContents: Contents = { isSpare: false, signatures: [], unreadable: false };
+
+/** What is known about a disk without opening it. Throws `OpenError` when there is nothing at the path. */
+export async function describeClosed(path: string): Promise<CandidateFacts> {
+  try {
+    const identity = await identifyDevice(path);
+    return factsOf(path, [identity], await usersOf(identity), unknownContents);
+  } catch (error) {
+    throw asOpenError(path, error, 'looking at it');
+  }
+}
+
+/** What is known about an open disk or table, contents included. `path` is the operator's name for it. */
+export async function describeOpen(path: string, disk: OpenedMain, clock: Clock): Promise<CandidateFacts> {
+  const identities = disk.access === 'table' ? disk.disks.map((one) => one.identity) : [disk.identity];
+  const users = (await Promise.all(identities.map(usersOf))).flat();
+  const contents = await readContents(disk.device, clock, lookDeadlineMs);
+  const facts = factsOf(path, identities, users, contents);
+  return {
+    ...facts,
+    kind: disk.access === 'table' ? 'table' : facts.kind,
+    sizeBytes: disk.device.geometry.sizeBytes,
+  };
+}
+
+async function usersOf(identity: DiskIdentity): Promise<readonly string[]> {
+  return (await findUsers(identity.path)).map((user) => user.text);
+}
+
+function factsOf(
+  path: string,
+  identities: readonly DiskIdentity[],
+  uses: readonly string[],
+  contents: Contents,
+): CandidateFacts {
+  const [first] = identities;
+  return {
+    path,
+    kind: first?.kind ?? 'table',
+    keys: identities.map((identity) => identity.key),
+    // A whole disk lies on itself; that is said by `keys` already.
+    wholeDiskKeys: identities.flatMap((one) => one.wholeDiskKeys.filter((key) => key !== one.key)),
+    sizeBytes: first?.sizeBytes ?? 0,
+    model: first?.model ?? '',
+    serial: first?.serial ?? '',
+    uses,
+    ...contents,
+  };
+}

@@ -1,0 +1,150 @@
+import { describeIdentity } from '../io/identity-verdict.ts';
+import { planLayout } from '../metadata/layout.ts';
+import { MetadataError } from '../metadata/metadata-error.ts';
+import { MetadataStore } from '../metadata/metadata-store.ts';
+import { describeClosed, describeOpen } from './candidate.ts';
+import { createRefusal, createWarnings } from './create-safety.ts';
+import { type Disks, type OpenedDisk, type OpenedMain, withDisks } from './disks.ts';
+import { identityRecord } from './main-identity.ts';
+import type { CacheMode, MainChoice } from './serve-options.ts';
+import { SetupError } from './setup-error.ts';
+import { setupErrorOf } from './setup-failure.ts';
+import { allocateSpareFile } from './spare-file.ts';
+
+export interface CreateOptions {
+  readonly name: string;
+  readonly main: MainChoice;
+  readonly sparePath: string;
+  readonly cache: CacheMode;
+  readonly overwriteSpare: boolean;
+  /** The size that the operator's table line says; checked against main. */
+  readonly lengthBytes?: number;
+}
+
+/** What was made, for people. */
+export interface CreateReport {
+  readonly sizeBytes: number;
+  readonly main: string;
+  readonly spare: string;
+  readonly layout: string;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Formats a spare for a main, after every check of M17. The spare is the only thing written to, and the last thing done.
+ * Both are closed again: `openStack` serves them. Throws `SetupError`.
+ */
+export async function createDevice(options: CreateOptions): Promise<CreateReport> {
+  try {
+    await refuseByDescription(options);
+    return await withDisks((disks) => createWith(disks, options));
+  } catch (error) {
+    throw setupErrorOf(error, options.sparePath);
+  }
+}
+
+/** What can be refused without opening anything is: an open alone makes some disks spin up or retry for seconds. */
+async function refuseByDescription(options: CreateOptions): Promise<void> {
+  const spare = await describeSpare(options.sparePath);
+  const main = options.main.kind === 'path' ? await describeClosed(options.main.path) : undefined;
+  const refusal = main === undefined ? undefined : createRefusal(main, spare, { overwriteSpare: true });
+  if (refusal !== undefined) throw refusal;
+}
+
+async function describeSpare(path: string): ReturnType<typeof describeClosed> {
+  try {
+    return await describeClosed(path);
+  } catch (error) {
+    const known = setupErrorOf(error, path);
+    if (!(known instanceof SetupError) || known.reason !== 'not-found') throw known;
+    throw new SetupError(
+      'not-found',
+      `${path}: no such file or device; --create-spare SIZE makes an image file`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+async function createWith(disks: Disks, options: CreateOptions): Promise<CreateReport> {
+  const main = await disks.openMain(options.main, options.cache);
+  try {
+    const spare = await disks.open(options.sparePath, options.cache);
+    try {
+      return await createOn(disks, main, spare, options);
+    } finally {
+      await spare.device.close();
+    }
+  } finally {
+    await main.device.close();
+  }
+}
+
+async function createOn(
+  disks: Disks,
+  main: OpenedMain,
+  spare: OpenedDisk,
+  options: CreateOptions,
+): Promise<CreateReport> {
+  const { clock, arena, random } = disks.plane;
+  const mainPath = options.main.kind === 'path' ? options.main.path : main.path;
+  const mainFacts = await describeOpen(mainPath, main, clock);
+  const spareFacts = await describeOpen(options.sparePath, spare, clock);
+  const refusal = createRefusal(mainFacts, spareFacts, options);
+  if (refusal !== undefined) throw refusal;
+  refuseLength(options, main);
+  const granuleBytes = granuleOf(main, spare);
+  const mainSizeBytes = main.device.geometry.sizeBytes;
+  const layout = planLayout(spare.device.geometry.sizeBytes, mainSizeBytes, granuleBytes);
+  await allocateSpareFile(spare);
+  await MetadataStore.create(
+    { spare: spare.device, arena, clock, random },
+    {
+      mainSizeBytes,
+      logicalBlockBytes: main.device.geometry.logicalBlockBytes,
+      granuleBytes,
+      properties: {
+        name: options.name,
+        mainIdentity: identityRecord(main),
+        spareIdentity: identityRecord(spare),
+        policies: {},
+      },
+    },
+  );
+  return {
+    sizeBytes: mainSizeBytes,
+    main: describeMain(main),
+    spare: describeIdentity(spare.identity),
+    layout: layout.explanation(),
+    warnings: createWarnings(mainFacts, spareFacts),
+  };
+}
+
+/** The larger physical block of the two (R10). */
+function granuleOf(main: OpenedMain, spare: OpenedDisk): number {
+  const mainBlock = main.device.geometry;
+  const spareBlock = spare.device.geometry;
+  if (spareBlock.logicalBlockBytes > mainBlock.logicalBlockBytes) {
+    throw new MetadataError(
+      'METADATA_UNSUITABLE_SPARE',
+      `the spare has logical blocks of ${spareBlock.logicalBlockBytes} bytes, main of ${mainBlock.logicalBlockBytes}; ` +
+        "use a spare with blocks as small as main's",
+    );
+  }
+  return Math.max(mainBlock.physicalBlockBytes, spareBlock.physicalBlockBytes);
+}
+
+function refuseLength(options: CreateOptions, main: OpenedMain): void {
+  const { sizeBytes } = main.device.geometry;
+  if (options.lengthBytes === undefined || options.lengthBytes === sizeBytes) return;
+  throw new SetupError(
+    'usage',
+    `${main.path}: the table says ${options.lengthBytes / 512} sectors, main has ${sizeBytes / 512}`,
+  );
+}
+
+function describeMain(main: OpenedMain): string {
+  if (main.access !== 'table') return describeIdentity(main.identity);
+  return `${main.path}: ${main.device.geometry.sizeBytes} bytes over ${main.disks.map((disk) => disk.path).join(', ')}`;
+}

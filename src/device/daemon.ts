@@ -1,0 +1,201 @@
+import process from 'node:process';
+import type { Clock } from '../block/clock.ts';
+import { RealClock } from '../io/real-clock.ts';
+import { openStack, type Stack } from './compose.ts';
+import { ControlPlane } from './control-plane.ts';
+import { type DaemonLog, openDaemonLog } from './daemon-log.ts';
+import { installFailStop } from './fail-stop.ts';
+import { Lifecycle, runClosingSteps } from './lifecycle.ts';
+import { messageFailure } from './message-failure.ts';
+import type { ControlAnswers, ControlAsk, ControlFailure, RemoveReport } from './messages.ts';
+import { identityOfProcess } from './process-identity.ts';
+import { claimFolder, type DeviceFolder, deviceFolder, releaseFolder } from './runtime-directory.ts';
+import type { ServeOptions } from './serve-options.ts';
+import { SetupError } from './setup-error.ts';
+import { isWorldError } from './setup-failure.ts';
+
+/** What the process around the device gives it. */
+export interface DaemonSurroundings {
+  readonly runtimeDirectory: string;
+  /** The control plane's thread. */
+  readonly workerUrl: URL;
+  readonly version: string;
+  /** Log to the folder's file; else to standard error. */
+  readonly detached: boolean;
+  /** Called once, when clients can connect. */
+  readonly onReady: (ready: { name: string; exports: readonly string[]; notes: readonly string[] }) => void;
+}
+
+/** How the device ended: every step done, or not. */
+export interface DaemonEnd {
+  readonly clean: boolean;
+  readonly report: RemoveReport;
+}
+
+/**
+ * Serves one device until it is removed, by its API or by SIGTERM or SIGINT. Rejects, with everything closed again, when
+ * it cannot start. A bug anywhere in it ends the process (exit 70).
+ */
+export async function runDaemon(options: ServeOptions, surroundings: DaemonSurroundings): Promise<DaemonEnd> {
+  const daemon = new Daemon(options, surroundings);
+  try {
+    await daemon.start();
+  } catch (error) {
+    await daemon.abandon();
+    throw error;
+  }
+  return daemon.ended;
+}
+
+class Daemon {
+  readonly ended: Promise<DaemonEnd>;
+  readonly #options: ServeOptions;
+  readonly #surroundings: DaemonSurroundings;
+  readonly #clock: Clock = new RealClock();
+  readonly #lifecycle = new Lifecycle();
+  readonly #startedUnixSeconds: number;
+  #resolveEnded: (end: DaemonEnd) => void = () => undefined;
+  #folder: DeviceFolder | undefined;
+  #log: DaemonLog | undefined;
+  #stack: Stack | undefined;
+  #control: ControlPlane | undefined;
+  #removal: Promise<RemoveReport> | undefined;
+  /** A signal came before there was anything to remove. */
+  #removeWhenStarted = false;
+  readonly #onSignal = (): void => this.#removeBySignal();
+
+  constructor(options: ServeOptions, surroundings: DaemonSurroundings) {
+    this.#options = options;
+    this.#surroundings = surroundings;
+    this.#startedUnixSeconds = Math.floor(this.#clock.unixMs() / 1000);
+    this.ended = new Promise((resolve) => {
+      this.#resolveEnded = resolve;
+    });
+  }
+
+  async start(): Promise<void> {
+    // Sockets and files of ours are nobody else's business.
+    process.umask(0o077);
+    installFailStop(this.#options.name ?? this.#options.sparePath, (error, origin) => {
+      const stack = error instanceof Error ? error.stack : undefined;
+      this.#log?.error('internal error, stopping', { origin, error: String(error), stack });
+    });
+    process.on('SIGTERM', this.#onSignal);
+    process.on('SIGINT', this.#onSignal);
+    // The terminal that started us may go.
+    if (this.#surroundings.detached) process.on('SIGHUP', () => undefined);
+    const stack = await openStack(this.#options, {
+      clock: this.#clock,
+      claim: (name) => this.#claim(name),
+      log: (event) => this.#log?.warn(event),
+    });
+    this.#stack = stack;
+    await this.#startControl();
+    this.#lifecycle.moveTo('serving');
+    this.#log?.info('serving', { exports: stack.exports, notes: stack.notes });
+    this.#surroundings.onReady({ name: stack.name, exports: stack.exports, notes: stack.notes });
+    if (this.#removeWhenStarted) this.#removeBySignal();
+  }
+
+  /** After a failed start: gives back what is ours. The stack has closed itself. */
+  async abandon(): Promise<void> {
+    if (this.#lifecycle.canMoveTo('failed')) this.#lifecycle.moveTo('failed');
+    await this.#control?.close();
+    if (this.#stack !== undefined)
+      await runClosingSteps(this.#stack.closingSteps(), this.#clock, isWorldError);
+    this.#release();
+  }
+
+  #claim(name: string): DeviceFolder {
+    const directory = this.#surroundings.runtimeDirectory;
+    const folder = deviceFolder(directory, name);
+    const self = identityOfProcess(process.pid);
+    if (self === undefined)
+      throw new SetupError('failed', '/proc: needed to tell processes apart, and not there');
+    claimFolder(directory, folder, self);
+    this.#folder = folder;
+    this.#log = openDaemonLog(this.#clock, this.#surroundings.detached ? folder.logPath : undefined, name);
+    return folder;
+  }
+
+  async #startControl(): Promise<void> {
+    this.#control = new ControlPlane({
+      workerUrl: this.#surroundings.workerUrl,
+      settings: { socketPath: this.#folder!.controlSocketPath },
+      clock: this.#clock,
+      answer: (ask) => this.#answer(ask),
+      onCrash: (reason, restart) =>
+        this.#log?.error('control plane ended, starting it again', { reason, restart }),
+    });
+    await this.#control.start();
+  }
+
+  async #answer(
+    ask: ControlAsk,
+  ): Promise<{ answer: ControlAnswers[ControlAsk['type']] } | { failure: ControlFailure }> {
+    const stack = this.#stack!;
+    switch (ask.type) {
+      case 'ping':
+        return { answer: { name: stack.name, state: this.#lifecycle.state, pid: process.pid } };
+      case 'status':
+        return {
+          answer: {
+            ...stack.describe(),
+            state: this.#lifecycle.state,
+            pid: process.pid,
+            version: this.#surroundings.version,
+            startedUnixSeconds: this.#startedUnixSeconds,
+            controlRestarts: this.#control?.restarts ?? 0,
+          },
+        };
+      case 'table':
+        return { answer: stack.table() };
+      case 'remove':
+        return { answer: await this.#remove('control API') };
+      case 'message':
+        try {
+          return { answer: { reply: await stack.message(ask.sector, ask.words) } };
+        } catch (error) {
+          return { failure: messageFailure(error) };
+        }
+    }
+  }
+
+  #removeBySignal(): void {
+    if (this.#lifecycle.state === 'starting') this.#removeWhenStarted = true;
+    // Not caught on purpose: what rejects here is a bug.
+    else void this.#remove('signal');
+  }
+
+  /** Resolves when the disks are closed; what is left, control plane and folder, goes right after the answer. */
+  #remove(by: string): Promise<RemoveReport> {
+    this.#removal ??= this.#closeStack(by);
+    return this.#removal;
+  }
+
+  async #closeStack(by: string): Promise<RemoveReport> {
+    this.#lifecycle.moveTo('removing');
+    this.#log?.info('removing', { by });
+    const steps = await runClosingSteps(this.#stack!.closingSteps(), this.#clock, isWorldError);
+    const clean = steps.every((step) => step.result === 'done');
+    this.#lifecycle.moveTo('removed');
+    this.#log?.info(clean ? 'removed' : 'removed, not cleanly', { steps });
+    setImmediate(() => void this.#end({ clean, report: { steps } }));
+    return { steps };
+  }
+
+  async #end(end: DaemonEnd): Promise<void> {
+    // Gives the worker the time to send what it was just told.
+    await this.#control?.finish();
+    this.#release();
+    this.#resolveEnded(end);
+  }
+
+  #release(): void {
+    this.#log?.close();
+    this.#log = undefined;
+    if (this.#folder !== undefined) releaseFolder(this.#folder);
+    process.off('SIGTERM', this.#onSignal);
+    process.off('SIGINT', this.#onSignal);
+  }
+}

@@ -1,0 +1,73 @@
+import type { BlockDevice } from '../block/block-device.ts';
+import type { Clock } from '../block/clock.ts';
+import { DeviceError, deviceError } from '../block/device-error.ts';
+import { describeSignature, findSignatures, type ReadAt } from '../io/signatures.ts';
+import { superblockPlaces } from '../metadata/layout.ts';
+import { decodeSuperblock } from '../metadata/superblock.ts';
+
+/** Bytes of one superblock, and slots at each place (docs/on-disk-format.md). */
+const superblockBytes = 4096;
+const superblockSlots = 2;
+
+/** What a disk carries, as far as it could be read. */
+export interface Contents {
+  readonly isSpare: boolean;
+  /** For people: `ext4 file system, label data`. Without our own. */
+  readonly signatures: readonly string[];
+  /** Some block in which a signature could lie could not be read, or not in time. */
+  readonly unreadable: boolean;
+}
+
+/**
+ * Looks at the few places where signatures lie. `deadlineMs` bounds the whole look, whatever the disk does: creating
+ * over bad sectors takes no longer than over good ones (I1).
+ */
+export async function readContents(device: BlockDevice, clock: Clock, deadlineMs: number): Promise<Contents> {
+  const readAt = boundedReader(device, clock, deadlineMs);
+  const isSpare = await carriesSuperblock(readAt, device.geometry.sizeBytes);
+  const report = await findSignatures(readAt, device.geometry.sizeBytes);
+  return {
+    isSpare,
+    signatures: report.signatures.map(describeSignature),
+    unreadable: report.unreadable.length > 0,
+  };
+}
+
+async function carriesSuperblock(readAt: ReadAt, sizeBytes: number): Promise<boolean> {
+  for (const place of superblockPlaces(sizeBytes)) {
+    for (let slot = 0; slot < superblockSlots; slot += 1) {
+      try {
+        const block = await readAt(place + slot * superblockBytes, superblockBytes);
+        if (decodeSuperblock(block).found !== 'nothing') return true;
+      } catch (error) {
+        if (!(error instanceof DeviceError)) throw error;
+      }
+    }
+  }
+  return false;
+}
+
+/** Reads until the deadline, then fails at once. A read that hangs keeps its memory, and nobody waits for it. */
+function boundedReader(device: BlockDevice, clock: Clock, deadlineMs: number): ReadAt {
+  const endMs = clock.nowMs() + deadlineMs;
+  const late = (offset: number, length: number): DeviceError =>
+    deviceError(device.name, 'timed-out', offset, length);
+  return (offset, length) => {
+    const leftMs = endMs - clock.nowMs();
+    if (leftMs <= 0) return Promise.reject(late(offset, length));
+    return new Promise((resolve, reject) => {
+      const bytes = new Uint8Array(length);
+      const timer = clock.schedule(leftMs, () => reject(late(offset, length)));
+      device.read(bytes, offset).then(
+        () => {
+          timer.cancel();
+          resolve(bytes);
+        },
+        (error: unknown) => {
+          timer.cancel();
+          reject(error);
+        },
+      );
+    });
+  };
+}

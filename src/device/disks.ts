@@ -1,0 +1,115 @@
+import { realpath } from 'node:fs/promises';
+import { createDataPlane, type DataPlane } from '../io/data-plane.ts';
+import { type DiskIdentity, identifyDevice } from '../io/disk-identity.ts';
+import type { FileDevice } from '../io/file-device.ts';
+import { asOpenError } from '../io/open-error.ts';
+import { createMappedDevice } from '../mapping/create-mapped-device.ts';
+import type { MappedDevice } from '../mapping/mapped-device.ts';
+import { TargetRegistry } from '../mapping/registry.ts';
+import { standardTargets } from '../targets/standard-targets.ts';
+import type { CacheMode, MainChoice } from './serve-options.ts';
+
+const mib = 1_048_576;
+
+/**
+ * All memory of all I/O. Clients: buffers of 32 connections (4 MiB) and two requests of the largest accepted size
+ * (32 MiB), one of which can always be had. A move takes a few granules, so 8 MiB are hundreds of moves at one time.
+ * Metadata reads and writes in pieces of at most 1 MiB.
+ */
+const clientBytes = 64 * mib;
+const remapBytes = 8 * mib;
+const metadataBytes = 8 * mib;
+
+/** A disk or image, open. */
+export interface OpenedDisk {
+  readonly device: FileDevice;
+  /** Without symbolic links, absolute. */
+  readonly path: string;
+  readonly access: 'direct' | 'buffered';
+  readonly identity: DiskIdentity;
+}
+
+/** A device-mapper table over disks and images, open. */
+export interface OpenedTable {
+  readonly device: MappedDevice;
+  /** `table:LABEL`. */
+  readonly path: string;
+  readonly access: 'table';
+  /** What it lies on. They are closed with it. */
+  readonly disks: readonly OpenedDisk[];
+}
+
+export type OpenedMain = OpenedDisk | OpenedTable;
+
+/** The I/O of one process, and what opens disks with it. */
+export class Disks {
+  readonly plane: DataPlane;
+
+  /** Throws `EngineRefusal` where this machine has no io_uring for us. */
+  constructor() {
+    this.plane = createDataPlane({
+      arenaBytes: clientBytes + remapBytes + metadataBytes,
+      remapBytes,
+      metadataBytes,
+    });
+  }
+
+  /** Opens a disk or image, for us alone unless only to `look`. Throws `OpenError`. */
+  async open(path: string, cache: CacheMode, access?: { readonly look: boolean }): Promise<OpenedDisk> {
+    const real = await realPath(path);
+    const look = access?.look === true;
+    const device = await this.plane.openFile({
+      path: real,
+      cache,
+      ...(look ? { readOnly: true, lock: false } : {}),
+    });
+    const identity = await identifyDevice(real);
+    return { device, path: real, access: device.buffered ? 'buffered' : 'direct', identity };
+  }
+
+  /** Throws `OpenError` or `TargetError`. */
+  openMain(choice: MainChoice, cache: CacheMode): Promise<OpenedMain> {
+    return choice.kind === 'table'
+      ? this.#openTable(choice.text, choice.label, cache)
+      : this.open(choice.path, cache);
+  }
+
+  async #openTable(text: string, label: string, cache: CacheMode): Promise<OpenedTable> {
+    const disks: OpenedDisk[] = [];
+    const path = `table:${label}`;
+    const device = await createMappedDevice({
+      name: path,
+      table: text,
+      registry: new TargetRegistry(standardTargets()),
+      openDevice: async (name) => {
+        const disk = await this.open(name, cache);
+        disks.push(disk);
+        return disk.device;
+      },
+    });
+    return { device, path, access: 'table', disks };
+  }
+
+  /** Waits for the kernel's last answer. Memory that somebody still holds is left to the end of the process (I27). */
+  close(): Promise<void> {
+    return this.plane.arena.usedBytes === 0 ? this.plane.close() : this.plane.engine.close();
+  }
+}
+
+/** Runs `work` with I/O of its own, which is closed after it. */
+export async function withDisks<T>(work: (disks: Disks) => Promise<T>): Promise<T> {
+  const disks = new Disks();
+  try {
+    return await work(disks);
+  } finally {
+    await disks.close();
+  }
+}
+
+async function realPath(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    throw asOpenError(path, error, 'realpath');
+  }
+}

@@ -1,0 +1,79 @@
+import { readFileSync } from 'node:fs';
+import { type DiskIdentity, identityFromPairs, identityToPairs } from '../io/disk-identity.ts';
+import { describeIdentity, sameIdentity } from '../io/identity-verdict.ts';
+import type { OpenedMain } from './disks.ts';
+import type { MainChoice } from './serve-options.ts';
+import { SetupError } from './setup-error.ts';
+
+/** What the superblock keeps about a disk (M15), all text. Of a table: `path`, `kind`, and the inodes under it. */
+export type IdentityRecord = Readonly<Record<string, string>>;
+
+const tablePrefix = 'table:';
+
+export function identityRecord(disk: OpenedMain): IdentityRecord {
+  if (disk.access !== 'table') return identityToPairs(disk.identity);
+  return {
+    kind: 'table',
+    path: disk.path,
+    sizeBytes: String(disk.device.geometry.sizeBytes),
+    members: membersOf(disk),
+  };
+}
+
+/** One word for each disk or file under a main, ascending. */
+function membersOf(main: OpenedMain): string {
+  const identities = main.access === 'table' ? main.disks.map((disk) => disk.identity) : [main.identity];
+  return [...new Set(identities.map(memberWord))].sort().join(' ');
+}
+
+/** Lasts over boots, unlike the number of the file system in `key`. */
+function memberWord(identity: DiskIdentity): string {
+  if (identity.kind === 'file') return `inode:${inodeOf(identity.key)}`;
+  const name = identity.wwn || identity.serial;
+  return name === ''
+    ? `path:${identity.path}`
+    : `disk:${name}+${identity.partitionStartBytes}`.replaceAll(' ', '_');
+}
+
+/** The last word of `file 8:1 1234`; empty for others. */
+function inodeOf(key: string): string {
+  return key.startsWith('file ') ? (key.split(' ')[2] ?? '') : '';
+}
+
+/**
+ * How a main differs from the one that the spare remembers, one clause; undefined when it is the same. A disk without
+ * serial, or an image, is the same in its old place or under its old inode: nobody can know better.
+ */
+export function identityDifference(recorded: IdentityRecord, found: OpenedMain): string | undefined {
+  const kind = recorded['kind'];
+  if (kind === undefined) return undefined;
+  if (kind === 'table' || found.access === 'table') {
+    const before = recorded['members'] ?? memberWord(identityFromPairs(recorded));
+    if (before === membersOf(found)) return undefined;
+    return `the spare remembers ${recorded['path']} over ${before}, this is ${found.path} over ${membersOf(found)}`;
+  }
+  const before = identityFromPairs(recorded);
+  const { verdict, reasons } = sameIdentity(before, found.identity);
+  if (verdict === 'same') return undefined;
+  const inPlace = before.path === found.path;
+  const sameFile = inodeOf(before.key) !== '' && inodeOf(before.key) === inodeOf(found.identity.key);
+  if (verdict === 'weak' && (inPlace || sameFile)) return undefined;
+  return `the spare remembers ${describeIdentity(before)}; this is ${describeIdentity(found.identity)} (${reasons.join(', ')})`;
+}
+
+/** The main that the spare last saw. Throws `SetupError` when it is not to be found without help. */
+export function recordedMain(recorded: IdentityRecord): MainChoice {
+  const path = recorded['path'];
+  if (path === undefined || path === '') {
+    throw new SetupError('usage', 'the spare does not say where its main is; give --main');
+  }
+  if (!path.startsWith(tablePrefix)) return { kind: 'path', path };
+  const label = path.slice(tablePrefix.length);
+  try {
+    return { kind: 'table', text: readFileSync(label, 'utf8'), label };
+  } catch (error) {
+    throw new SetupError('usage', `main was a table from ${label}, which cannot be read; give --main-table`, {
+      cause: error,
+    });
+  }
+}

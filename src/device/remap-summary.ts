@@ -1,0 +1,22 @@
+import type { RemapStatus } from '../remap/remap-status.ts';
+import type { RemapSummary } from './messages.ts';
+
+/** The part of the remap target's state that crosses to the control plane. */
+export function remapSummary(status: RemapStatus): RemapSummary {
+  return {
+    state: status.state,
+    remappedGranules: status.remappedGranules,
+    remappedSectors: status.remappedSectors,
+    unreadableSectors: status.unreadableSectors,
+    goneSectors: status.goneSectors,
+    slotsTotal: status.slotsTotal,
+    slotsUsed: status.slotsUsed,
+    slotsFree: status.slotsFree,
+    slotsRetired: status.slotsRetired,
+    granuleBytes: status.granuleBytes,
+    verify: status.verify,
+    replicasValid: status.metadata.replicasInSync,
+    replicasTotal: status.metadata.replicasTotal,
+    counters: { ...status.counters },
+  };
+}

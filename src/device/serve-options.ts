@@ -1,0 +1,35 @@
+/** What lies under a device as its main: one disk or image, or a device-mapper table over some (the fault lab). */
+export type MainChoice =
+  | { readonly kind: 'path'; readonly path: string }
+  /** `label` is where the text came from, for messages: a path, or `-`. */
+  | { readonly kind: 'table'; readonly text: string; readonly label: string };
+
+export type CacheMode = 'none' | 'writeback';
+
+/** Everything that one device's process is started with. */
+export interface ServeOptions {
+  readonly cache: CacheMode;
+  /** Default: the name that the spare remembers. */
+  readonly name?: string;
+  readonly sparePath: string;
+  /** Default: where the spare last saw its main. */
+  readonly main?: MainChoice;
+  /** The export's Unix socket; default: `nbd.sock` in the device's folder. */
+  readonly socketPath?: string;
+  /** Also export on 127.0.0.1 at this port. */
+  readonly port?: number;
+  /** Open from a set of replicas that is not the in-sync one; acknowledged records may be missing. */
+  readonly force: boolean;
+  /** Take a main that is not the one the spare remembers. */
+  readonly acceptMain: boolean;
+}
+
+/** The line that a starting process writes to its starter, as JSON. */
+export type ReadinessReport =
+  | {
+      readonly ready: true;
+      readonly name: string;
+      readonly exports: readonly string[];
+      readonly notes: readonly string[];
+    }
+  | { readonly ready: false; readonly exitCode: number; readonly message: string };
