@@ -12,6 +12,9 @@ import { checkRooms } from './check-rooms.mjs';
 
 const project = dirname(dirname(fileURLToPath(import.meta.url)));
 
+/** Tools colour their output for CI systems, whatever NO_COLOR says; ours is read in logs. */
+const colours = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, 'g');
+
 /** Runs a tool of node_modules; resolves to whether it was content, and what it said. */
 function runTool(root, tool, parameters) {
   const path = join(project, 'node_modules', tool);
@@ -29,7 +32,8 @@ function runTool(root, tool, parameters) {
     });
     child.on('error', (error) => done({ good: false, output: error.message }));
     child.on('close', (status, signal) => {
-      done({ good: status === 0, output: signal === null ? output : `${output}\nkilled by ${signal}` });
+      const plain = output.replace(colours, '');
+      done({ good: status === 0, output: signal === null ? plain : `${plain}\nkilled by ${signal}` });
     });
   });
 }
@@ -48,9 +52,6 @@ function runRooms(root) {
   return { good: problems.length === 0 && fileCount > 0, output: lines.join('\n'), remarks: remarks.length };
 }
 
-/** Tools colour their output for some CI systems though nobody looks at a terminal. */
-process.env.NO_COLOR = '1';
-delete process.env.FORCE_COLOR;
 /** oxlint looks for its helper beside the sources, not beside itself; sources may be elsewhere (tests of this file). */
 process.env.OXLINT_TSGOLINT_PATH ??= join(project, 'node_modules', '.bin', 'tsgolint');
 

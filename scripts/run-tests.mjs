@@ -146,10 +146,20 @@ function tellSkips(results) {
   if (lines.length > 0) console.log(`skipped:\n${lines.join('\n')}`);
 }
 
-function tellTimes(results, startMs) {
+/** The real times, by the lanes of CONTRIBUTING.md; files of the rest run beside those of the serial lane. */
+function tellTimes(results, lanes, checksMs, startMs) {
+  const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
+  const sum = (wanted) =>
+    [...results].reduce(
+      (total, [test, { ms }]) => (isSerial(lanes, test) === wanted ? total + ms : total),
+      0,
+    );
   const slowest = [...results].sort((one, other) => other[1].ms - one[1].ms).slice(0, slowestShown);
-  const list = slowest.map(([test, { ms }]) => `${test} ${(ms / 1000).toFixed(1)} s`).join(', ');
-  console.log(`${results.size} files in ${((Date.now() - startMs) / 1000).toFixed(1)} s; slowest: ${list}`);
+  const list = slowest.map(([test, { ms }]) => `${test} ${seconds(ms)}`).join(', ');
+  console.log(
+    `${results.size} files in ${seconds(Date.now() - startMs)}: checks ${seconds(checksMs)}, ` +
+      `serial lane ${seconds(sum(true))}, the rest ${seconds(sum(false))}; slowest: ${list}`,
+  );
 }
 
 function writeRecord(path, recorded, results, complete) {
@@ -200,6 +210,8 @@ async function runProject(options) {
     }
   }
 
+  const checksMs = Date.now() - startMs;
+
   const judged = new Map();
   await runAll(options, lanes, tests, (test, result) => {
     const verdict = judgeFile(test, result, recorded);
@@ -219,7 +231,7 @@ async function runProject(options) {
   }
   if (options.record) writeRecord(recordPath, recorded, judged, !filtered);
   tellSkips(judged);
-  tellTimes(judged, startMs);
+  tellTimes(judged, lanes, checksMs, startMs);
   return { passed, failed };
 }
 
