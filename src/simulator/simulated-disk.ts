@@ -2,12 +2,20 @@ import { assert } from '../block/assert.ts';
 import { type Capabilities, type Geometry, IoFlags, sectorBytes } from '../block/block-device.ts';
 import type { Clock } from '../block/clock.ts';
 import { DeviceError, type FailedRange } from '../block/device-error.ts';
-import { failureKindOfErrno } from '../block/errno.ts';
+import { countByKind, type DiskCounts, zeroDiskCounts } from './disk-counts.ts';
+import {
+  assertUntouched,
+  type DiskRequest,
+  exactRanges,
+  failedRange,
+  forEachSector,
+  requestBytes,
+} from './disk-request.ts';
 import { OperationCounter, type OperationKind, type OperationPhase } from './operation-counter.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import { type DiskBelow, SimulatedDevice } from './simulated-device.ts';
 import { SimulatedFaults } from './simulated-faults.ts';
-import { type InterruptedWrite, SimulatedMedia, type WriteOwner } from './simulated-media.ts';
+import { type InterruptedWrite, SimulatedMedia } from './simulated-media.ts';
 
 /** One device operation, as the world hears of it while it happens. */
 export interface DiskOperation {
@@ -40,47 +48,6 @@ export interface SimulatedDiskOptions {
   readonly onOperation?: (operationNumber: number, kind: OperationKind, operation: DiskOperation) => void;
 }
 
-/** Requests and bytes that reached the disk, counted at submission. */
-export interface DiskCounts {
-  reads: number;
-  writes: number;
-  flushes: number;
-  discards: number;
-  writeZeroes: number;
-  bytesRead: number;
-  bytesWritten: number;
-  settled: number;
-  failed: number;
-}
-
-const countByKind = {
-  read: 'reads',
-  write: 'writes',
-  flush: 'flushes',
-  discard: 'discards',
-  'write-zeroes': 'writeZeroes',
-} as const satisfies Record<OperationKind, keyof DiskCounts>;
-
-interface DiskRequest extends WriteOwner {
-  readonly kind: OperationKind;
-  readonly offset: number;
-  readonly length: number;
-  readonly flags: number;
-  /** The caller's buffer, on loan: target of a read, source of a write. */
-  readonly buffer: Uint8Array | undefined;
-  /** What is written, or what a read has sampled. */
-  readonly bytes: Uint8Array;
-  /** For a flush: versions up to this one become durable. */
-  readonly flushSequence: number;
-  readonly resolve: () => void;
-  readonly reject: (error: DeviceError) => void;
-  effected: boolean;
-  settled: boolean;
-  /** The power was cut or the process died: it is never answered. */
-  dead: boolean;
-  failedRanges: readonly FailedRange[];
-}
-
 const capabilitiesOfDisk: Capabilities = {
   write: true,
   flush: true,
@@ -104,17 +71,7 @@ export class SimulatedDisk implements DiskBelow {
   readonly geometry: Geometry;
   readonly capabilities: Capabilities;
   readonly faults: SimulatedFaults = new SimulatedFaults();
-  readonly counts: DiskCounts = {
-    reads: 0,
-    writes: 0,
-    flushes: 0,
-    discards: 0,
-    writeZeroes: 0,
-    bytesRead: 0,
-    bytesWritten: 0,
-    settled: 0,
-    failed: 0,
-  };
+  readonly counts: DiskCounts = zeroDiskCounts();
   readonly #media: SimulatedMedia;
   readonly #random: SeededRandom;
   readonly #options: SimulatedDiskOptions;
@@ -416,46 +373,4 @@ export class SimulatedDisk implements DiskBelow {
     }
     return writes;
   }
-}
-
-function requestBytes(kind: OperationKind, length: number, buffer: Uint8Array | undefined): Uint8Array {
-  if (kind === 'flush') return new Uint8Array(0);
-  // A copy: a process that dies, or a caller that breaks the loan, does not change what the disk was told.
-  return kind === 'write' && buffer !== undefined ? buffer.slice() : new Uint8Array(length);
-}
-
-/** The loan rule: from submission to settlement a source belongs to the device. */
-function assertUntouched(request: DiskRequest): void {
-  const same = request.buffer?.every((byte, index) => byte === request.bytes[index]) ?? true;
-  assert(same, `the source of a write at byte ${request.offset} was changed while it was lent`);
-}
-
-function forEachSector(request: DiskRequest, visit: (sector: number, bytes: Uint8Array) => void): void {
-  const first = request.offset / sectorBytes;
-  for (let at = 0; at < request.length; at += sectorBytes) {
-    visit(first + at / sectorBytes, request.bytes.subarray(at, at + sectorBytes));
-  }
-}
-
-function failedRange(offset: number, length: number, errno: number): FailedRange {
-  const kind = failureKindOfErrno(errno);
-  assert(kind !== 'bug', `a simulated disk does not answer ${errno}, which means a bug of the caller`);
-  return { offset, length, kind, errno };
-}
-
-/** Bad sectors as ranges of whole logical blocks, neighbours with one error number joined. */
-function exactRanges(failed: ReadonlyMap<number, number>, blockBytes: number): FailedRange[] {
-  const ranges: FailedRange[] = [];
-  for (const [sector, errno] of failed) {
-    const offset = Math.floor((sector * sectorBytes) / blockBytes) * blockBytes;
-    const last = ranges.at(-1);
-    const lastEnd = last === undefined ? -1 : last.offset + last.length;
-    if (last !== undefined && offset < lastEnd) continue;
-    if (last !== undefined && last.errno === errno && offset === lastEnd) {
-      ranges[ranges.length - 1] = failedRange(last.offset, last.length + blockBytes, errno);
-    } else {
-      ranges.push(failedRange(offset, blockBytes, errno));
-    }
-  }
-  return ranges;
 }

@@ -190,6 +190,5 @@ function faultRule(count: number, scope: FaultScope): FaultRule {
 
 function applies(rule: FaultRule, kind: OperationKind, offset: number, length: number): boolean {
   if (rule.remaining === 0 || !rule.kinds.has(kind)) return false;
-  // A flush covers the whole device.
-  return kind === 'flush' || (offset < rule.toByte && rule.fromByte < offset + length);
+  return offset < rule.toByte && rule.fromByte < offset + length;
 }
