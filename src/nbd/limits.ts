@@ -19,7 +19,10 @@ export interface NbdLimits {
   readonly receiveBufferBytes: number;
   /** A client must have finished its handshake by then, else it is dropped. */
   readonly handshakeTimeoutMs: number;
-  /** A client that takes no byte of its replies for so long is dropped: it holds memory that others need. */
+  /**
+   * A client that has not taken one batch of replies by then, or not sent a part of a payload that memory waits for, is
+   * dropped: it holds memory that others need.
+   */
   readonly sendTimeoutMs: number;
 }
 

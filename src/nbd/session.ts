@@ -1,23 +1,14 @@
 import { assert } from '../block/assert.ts';
-import { type BlockDevice, IoFlags } from '../block/block-device.ts';
+import type { BlockDevice } from '../block/block-device.ts';
 import type { BufferArena } from '../block/buffer-arena.ts';
 import { type ByteStream, StreamError } from '../io/byte-stream.ts';
-import { ClientRequest } from './client-request.ts';
 import { NbdProtocolError, RequestDecoder } from './codec.ts';
-import {
-  Command,
-  CommandFlag,
-  requestBytes,
-  simpleReplyBytes,
-  TransmissionFlag,
-  WireError,
-} from './constants.ts';
-import { NbdCounter } from './counters.ts';
+import { Command, requestBytes, simpleReplyBytes, TransmissionFlag, WireError } from './constants.ts';
 import type { ExportDescription } from './export-description.ts';
 import { discardedPayloadBytesMax, type NbdLimits } from './limits.ts';
 import { ReceiveBuffer } from './receive-buffer.ts';
-import { ReplyQueue } from './reply-queue.ts';
 import { type RequestRules, validateRequest } from './request-validator.ts';
+import { RequestsInFlight } from './requests-in-flight.ts';
 
 export interface NbdSessionOptions {
   readonly stream: ByteStream;
@@ -56,31 +47,22 @@ export function connectionBufferBytes(limits: NbdLimits): number {
  */
 export class NbdSession {
   readonly #stream: ByteStream;
-  readonly #device: BlockDevice;
   readonly #arena: BufferArena;
-  readonly #limits: NbdLimits;
-  readonly #counters: Float64Array;
+  readonly #directPayloadBytesMin: number;
   readonly #rules: RequestRules;
   readonly #decoder = new RequestDecoder();
   readonly #received: ReceiveBuffer;
-  readonly #replies: ReplyQueue;
-  readonly #idleRequests: ClientRequest[] = [];
-  #requestsInFlight = 0;
-  #bytesInFlight = 0;
+  readonly #requests: RequestsInFlight;
   #draining = false;
   /** A piece waits for bytes of the client. */
   #payloadPending = false;
   #payloadReceives = 0;
-  /** The loop waits for room; or somebody waits for the last request. */
-  #wake: (() => void) | undefined;
 
   constructor(options: NbdSessionOptions) {
     const { stream, exported, limits, buffer } = options;
     this.#stream = stream;
-    this.#device = options.device;
     this.#arena = options.arena;
-    this.#limits = limits;
-    this.#counters = options.counters;
+    this.#directPayloadBytesMin = limits.directPayloadBytesMin;
     this.#rules = {
       sizeBytes: exported.sizeBytes,
       minimumBlockBytes: exported.minimumBlockBytes,
@@ -96,26 +78,22 @@ export class NbdSession {
     );
     this.#received = new ReceiveBuffer(stream, buffer.subarray(0, limits.receiveBufferBytes));
     this.#received.preload(options.received);
-    this.#replies = new ReplyQueue({
-      stream,
-      headers: buffer.subarray(limits.receiveBufferBytes, connectionBufferBytes(limits)),
-      onReplied: (request) => this.#replied(request),
-      onBatchEnd: () => this.#batchEnded(),
-    });
+    const headers = buffer.subarray(limits.receiveBufferBytes, connectionBufferBytes(limits));
+    this.#requests = new RequestsInFlight({ ...options, headers });
   }
 
   get requestsInFlight(): number {
-    return this.#requestsInFlight;
+    return this.#requests.count;
   }
 
   /** True while memory of ours waits for the client: to take its replies, or to send the rest of a payload. */
   get waitsForClient(): boolean {
-    return this.#replies.sendInFlight || this.#payloadPending;
+    return this.#requests.sendInFlight || this.#payloadPending;
   }
 
   /** Changes whenever the client did what we waited for; the same number twice is a client that does nothing. */
   get clientProgress(): number {
-    return this.#replies.sendCount + this.#payloadReceives;
+    return this.#requests.sendCount + this.#payloadReceives;
   }
 
   /**
@@ -133,24 +111,27 @@ export class NbdSession {
       if (error instanceof NbdProtocolError) protocolError = error;
       else if (!(error instanceof StreamError)) throw error;
     }
-    while (this.#requestsInFlight > 0) await this.#nextWake();
+    while (this.#requests.count > 0) await this.#requests.change();
     await this.#stream.close();
     if (protocolError !== undefined) throw protocolError;
   }
 
   /** No new request is parsed; those in flight are answered, then the stream is closed and `run` resolves. */
   drain(): void {
+    if (this.#draining) return;
     this.#draining = true;
-    this.#closeIfDrained();
-    this.#wakeUp();
+    this.#requests.wakeUp();
+    // The loop may sit in a receive that only closing the stream ends, and the replies need the stream.
+    if (this.#requests.count === 0) void this.#stream.close();
+    else this.#requests.onIdle = () => void this.#stream.close();
   }
 
   /** Closes the stream at once; requests in flight finish at the device, their replies are dropped. */
   drop(): void {
     this.#draining = true;
-    this.#replies.abandon();
+    this.#requests.abandonReplies();
+    this.#requests.wakeUp();
     void this.#stream.close();
-    this.#wakeUp();
   }
 
   /** Parses and starts requests until the client says DISC or closes, or the session is draining. */
@@ -165,13 +146,14 @@ export class NbdSession {
       received.start += requestBytes;
       // "The server MUST handle all outstanding requests, ... and close the TCP session." There is no reply.
       if (decoder.command === Command.disconnect) return;
-      if (!this.#hasRoom()) await this.#waitForRoom();
+      const charged = decoder.command === Command.flush ? 0 : decoder.length;
+      if (!this.#requests.hasRoom(charged)) await this.#waitForRoom(charged);
       if (this.#draining) return;
       const errno = validateRequest(this.#rules, decoder);
       if (errno !== WireError.none) {
         if (!(await this.#refuse(errno))) return;
       } else if (decoder.command === Command.flush) {
-        this.#startFlush(this.#admit(0));
+        this.#requests.startFlush(decoder);
       } else {
         if (decoder.command === Command.write && !this.#isDirect() && !this.#payloadIsHere()) {
           if (!(await this.#receivePayload())) return;
@@ -182,7 +164,7 @@ export class NbdSession {
           const here = this.#received.moveTo(piece);
           if (here < piece.length && !(await this.#receiveDirect(piece, here))) return;
         }
-        this.#startTransfer(this.#admit(decoder.length), piece);
+        this.#requests.startTransfer(decoder, piece);
       }
     }
   }
@@ -200,15 +182,13 @@ export class NbdSession {
       }
       if (!(await this.#received.skip(length))) return false;
     }
-    const request = this.#admit(0);
-    request.errno = errno;
-    this.settled(request);
+    this.#requests.refuse(this.#decoder, errno);
     return true;
   }
 
   /** A long payload is received straight into its piece, a short one comes through the receive buffer. */
   #isDirect(): boolean {
-    return this.#decoder.length >= this.#limits.directPayloadBytesMin;
+    return this.#decoder.length >= this.#directPayloadBytesMin;
   }
 
   #payloadIsHere(): boolean {
@@ -243,97 +223,8 @@ export class NbdSession {
     }
   }
 
-  #admit(bytes: number): ClientRequest {
-    const request = this.#idleRequests.pop() ?? new ClientRequest(this);
-    const decoder = this.#decoder;
-    request.command = decoder.command;
-    request.ioFlags = (decoder.flags & CommandFlag.fua) === 0 ? IoFlags.none : IoFlags.fua;
-    request.cookieHigh = decoder.cookieHigh;
-    request.cookieLow = decoder.cookieLow;
-    request.offset = decoder.offset;
-    request.length = bytes;
-    request.errno = WireError.none;
-    this.#requestsInFlight += 1;
-    this.#bytesInFlight += bytes;
-    return request;
-  }
-
-  #startTransfer(request: ClientRequest, piece: Uint8Array): void {
-    request.piece = piece;
-    const partBytes = this.#limits.deviceRequestBytesMax;
-    if (piece.length <= partBytes) {
-      request.expectParts(1);
-      request.follow(this.#callDevice(request, piece, request.offset));
-      return;
-    }
-    request.expectParts(Math.ceil(piece.length / partBytes));
-    for (let at = 0; at < piece.length; at += partBytes) {
-      request.follow(this.#callDevice(request, piece.subarray(at, at + partBytes), request.offset + at));
-    }
-  }
-
-  #callDevice(request: ClientRequest, part: Uint8Array, offset: number): Promise<void> {
-    return request.command === Command.read
-      ? this.#device.read(part, offset)
-      : this.#device.write(part, offset, request.ioFlags);
-  }
-
-  #startFlush(request: ClientRequest): void {
-    request.expectParts(1);
-    request.follow(this.#device.flush());
-  }
-
-  /** A request has its result. For `ClientRequest`. */
-  settled(request: ClientRequest): void {
-    const counters = this.#counters;
-    if (request.errno !== WireError.none) {
-      counters[NbdCounter.errors]! += 1;
-      this.#releasePiece(request);
-    } else if (request.command === Command.read) {
-      counters[NbdCounter.reads]! += 1;
-      counters[NbdCounter.bytesRead]! += request.length;
-    } else if (request.command === Command.write) {
-      counters[NbdCounter.writes]! += 1;
-      counters[NbdCounter.bytesWritten]! += request.length;
-      this.#releasePiece(request);
-    } else {
-      counters[NbdCounter.flushes]! += 1;
-    }
-    this.#replies.push(request);
-  }
-
-  #replied(request: ClientRequest): void {
-    this.#releasePiece(request);
-    this.#requestsInFlight -= 1;
-    this.#bytesInFlight -= request.length;
-    this.#idleRequests.push(request);
-  }
-
-  #releasePiece(request: ClientRequest): void {
-    if (request.piece === undefined) return;
-    this.#arena.release(request.piece);
-    request.piece = undefined;
-  }
-
-  #batchEnded(): void {
-    this.#closeIfDrained();
-    this.#wakeUp();
-  }
-
-  /** Ends the receive that a draining session still has outstanding. */
-  #closeIfDrained(): void {
-    if (this.#draining && this.#requestsInFlight === 0) void this.#stream.close();
-  }
-
-  #hasRoom(): boolean {
-    if (this.#requestsInFlight >= this.#limits.requestsInFlightMax) return false;
-    const { command, length } = this.#decoder;
-    if (command === Command.flush || this.#bytesInFlight === 0) return true;
-    return this.#bytesInFlight + length <= this.#limits.bytesInFlightMax;
-  }
-
-  async #waitForRoom(): Promise<void> {
-    while (!this.#draining && !this.#hasRoom()) await this.#nextWake();
+  async #waitForRoom(length: number): Promise<void> {
+    while (!this.#draining && !this.#requests.hasRoom(length)) await this.#requests.change();
   }
 
   /** Undefined when the session was drained or dropped meanwhile. */
@@ -342,17 +233,5 @@ export class NbdSession {
     if (!this.#draining) return piece;
     this.#arena.release(piece);
     return undefined;
-  }
-
-  #nextWake(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#wake = resolve;
-    });
-  }
-
-  #wakeUp(): void {
-    const wake = this.#wake;
-    this.#wake = undefined;
-    wake?.();
   }
 }

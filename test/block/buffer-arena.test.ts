@@ -125,7 +125,7 @@ test('any pieces in any order never overlap, and come together again to the whol
           piece.fill(mark);
           owned.set(piece, mark);
         } else if (owned.size > 0) {
-          const [piece, written] = [...owned][release! % owned.size]!;
+          const [piece, written] = [...owned][release % owned.size]!;
           assert.ok(
             piece.every((byte) => byte === written),
             'nobody else wrote into it',

@@ -520,3 +520,39 @@ test('any requests in any pieces: every request is answered once, and the disk h
     { numRuns: 60 },
   );
 });
+
+test('any bytes from a client cost at most its own connection, and leave nothing behind', async () => {
+  const valid = fc.record({
+    command: fc.integer({ min: 0, max: 8 }),
+    flags: fc.constantFrom(0, 1, 2, 0x8000),
+    offset: fc.oneof(
+      fc.integer({ min: 0, max: 64 }).map((block) => block * 512),
+      fc.maxSafeNat(),
+    ),
+    length: fc.oneof(
+      fc.integer({ min: 0, max: 16 }).map((block) => block * 512),
+      fc.nat(5000),
+    ),
+  });
+  const chunk = fc.oneof(
+    fc.uint8Array({ minLength: 1, maxLength: 60 }).map((bytes) => Buffer.from(bytes).toString('hex')),
+    valid.map(({ command, flags, offset, length }) => requestHex(command, 1, offset, length, { flags })),
+    fc.integer({ min: 1, max: 3000 }).map((length) => '00'.repeat(length)),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(chunk, { maxLength: 12 }), fc.boolean(), async (chunks, inHandshake) => {
+      await withServer({ limits: splitLimits }, async (fixture) => {
+        const other = await fixture.client();
+        const wire = inHandshake ? fixture.wire() : await fixture.transmission();
+        // The server may hang up at any byte.
+        for (const hexText of chunks) await wire.send(hexText).catch(() => undefined);
+        await settle();
+        await wire.stream.close();
+        await settle();
+        await other.read(new Uint8Array(512), 0);
+        assert.equal(fixture.server.counters[NbdCounter.connectionsOpen], 1);
+      });
+    }),
+    { numRuns: 150 },
+  );
+});

@@ -1,0 +1,170 @@
+import { type BlockDevice, IoFlags } from '../block/block-device.ts';
+import type { BufferArena } from '../block/buffer-arena.ts';
+import type { ByteStream } from '../io/byte-stream.ts';
+import { ClientRequest } from './client-request.ts';
+import type { RequestDecoder } from './codec.ts';
+import { Command, CommandFlag, WireError } from './constants.ts';
+import { NbdCounter } from './counters.ts';
+import type { NbdLimits } from './limits.ts';
+import { ReplyQueue } from './reply-queue.ts';
+
+export interface RequestsInFlightOptions {
+  readonly stream: ByteStream;
+  readonly device: BlockDevice;
+  readonly arena: BufferArena;
+  readonly limits: NbdLimits;
+  readonly counters: Float64Array;
+  /** Room for the headers of one send: 16 bytes for each of `requestsInFlightMax`. */
+  readonly headers: Uint8Array;
+}
+
+/**
+ * The requests of one connection between parsing and the end of their reply: their calls to the device, their memory,
+ * their share of the limits. One party at a time may wait for a change.
+ */
+export class RequestsInFlight {
+  readonly #device: BlockDevice;
+  readonly #arena: BufferArena;
+  readonly #limits: NbdLimits;
+  readonly #counters: Float64Array;
+  readonly #replies: ReplyQueue;
+  readonly #idle: ClientRequest[] = [];
+  #count = 0;
+  #bytes = 0;
+  #wake: (() => void) | undefined;
+  /** Called whenever the last request is over. */
+  onIdle: (() => void) | undefined = undefined;
+
+  constructor(options: RequestsInFlightOptions) {
+    this.#device = options.device;
+    this.#arena = options.arena;
+    this.#limits = options.limits;
+    this.#counters = options.counters;
+    this.#replies = new ReplyQueue({
+      stream: options.stream,
+      headers: options.headers,
+      onReplied: (request) => this.#replied(request),
+      onBatchEnd: () => {
+        if (this.#count === 0) this.onIdle?.();
+        this.wakeUp();
+      },
+    });
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get sendInFlight(): boolean {
+    return this.#replies.sendInFlight;
+  }
+
+  get sendCount(): number {
+    return this.#replies.sendCount;
+  }
+
+  /** Whether the limits allow one more request, with `length` bytes of payload. */
+  hasRoom(length: number): boolean {
+    if (this.#count >= this.#limits.requestsInFlightMax) return false;
+    return this.#bytes === 0 || this.#bytes + length <= this.#limits.bytesInFlightMax;
+  }
+
+  /** Resolves when replies have left, or at `wakeUp`. */
+  change(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  wakeUp(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+
+  /** Drops the replies of all requests, now and later; their device calls still finish. */
+  abandonReplies(): void {
+    this.#replies.abandon();
+  }
+
+  /** Starts the read or write that `header` asks for; `piece` is released when it is over. */
+  startTransfer(header: RequestDecoder, piece: Uint8Array): void {
+    const request = this.#admit(header, piece.length);
+    request.piece = piece;
+    const partBytes = this.#limits.deviceRequestBytesMax;
+    if (piece.length <= partBytes) {
+      request.expectParts(1);
+      request.follow(this.#callDevice(request, piece, request.offset));
+      return;
+    }
+    request.expectParts(Math.ceil(piece.length / partBytes));
+    for (let at = 0; at < piece.length; at += partBytes) {
+      request.follow(this.#callDevice(request, piece.subarray(at, at + partBytes), request.offset + at));
+    }
+  }
+
+  startFlush(header: RequestDecoder): void {
+    const request = this.#admit(header, 0);
+    request.expectParts(1);
+    request.follow(this.#device.flush());
+  }
+
+  /** Answers `header` with an error, without asking the device. */
+  refuse(header: RequestDecoder, errno: WireError): void {
+    const request = this.#admit(header, 0);
+    request.errno = errno;
+    this.settled(request);
+  }
+
+  /** A request has its result. For `ClientRequest`. */
+  settled(request: ClientRequest): void {
+    const counters = this.#counters;
+    if (request.errno !== WireError.none) {
+      counters[NbdCounter.errors]! += 1;
+      this.#releasePiece(request);
+    } else if (request.command === Command.read) {
+      counters[NbdCounter.reads]! += 1;
+      counters[NbdCounter.bytesRead]! += request.length;
+    } else if (request.command === Command.write) {
+      counters[NbdCounter.writes]! += 1;
+      counters[NbdCounter.bytesWritten]! += request.length;
+      this.#releasePiece(request);
+    } else {
+      counters[NbdCounter.flushes]! += 1;
+    }
+    this.#replies.push(request);
+  }
+
+  #admit(header: RequestDecoder, length: number): ClientRequest {
+    const request = this.#idle.pop() ?? new ClientRequest(this);
+    request.command = header.command;
+    request.ioFlags = (header.flags & CommandFlag.fua) === 0 ? IoFlags.none : IoFlags.fua;
+    request.cookieHigh = header.cookieHigh;
+    request.cookieLow = header.cookieLow;
+    request.offset = header.offset;
+    request.length = length;
+    request.errno = WireError.none;
+    this.#count += 1;
+    this.#bytes += length;
+    return request;
+  }
+
+  #callDevice(request: ClientRequest, part: Uint8Array, offset: number): Promise<void> {
+    return request.command === Command.read
+      ? this.#device.read(part, offset)
+      : this.#device.write(part, offset, request.ioFlags);
+  }
+
+  #replied(request: ClientRequest): void {
+    this.#releasePiece(request);
+    this.#count -= 1;
+    this.#bytes -= request.length;
+    this.#idle.push(request);
+  }
+
+  #releasePiece(request: ClientRequest): void {
+    if (request.piece === undefined) return;
+    this.#arena.release(request.piece);
+    request.piece = undefined;
+  }
+}
