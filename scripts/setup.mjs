@@ -1,10 +1,11 @@
 // Makes a checkout ready to run: Node checked, packages installed, sources compiled. Says nothing when nothing is to do.
 // Plain JavaScript without dependencies, because it runs before there are any. `npm start` and `npm test` call it first.
 //
-//   node scripts/setup.mjs [--with-test-tools] [--build-only]
+//   node scripts/setup.mjs [--with-test-tools] [--build-only | --install-only]
 //
 //   --with-test-tools   also the Debian packages that tests drive (scripts/install-test-tools.mjs)
 //   --build-only        never installs anything; compiles
+//   --install-only      never compiles
 
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -133,7 +134,7 @@ const withTestTools = process.argv.includes('--with-test-tools');
 try {
   checkNode();
   installPackages(!process.argv.includes('--build-only'));
-  compile();
+  if (!process.argv.includes('--install-only')) compile();
   if (withTestTools) {
     const { installTestTools } = await import('./install-test-tools.mjs');
     installTestTools();

@@ -4,6 +4,7 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import fc from 'fast-check';
 import {
   explainSignatures,
   findSignatures,
@@ -276,6 +277,31 @@ describe('M17 nothing is found where nothing is', () => {
       assert.deepEqual(await inspect(image), { signatures: [], unreadable: [] });
     });
   }
+});
+
+test('M17 no contents and no size make the search fail, or read outside of the disk', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 1, max: 2048 }),
+      fc.array(fc.tuple(fc.nat(), fc.uint8Array({ minLength: 1, maxLength: 64 })), { maxLength: 20 }),
+      fc.array(fc.nat(2048 * 512)),
+      async (sectorCount, pieces, bad) => {
+        const image = new Uint8Array(sectorCount * 512);
+        for (const [place, bytes] of pieces) {
+          const offset = place % image.length;
+          image.set(bytes.subarray(0, image.length - offset), offset);
+        }
+        const isBad = (offset: number): boolean =>
+          bad.some((place) => Math.floor(place / 4096) * 4096 === offset);
+        const report = await findSignatures(reader(image, isBad), image.length);
+        for (const { offset, length } of report.unreadable) {
+          assert.ok(length > 0 && offset + length <= image.length);
+          for (let block = offset; block < offset + length; block += 4096) assert.ok(isBad(block));
+        }
+      },
+    ),
+    { numRuns: 60 },
+  );
 });
 
 describe('M17 what cannot be read', () => {

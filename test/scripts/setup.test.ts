@@ -149,6 +149,14 @@ test('--build-only compiles and never installs', () => {
   assert.equal(callsOf(tree, 'npm-calls').split('\n').length, 2);
 });
 
+test('--install-only does not compile: whoever lints wants to hear it from the linter', () => {
+  using tree = checkout();
+  writeFileSync(join(tree.root, 'src/a.ts'), 'ERROR');
+  assert.equal(setUp(tree, { words: ['--install-only'] }).status, 0);
+  assert.equal(callsOf(tree, 'npm-calls').split('\n').length, 2);
+  assert.equal(callsOf(tree, 'compiler-calls'), '');
+});
+
 test('an old Node is refused in one line, before anything is done', () => {
   using tree = checkout();
   const pretend = `data:text/javascript,${encodeURIComponent(
