@@ -1,5 +1,4 @@
 import { ControlError } from '../control/client.ts';
-import { failStopExitCode } from '../device/fail-stop.ts';
 import { oneLine, SetupError, type SetupReason } from '../device/setup-error.ts';
 import { ExitCode } from './exit-code.ts';
 
@@ -12,10 +11,10 @@ const codeOfReason: Readonly<Record<SetupReason, ExitCode>> = {
   failed: ExitCode.failed,
 };
 
-/** What a command ends with: a code, and the line that says why. */
+/** What a command ends with: a code, and one line that says why. */
 export interface Failure {
   readonly exitCode: number;
-  readonly line: string;
+  readonly message: string;
 }
 
 /** A daemon that did not start said why; its code and line are passed on as they are. */
@@ -30,17 +29,16 @@ export class LaunchError extends Error {
 }
 
 /** The failure that an error of a command stands for. Whatever nobody expected is a bug of ours. */
-export function failureOf(command: string, error: unknown): Failure {
-  const line = (message: string): string => `dm-remap: ${command}: ${oneLine(message)}`;
-  if (error instanceof SetupError) return { exitCode: codeOfReason[error.reason], line: line(error.message) };
-  if (error instanceof LaunchError) return { exitCode: error.exitCode, line: line(error.message) };
+export function failureOf(error: unknown): Failure {
+  const as = (exitCode: number, message: string): Failure => ({ exitCode, message: oneLine(message) });
+  if (error instanceof SetupError) return as(codeOfReason[error.reason], error.message);
+  if (error instanceof LaunchError) return as(error.exitCode, error.message);
   if (error instanceof ControlError) {
-    const exitCode = error.code === 'BAD_MESSAGE' ? ExitCode.usage : ExitCode.failed;
-    return { exitCode, line: line(error.message) };
+    return as(error.code === 'BAD_MESSAGE' ? ExitCode.usage : ExitCode.failed, error.message);
   }
-  if (isSystemError(error)) return { exitCode: ExitCode.failed, line: line(error.message) };
+  if (isSystemError(error)) return as(ExitCode.failed, error.message);
   const what = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  return { exitCode: failStopExitCode, line: line(`internal error: ${what}`) };
+  return as(ExitCode.bug, `internal error: ${what}`);
 }
 
 /** An error of the kernel that reached us through Node: no permission on the runtime directory, a full disk. */

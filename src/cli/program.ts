@@ -23,9 +23,9 @@ export async function runProgram(words: readonly string[], terminal: Terminal): 
     return running.exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return usageFailure(error, running.command, terminal);
-    const failure = failureOf(running.command, error);
-    terminal.warn(failure.line);
-    return failure.exitCode;
+    const { exitCode, message } = failureOf(error);
+    terminal.warn(`dm-remap: ${running.command}: ${message}`);
+    return exitCode;
   }
 }
 

@@ -35,9 +35,9 @@ export async function runServe(name: string | undefined, flags: ServeFlags): Pro
     return exitCode;
   } catch (error) {
     if (reporter === undefined) throw error;
-    const { exitCode, line } = failureOf('', error);
-    reporter.tell({ ready: false, exitCode, message: line });
-    return exitCode;
+    const failure = failureOf(error);
+    reporter.tell({ ready: false, ...failure });
+    return failure.exitCode;
   }
 }
 

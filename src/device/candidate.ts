@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import type { Clock } from '../block/clock.ts';
 import { type DiskIdentity, identifyDevice } from '../io/disk-identity.ts';
 import { findUsers } from '../io/disk-usage.ts';
@@ -5,20 +6,35 @@ import { asOpenError } from '../io/open-error.ts';
 import type { CandidateFacts } from './create-safety.ts';
 import { type Contents, readContents } from './disk-contents.ts';
 import type { OpenedMain } from './disks.ts';
+import { SetupError } from './setup-error.ts';
 
 /** Looking for signatures may take this long on one disk; an answering disk needs milliseconds. */
 const lookDeadlineMs = 2_000;
 
 const unknownContents: Contents = { isSpare: false, signatures: [], unreadable: false };
 
-/** What is known about a disk without opening it. Throws `OpenError` when there is nothing at the path. */
+/** What is known about a disk without opening it. Throws `OpenError`, or `SetupError` for what can be no disk. */
 export async function describeClosed(path: string): Promise<CandidateFacts> {
   try {
+    await refuseOtherKinds(path);
     const identity = await identifyDevice(path);
     return factsOf(path, [identity], await usersOf(identity), unknownContents);
   } catch (error) {
+    if (error instanceof SetupError) throw error;
     throw asOpenError(path, error, 'looking at it');
   }
+}
+
+/** Looked at before it is opened: opening a tape rewinds it, opening a pipe waits. */
+async function refuseOtherKinds(path: string): Promise<void> {
+  const facts = await stat(path);
+  if (facts.isFile() || facts.isBlockDevice()) return;
+  const what = facts.isDirectory()
+    ? 'a directory'
+    : facts.isCharacterDevice()
+      ? 'a character device'
+      : 'a pipe or socket';
+  throw new SetupError('refused', `${path}: is ${what}; an image file or a block device is needed`);
 }
 
 /** What is known about an open disk or table, contents included. `path` is the operator's name for it. */

@@ -58,7 +58,8 @@ export function identityDifference(recorded: IdentityRecord, found: OpenedMain):
   const inPlace = before.path === found.path;
   const sameFile = inodeOf(before.key) !== '' && inodeOf(before.key) === inodeOf(found.identity.key);
   if (verdict === 'weak' && (inPlace || sameFile)) return undefined;
-  return `the spare remembers ${describeIdentity(before)}; this is ${describeIdentity(found.identity)} (${reasons.join(', ')})`;
+  const why = verdict === 'different' ? ` (${reasons.join(', ')})` : '';
+  return `the spare remembers ${describeIdentity(before)}; this is ${describeIdentity(found.identity)}${why}`;
 }
 
 /** The main that the spare last saw. Throws `SetupError` when it is not to be found without help. */

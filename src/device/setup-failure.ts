@@ -45,8 +45,8 @@ const reasonOfMetadataError: Readonly<Partial<Record<MetadataErrorCode, SetupRea
 };
 
 /**
- * An error of opening as a `SetupError` that names what it is about. `sparePath` is put before what the metadata says,
- * which does not know it. A bug is given back as it is.
+ * An error of opening as a `SetupError` that names what it is about. `sparePath` is put before what the metadata says
+ * where it does not name the disk itself. A bug is given back as it is.
  */
 export function setupErrorOf(error: unknown, sparePath: string): unknown {
   if (error instanceof SetupError) return error;
@@ -55,7 +55,7 @@ export function setupErrorOf(error: unknown, sparePath: string): unknown {
   if (error instanceof OpenError) return as(reasonOfOpenError[error.code] ?? 'failed', error.message);
   if (error instanceof MetadataError) {
     const reason = reasonOfMetadataError[error.code] ?? 'failed';
-    const named = error.message.startsWith(sparePath) ? error.message : `${sparePath}: ${error.message}`;
+    const named = error.message.startsWith('/') ? error.message : `${sparePath}: ${error.message}`;
     return as(reason, named);
   }
   if (error instanceof ListenError)
