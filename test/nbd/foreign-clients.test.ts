@@ -17,7 +17,7 @@ const mebibyte = 1024 * 1024;
 const toolTimeoutMs = 30_000;
 
 /** The system's programs first: nbdsh takes the first python3, and only the system's one has its module. */
-const toolEnvironment = { ...process.env, PATH: `/usr/bin:/bin:${process.env['PATH'] ?? ''}` };
+const toolEnvironment = { ...process.env, PATH: `/usr/bin:/bin:/usr/sbin:${process.env['PATH'] ?? ''}` };
 
 interface Served {
   readonly server: NbdServer;
@@ -285,6 +285,22 @@ testWith('nbdsh', 'a client that is killed with requests in flight leaves nothin
     assert.equal(held.inFlight, 0);
   });
 });
+
+testWith(
+  'nbd-client',
+  'lists the export and agrees on its size; attaching needs a kernel device, which no test has',
+  async () => {
+    await withRealServer(disk(8 * mebibyte), async ({ server, socketPath, directory, notes }) => {
+      assert.match(await succeed('nbd-client', ['-l', '-unix', socketPath]), /^disk$/m);
+      const noDevice = join(directory, 'no-device');
+      await writeFile(noDevice, '');
+      const { output } = await run('nbd-client', ['-nonetlink', '-unix', socketPath, noDevice, '-N', 'disk']);
+      assert.match(output, /size = 8MB/);
+      assert.deepEqual(notes, []);
+      assert.equal(server.counters[NbdCounter.connections], 2);
+    });
+  },
+);
 
 testWith('fio', 'writes at random with 32 in flight and verifies every block', async () => {
   await withRealServer(disk(32 * mebibyte), async ({ server, uri, directory }) => {
