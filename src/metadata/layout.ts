@@ -162,13 +162,10 @@ export function advisedSpareBytes(
 
 /** Where superblocks can be on a device of this size, ascending byte offsets, whatever is there. */
 export function superblockPlaces(spareSizeBytes: number): readonly number[] {
-  const last = lastPlaceOffset(spareSizeBytes);
-  return [firstPlaceOffset, middlePlaceOffset, last].filter(
-    (offset, index) =>
-      offset + superblockPairBytes <= spareSizeBytes &&
-      offset >= firstPlaceOffset &&
-      (index === 2 || offset < last),
-  );
+  const places = new Set([firstPlaceOffset, middlePlaceOffset, lastPlaceOffset(spareSizeBytes)]);
+  return [...places]
+    .filter((offset) => offset >= firstPlaceOffset && offset + superblockPairBytes <= spareSizeBytes)
+    .sort((a, b) => a - b);
 }
 
 function checkGranule(granuleBytes: number): void {

@@ -91,7 +91,6 @@ export interface MetadataStatus {
   readonly replicasInSync: number;
   readonly replicasTotal: number;
   readonly generation: number;
-  readonly membershipEpoch: number;
   /** Sequence number of the last journal block that is durable. */
   readonly sequence: number;
   readonly journalBlocksUsed: number;
@@ -100,8 +99,6 @@ export interface MetadataStatus {
   readonly commits: number;
   /** Batches they were written in. */
   readonly batches: number;
-  /** Batches that were in doubt and definitely did not happen. */
-  readonly batchesGivenUp: number;
   /** Flushes sent to the spare, for whomever. */
   readonly flushes: number;
   readonly checkpoints: number;
@@ -130,7 +127,6 @@ export class MetadataStore {
   #nextCheckpointMs = 0;
   #commits = 0;
   #batches = 0;
-  #batchesGivenUp = 0;
   #checkpoints = 0;
   #checkpointsFailed = 0;
 
@@ -264,13 +260,11 @@ export class MetadataStore {
       replicasInSync: this.#set.inSync().length,
       replicasTotal: this.#set.replicas.length,
       generation: journal?.generation ?? this.#opened.facts.generation,
-      membershipEpoch: this.#set.shared.membershipEpoch,
       sequence: journal?.lastSequence ?? this.#opened.facts.lastSequence,
       journalBlocksUsed: journal?.usedBlocks ?? 0,
       journalBlocks: this.#opened.layout.journalBlocks,
       commits: this.#commits,
       batches: this.#batches,
-      batchesGivenUp: this.#batchesGivenUp,
       flushes: this.#io.flusher.submitted,
       checkpoints: this.#checkpoints,
       checkpointsFailed: this.#checkpointsFailed,
@@ -428,7 +422,6 @@ export class MetadataStore {
         });
         await this.#forgetOlderGenerations();
         journal.switchTo(generation);
-        this.#batchesGivenUp += 1;
         for (const commit of batch.commits) commit.reject(notCommittedError());
         return;
       } catch (error) {
