@@ -43,30 +43,36 @@ export class BufferedFileDevice extends FileDevice {
   }
 
   protected override readPiece(target: Uint8Array, offset: number): Promise<void> {
-    if (!this.#budget.spend(target.length)) return this.#later(() => this.readPiece(target, offset));
-    const done = this.#readInline(target, offset);
-    if (done === target.length) return Promise.resolve();
-    // The error, if it is one, is the ring's to find: it knows which bytes came before it.
-    return this.engine.read(this.lane, target.subarray(done), offset + done, this.#readTimeoutMs);
+    return this.#budget.spend(target.length)
+      ? this.#readNow(target, offset)
+      : this.#later(target.length, () => this.#readNow(target, offset));
   }
 
   protected override writePiece(source: Uint8Array, offset: number, durable: boolean): Promise<void> {
     const throughRing = this.#mode === 'through' || (durable && this.#mode === 'writeback');
     if (throughRing) return this.engine.write(this.lane, source, offset, rwFlag.dataSync);
-    if (!this.#budget.spend(source.length))
-      return this.#later(() => this.writePiece(source, offset, durable));
-    return this.#writeInline(source, offset);
+    return this.#budget.spend(source.length)
+      ? this.#writeInline(source, offset)
+      : this.#later(source.length, () => this.#writeInline(source, offset));
   }
 
   protected override released(): void {
     this.#noWaitReader.close();
   }
 
-  #later(request: () => Promise<void>): Promise<void> {
+  #later(bytes: number, request: () => Promise<void>): Promise<void> {
     return this.inSteps(async () => {
-      await this.#budget.renewed();
+      do await this.#budget.renewed();
+      while (!this.#budget.spend(bytes));
       await request();
     });
+  }
+
+  #readNow(target: Uint8Array, offset: number): Promise<void> {
+    const done = this.#readInline(target, offset);
+    if (done === target.length) return Promise.resolve();
+    // The error, if it is one, is the ring's to find: it knows which bytes came before it.
+    return this.engine.read(this.lane, target.subarray(done), offset + done, this.#readTimeoutMs);
   }
 
   /** Bytes that were there without waiting. */

@@ -10,7 +10,6 @@ import {
 import type { ArenaReserve } from '../block/buffer-arena.ts';
 import { asDeviceError, DeviceError, deviceError, type FailedRange } from '../block/device-error.ts';
 import { Errno, failureKindOfErrno } from '../block/errno.ts';
-import { RequestGate } from '../block/request-gate.ts';
 import { fallocateMode } from '../linux/file-calls.ts';
 import { closeAsync, type OpenedDescriptor } from './open-descriptor.ts';
 import { type RequestFailure, RequestLane } from './request-lane.ts';
@@ -46,10 +45,11 @@ export abstract class FileDevice implements BlockDevice {
   readonly capabilities: Capabilities;
   protected readonly engine: UringEngine;
   protected readonly lane: RequestLane;
-  /** Counts the requests of several steps, whose next step must still be admitted while we close. */
-  protected readonly gate: RequestGate = new RequestGate();
   readonly #bounceReserve: ArenaReserve;
   #zeroRangeWorks = true;
+  /** Requests of several steps under way, nested ones counted too. */
+  #stepping = 0;
+  #resolveStepped: (() => void) | undefined;
   #closing: Promise<void> | undefined;
 
   protected constructor(options: FileDeviceOptions) {
@@ -152,14 +152,18 @@ export abstract class FileDevice implements BlockDevice {
     return deviceError(this.name, kind, failure.fileOffset + good, length, failure.errno);
   }
 
-  /** Runs a request of several steps so that `close` waits for it. */
+  /** Runs a request of several steps so that `close` waits for it, and still admits its next step, nested or not. */
   protected async inSteps(steps: () => Promise<void>): Promise<void> {
-    const entered = this.gate.enter();
-    assert(entered, 'FileDevice: a request was admitted after close');
+    assert(
+      this.#closing === undefined || this.#stepping > 0,
+      'FileDevice: a request was admitted after close',
+    );
+    this.#stepping += 1;
     try {
       await steps();
     } finally {
-      this.gate.leave();
+      this.#stepping -= 1;
+      if (this.#stepping === 0) this.#resolveStepped?.();
     }
   }
 
@@ -269,10 +273,18 @@ export abstract class FileDevice implements BlockDevice {
   }
 
   async #shutDown(): Promise<void> {
-    await this.gate.close();
+    if (this.#stepping > 0) {
+      await new Promise<void>((resolve) => {
+        this.#resolveStepped = resolve;
+      });
+    }
     await this.lane.close();
     this.released();
-    await closeAsync(this.lane.fd);
+    try {
+      await closeAsync(this.lane.fd);
+    } catch {
+      // Nothing is left to lose: what was to be durable was flushed, and the descriptor is gone in any case.
+    }
   }
 
   /** Nothing is in flight any more: a subclass lets go of what it has. */
