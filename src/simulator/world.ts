@@ -91,10 +91,7 @@ export class World {
   /** Runs the whole story. Throws `JudgeViolation`, or what the stack throws, when a promise is broken. */
   async run(): Promise<WorldOutcome> {
     await this.#create();
-    const first = await this.#start();
-    await this.#untilCut(
-      this.#clientWork(first, this.#options.clientOperations).then(() => this.#stop(first)),
-    );
+    await this.#untilCut(this.#firstSession());
     const second = await this.#restart();
     await this.#clock.run(this.#checkAll(second));
     await this.#clock.run(this.#clientWork(second, this.#options.clientOperations));
@@ -160,9 +157,12 @@ export class World {
     return generation;
   }
 
-  async #start(): Promise<RemapDevice> {
+  /** The session whose power may be cut at any moment, from the first operation of opening to the last of closing. */
+  async #firstSession(): Promise<void> {
     this.#armed = true;
-    return await this.#clock.run(this.#open());
+    const device = await this.#open();
+    await this.#clientWork(device, this.#options.clientOperations);
+    await this.#stop(device);
   }
 
   async #open(): Promise<RemapDevice> {
@@ -179,19 +179,14 @@ export class World {
   /** Runs until the work is done or the power is gone, whichever is first. */
   async #untilCut(work: Promise<void>): Promise<void> {
     let done = false;
-    let failure: unknown;
-    work.then(
-      () => {
-        done = true;
-      },
-      (error: unknown) => {
-        failure = error;
-        done = true;
-      },
-    );
+    const settled = work.finally(() => {
+      done = true;
+    });
+    // A failure is thrown by the await below; until then it must not count as unhandled.
+    settled.catch(() => undefined);
     await this.#clock.runUntil(() => done || this.#cut);
-    if (failure !== undefined) throw failure;
     this.#armed = false;
+    if (done) await settled;
   }
 
   async #restart(): Promise<RemapDevice> {
@@ -200,7 +195,7 @@ export class World {
 
   async #stop(device: RemapDevice): Promise<void> {
     this.#checkpoints += device.status().metadata.checkpoints;
-    await device.close();
+    await this.#answered(device.close());
     const used = this.#generation?.arena.usedBytes;
     if (used !== 0) throw new JudgeViolation(`${used} bytes of the arena are still out after close`);
     this.#judge.flushAcknowledged();
@@ -212,6 +207,7 @@ export class World {
     if (this.#operations !== this.#options.cutAt || this.#cut) return;
     this.#cut = true;
     this.#generation?.clock.end();
+    this.#generation = undefined;
     for (const disk of [this.#main, this.#spare]) {
       if (this.#options.cutKind === 'kill') disk.kill();
       else disk.powerCut();
@@ -237,16 +233,26 @@ export class World {
     this.#judge.fill(source, firstSector, version);
     this.#inFlight = { firstSector, count, version };
     this.#judge.writeBegun(firstSector, count, version);
-    await device.write(source, firstSector * sectorBytes, fua ? IoFlags.fua : IoFlags.none);
+    await this.#answered(device.write(source, firstSector * sectorBytes, fua ? IoFlags.fua : IoFlags.none));
     this.#inFlight = undefined;
     this.#judge.writeAcknowledged(firstSector, count, version, fua);
     this.#writes += 1;
   }
 
   async #flush(device: RemapDevice): Promise<void> {
-    await device.flush();
+    await this.#answered(device.flush());
     this.#judge.flushAcknowledged();
     this.#flushes += 1;
+  }
+
+  /**
+   * An answer that the client really gets. The power can go while microtasks are still carrying an answer upwards: such a
+   * one never leaves the machine.
+   */
+  async #answered(request: Promise<void>): Promise<void> {
+    const generation = this.#generation;
+    await request;
+    if (this.#generation !== generation) await new Promise<never>(() => {});
   }
 
   async #readSome(device: RemapDevice): Promise<void> {
@@ -264,7 +270,7 @@ export class World {
     const target = new Uint8Array(count * sectorBytes);
     const lost = new Set<number>();
     try {
-      await device.read(target, firstSector * sectorBytes);
+      await this.#answered(device.read(target, firstSector * sectorBytes));
     } catch (error) {
       for (const range of asDeviceError(error).ranges) {
         if (range.kind === 'path' || range.kind === 'timed-out') throw error;
