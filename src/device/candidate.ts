@@ -37,17 +37,22 @@ async function refuseOtherKinds(path: string): Promise<void> {
   throw new SetupError('refused', `${path}: is ${what}; an image file or a block device is needed`);
 }
 
-/** What is known about an open disk or table, contents included. `path` is the operator's name for it. */
-export async function describeOpen(path: string, disk: OpenedMain, clock: Clock): Promise<CandidateFacts> {
+/** What is known about an open disk or table without reading from it. `path` is the operator's name for it. */
+export async function describeUnread(path: string, disk: OpenedMain): Promise<CandidateFacts> {
   const identities = disk.access === 'table' ? disk.disks.map((one) => one.identity) : [disk.identity];
   const users = (await Promise.all(identities.map(usersOf))).flat();
-  const contents = await readContents(disk.device, clock, lookDeadlineMs);
-  const facts = factsOf(path, identities, users, contents);
+  const facts = factsOf(path, identities, users, unknownContents);
   return {
     ...facts,
     kind: disk.access === 'table' ? 'table' : facts.kind,
     sizeBytes: disk.device.geometry.sizeBytes,
   };
+}
+
+/** As `describeUnread`, with what it carries. */
+export async function describeOpen(path: string, disk: OpenedMain, clock: Clock): Promise<CandidateFacts> {
+  const facts = await describeUnread(path, disk);
+  return { ...facts, ...(await readContents(disk.device, clock, lookDeadlineMs)) };
 }
 
 async function usersOf(identity: DiskIdentity): Promise<readonly string[]> {

@@ -2,8 +2,8 @@ import { describeIdentity } from '../io/identity-verdict.ts';
 import { planLayout } from '../metadata/layout.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import { MetadataStore } from '../metadata/metadata-store.ts';
-import { describeClosed, describeOpen } from './candidate.ts';
-import { createRefusal, createWarnings } from './create-safety.ts';
+import { describeClosed, describeOpen, describeUnread } from './candidate.ts';
+import { type CandidateFacts, createRefusal, createWarnings } from './create-safety.ts';
 import { type Disks, type OpenedDisk, type OpenedMain, withDisks } from './disks.ts';
 import { identityRecord } from './main-identity.ts';
 import type { CacheMode, MainChoice } from './serve-options.ts';
@@ -36,22 +36,16 @@ export interface CreateReport {
  */
 export async function createDevice(options: CreateOptions): Promise<CreateReport> {
   try {
-    await refuseByDescription(options);
-    return await withDisks((disks) => createWith(disks, options));
+    // What can be refused without opening anything is: an open alone makes some disks spin up or retry for seconds.
+    const spare = await describeSpare(options.sparePath);
+    if (options.main.kind === 'path') refuseUnread(await describeClosed(options.main.path), spare);
+    return await withDisks((disks) => createWith(disks, spare, options));
   } catch (error) {
     throw setupErrorOf(error, options.sparePath);
   }
 }
 
-/** What can be refused without opening anything is: an open alone makes some disks spin up or retry for seconds. */
-async function refuseByDescription(options: CreateOptions): Promise<void> {
-  const spare = await describeSpare(options.sparePath);
-  const main = options.main.kind === 'path' ? await describeClosed(options.main.path) : undefined;
-  const refusal = main === undefined ? undefined : createRefusal(main, spare, { overwriteSpare: true });
-  if (refusal !== undefined) throw refusal;
-}
-
-async function describeSpare(path: string): ReturnType<typeof describeClosed> {
+async function describeSpare(path: string): Promise<CandidateFacts> {
   try {
     return await describeClosed(path);
   } catch (error) {
@@ -67,9 +61,21 @@ async function describeSpare(path: string): ReturnType<typeof describeClosed> {
   }
 }
 
-async function createWith(disks: Disks, options: CreateOptions): Promise<CreateReport> {
+/** Throws what no option overrides. */
+function refuseUnread(main: CandidateFacts, spare: CandidateFacts): void {
+  const refusal = createRefusal(main, spare, { overwriteSpare: true });
+  if (refusal !== undefined) throw refusal;
+}
+
+async function createWith(
+  disks: Disks,
+  spareFacts: CandidateFacts,
+  options: CreateOptions,
+): Promise<CreateReport> {
   const main = await disks.openMain(options.main, options.cache);
   try {
+    // Of a table only now is known what it lies on.
+    refuseUnread(await describeUnread(main.path, main), spareFacts);
     const spare = await disks.open(options.sparePath, options.cache);
     try {
       return await createOn(disks, main, spare, options);

@@ -9,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -35,7 +36,7 @@ export interface CommandResult {
 export class DeviceLab {
   readonly folder: string = mkdtempSync(join(tmpdir(), 'dm-remap-lab-'));
   readonly runtime: string = join(this.folder, 'run');
-  readonly #planes: DataPlane[] = [];
+  #plane: DataPlane | undefined;
   readonly #clients: NbdClient[] = [];
 
   constructor() {
@@ -111,6 +112,10 @@ export class DeviceLab {
     assert.equal(result.output, '', said);
   }
 
+  inode(name: string): number {
+    return statSync(this.path(name)).ino;
+  }
+
   identity(name: string): ProcessIdentity {
     const identity = parseIdentity(readFileSync(join(this.runtime, name, 'pid'), 'latin1'));
     assert.ok(identity !== undefined, 'a pid file');
@@ -126,8 +131,8 @@ export class DeviceLab {
 
   /** Our own client on a device's socket. */
   async connect(name: string): Promise<NbdClient> {
-    const plane = createDataPlane();
-    this.#planes.push(plane);
+    this.#plane ??= createDataPlane();
+    const plane = this.#plane;
     const client = await connectNbd(await plane.connectUnix(join(this.runtime, name, 'nbd.sock')), name);
     this.#clients.push(client);
     return client;
@@ -141,7 +146,7 @@ export class DeviceLab {
   /** Ends whatever a failed test left, and removes the folder. */
   async close(): Promise<void> {
     for (const client of this.#clients) await client.close();
-    for (const plane of this.#planes) await plane.close();
+    await this.#plane?.close();
     for (const name of this.leftovers()) {
       const pidPath = join(this.runtime, name, 'pid');
       if (existsSync(pidPath) && isRunning(this.identity(name))) await this.kill(name);
