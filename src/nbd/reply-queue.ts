@@ -45,7 +45,7 @@ export class ReplyQueue {
     this.#headerViews = Array.from({ length: count }, (_, slot) => this.#headerRun(slot, slot + 1));
     this.#gather = () => {
       this.#gatherScheduled = false;
-      if (!this.#sendInFlight && this.#queued.length > 0) this.#send();
+      this.#send();
     };
     this.#onSent = () => this.#finishBatch();
     this.#onFailed = (error) => {

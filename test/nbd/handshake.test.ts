@@ -205,6 +205,21 @@ test('a client that leaves at any byte of the handshake leaves nothing behind', 
   }
 });
 
+test('a handshake cut at every boundary is understood alike', async () => {
+  const sent = `00000003${optionHex(99, '0102')}${goHex(6, 'disk', [])}${goHex(7, '', [3])}${requestHex(3, 1, 0, 0)}`;
+  const answers = 18 + 20 + textHex('this server does not know the option').length / 2 + 2 * (60 + 26) + 16;
+  for (let cut = 2; cut < sent.length; cut += 2) {
+    await withServer({}, async (fixture) => {
+      const wire = fixture.wire();
+      await wire.send(sent.slice(0, cut));
+      await settle();
+      await wire.send(sent.slice(cut));
+      const received = await wire.receive(answers);
+      assert.ok(received.endsWith(optionReplyHex(7, 1) + replyHex(1)), `cut at ${cut / 2}`);
+    });
+  }
+});
+
 test('a handshake a byte at a time, with the first requests right behind it, is served', async () => {
   await withServer({ stream: { receiveBytesMax: 1 } }, async (fixture) => {
     const wire = fixture.wire();

@@ -120,6 +120,54 @@ test('I6 close answers what is in flight, takes nothing new, and leaves nothing'
   await fixture.end();
 });
 
+test('I6 close ends a connection whose client says nothing more once its requests are answered', async () => {
+  const held = heldDisk();
+  const fixture = new ServerFixture({ device: held });
+  const wire = await fixture.transmission();
+  await wire.send(requestHex(read, 1, 0, 512));
+  await settle();
+  const closing = fixture.server.close(5_000);
+  held.releaseAll();
+  assert.equal(await wire.receiveAll(), replyHex(1, 0, new Uint8Array(512)));
+  assert.equal(await closing, 0);
+  await fixture.end();
+});
+
+test('I6 close does not start a write whose payload was still on its way', async () => {
+  for (const length of [512, 65536]) {
+    const held = heldDisk();
+    const fixture = new ServerFixture({ device: held });
+    const wire = await fixture.transmission();
+    const half = new Uint8Array(length / 2);
+    await wire.send(requestHex(read, 1, 0, 512) + requestHex(write, 2, 0, length, { payload: half }));
+    await settle();
+    const closing = fixture.server.close(5_000);
+    await wire.stream.send([half]);
+    await settle();
+    held.releaseAll();
+    assert.equal(await wire.receiveAll(), replyHex(1, 0, new Uint8Array(512)));
+    assert.equal(await closing, 0);
+    assert.deepEqual(held.calls, ['read 0 512']);
+    await fixture.end();
+  }
+});
+
+test('I6 close does not start a request that waited for memory, and gives the memory back', async () => {
+  const held = heldDisk();
+  const fixture = new ServerFixture({ device: held, arenaBytes: mebibyte });
+  const wire = await fixture.transmission();
+  const count = 9;
+  await wire.send(Array.from({ length: count }, (_, at) => requestHex(read, at, 0, 65536)).join(''));
+  await settle();
+  assert.equal(held.inFlight, 8, 'the ninth waits');
+  const closing = fixture.server.close(5_000);
+  held.releaseAll();
+  assert.equal((await wire.receiveAll()).length, 2 * 8 * (16 + 65536));
+  assert.equal(await closing, 0);
+  assert.equal(held.calls.length, 8);
+  await fixture.end();
+});
+
 test('close at its deadline drops clients and says how many requests the device still holds', async () => {
   const held = heldDisk();
   const fixture = new ServerFixture({ device: held });
@@ -174,6 +222,11 @@ test('I11 notes about garbage are limited in number and length, and what was hel
     await settle();
     assert.equal(fixture.notes.length, 7);
     assert.match(fixture.notes[6]!, /\(14 earlier notes suppressed\)$/);
+    const another = fixture.wire();
+    await another.send('ffffffff');
+    await another.receiveAll();
+    await settle();
+    assert.match(fixture.notes[7]!, /connection closed$/);
     assert.ok(fixture.notes.every((note) => note.length < 400));
   });
 });
