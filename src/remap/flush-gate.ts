@@ -37,9 +37,13 @@ export class FlushGate {
     return this.#queued;
   }
 
+  /** What settled while a flush ran that then failed may be gone: whoever waits behind it hears of it too (R7). */
   async #startAfter(running: Promise<void>): Promise<void> {
-    await running.catch(() => undefined);
-    this.#queued = undefined;
+    try {
+      await running;
+    } finally {
+      this.#queued = undefined;
+    }
     await this.#start();
   }
 

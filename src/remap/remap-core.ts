@@ -1,4 +1,4 @@
-import { type BlockDevice, IoFlags, sectorBytes } from '../block/block-device.ts';
+import { type BlockDevice, sectorBytes } from '../block/block-device.ts';
 import type { BufferArena } from '../block/buffer-arena.ts';
 import type { Clock } from '../block/clock.ts';
 import type {
@@ -15,11 +15,19 @@ import { GranuleLocks } from './granule-locks.ts';
 import { type GranuleState, GranuleTable, healthyState } from './granule-table.ts';
 import { InFlight } from './in-flight.ts';
 import { PathProbe } from './path-probe.ts';
+import type { Place } from './request-plan.ts';
 import type { SlotAllocator } from './slot-allocator.ts';
 import { SpecialMap } from './special-map.ts';
+import { writeThrough } from './write-through.ts';
 
 /** The journal and the spare's flushes, as remap sees them: a part of `MetadataStore`. */
 export type MetadataPort = Pick<MetadataStore, 'commit' | 'flushSpare' | 'flushEpoch'>;
+
+/**
+ * Retired slots that go along with one commit: the caller's record and these are kept or lost together, and far fewer than
+ * a commit can take. The others follow with the next one.
+ */
+const retiredPerCommitMax = 64;
 
 /** Whole numbers since the device was opened. */
 export interface RemapCounters {
@@ -95,6 +103,9 @@ export class RemapCore implements MappingStateSource {
     this.parts = parts;
     this.specials = new SpecialMap(Math.ceil(parts.sizeBytes / parts.granuleBytes));
     this.mainFlush = new FlushGate(parts.main);
+    // What an earlier process had acknowledged and not flushed may still be in main's cache, and a client that came back
+    // believes in its first flush. The spare has just been flushed by settling.
+    this.mainFlush.wroteUnstable();
     this.spareFlush = new FlushGate({ flush: () => parts.metadata.flushSpare() });
     this.probe = new PathProbe({
       device: parts.main,
@@ -132,8 +143,7 @@ export class RemapCore implements MappingStateSource {
    * Throws what `MetadataStore.commit` throws; the table is then unchanged.
    */
   async commit(records: readonly MappingRecord[], dataEpoch?: number): Promise<void> {
-    const retired = this.#unrecordedRetired;
-    this.#unrecordedRetired = [];
+    const retired = this.#unrecordedRetired.splice(0, retiredPerCommitMax);
     try {
       await this.parts.metadata.commit([...records, ...retired.map(retiredRecord)], {
         dataFlush: false,
@@ -182,28 +192,14 @@ export class RemapCore implements MappingStateSource {
     }
   }
 
-  /** Writes to main and remembers that a flush is due, however the write ended. */
-  async writeMain(source: Uint8Array, offset: number, flags: number): Promise<void> {
-    const { main } = this.parts;
-    const fua = (flags & IoFlags.fua) !== 0;
-    try {
-      await main.write(source, offset, flags);
-    } finally {
-      if (!(fua && main.capabilities.fua)) this.mainFlush.wroteUnstable();
-    }
-    if (fua && !main.capabilities.fua) await this.mainFlush.flush();
+  /** Writes to main and remembers that a flush is due. FUA holds on a main that knows only flushes, too. */
+  writeMain(source: Uint8Array, offset: number, flags: number): Promise<void> {
+    return writeThrough(this.parts.main, this.mainFlush, source, offset, flags);
   }
 
   /** As `writeMain`, for the spare. */
-  async writeSpare(source: Uint8Array, offset: number, flags: number): Promise<void> {
-    const { spare } = this.parts;
-    const fua = (flags & IoFlags.fua) !== 0;
-    try {
-      await spare.write(source, offset, flags);
-    } finally {
-      if (!(fua && spare.capabilities.fua)) this.spareFlush.wroteUnstable();
-    }
-    if (fua && !spare.capabilities.fua) await this.spareFlush.flush();
+  writeSpare(source: Uint8Array, offset: number, flags: number): Promise<void> {
+    return writeThrough(this.parts.spare, this.spareFlush, source, offset, flags);
   }
 
   recordOf(state: GranuleState): GranuleRecord {
@@ -239,6 +235,18 @@ export class RemapCore implements MappingStateSource {
   mainWorked(granule: number): void {
     this.probe.noteGood(granule);
     if (this.trouble.mainPathFailed) this.trouble.mainPathFailed = false;
+  }
+
+  /** A request to one of the devices was answered as it should be. */
+  noteWorked(place: Place, granule: number): void {
+    if (place === 'main') this.mainWorked(granule);
+    else if (place === 'spare') this.trouble.sparePathFailed = false;
+  }
+
+  /** A request found that one of the devices cannot be reached. */
+  notePathFailed(place: Place): void {
+    if (place === 'main') this.trouble.mainPathFailed = true;
+    else if (place === 'spare') this.trouble.sparePathFailed = true;
   }
 
   #activateGranules(record: GranuleRecord): void {

@@ -1,4 +1,4 @@
-import type { FailedRange } from '../block/device-error.ts';
+import type { DeviceError, FailedRange } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import type { RemapCore } from './remap-core.ts';
 import { type Piece, planPieces } from './request-plan.ts';
@@ -89,9 +89,20 @@ export function unitsOf(range: ByteRange, unit: number): ByteRange[] {
   return units;
 }
 
-/** A device's failed range in the virtual device's bytes. */
-export function toVirtual(piece: Piece, range: FailedRange): FailedRange {
-  return { ...range, offset: piece.offset + (range.offset - piece.deviceOffset) };
+/**
+ * A device's failed ranges in the virtual device's bytes. Only what is the piece's counts; an error that names nothing of
+ * the piece is about all of it: a failure never becomes a success.
+ */
+export function toVirtual(piece: Piece, failure: DeviceError): FailedRange[] {
+  const ranges: FailedRange[] = [];
+  for (const range of failure.ranges) {
+    const from = Math.max(range.offset, piece.deviceOffset);
+    const to = Math.min(range.offset + range.length, piece.deviceOffset + piece.length);
+    if (from >= to) continue;
+    ranges.push({ ...range, offset: piece.offset + (from - piece.deviceOffset), length: to - from });
+  }
+  if (ranges.length > 0) return ranges;
+  return [{ offset: piece.offset, length: piece.length, kind: 'path', errno: failure.errno }];
 }
 
 /** False when the table changed under a request: its failure then says nothing about where the bytes are now (R2). */

@@ -32,7 +32,7 @@ export abstract class SplitRequest {
   protected readonly progress: RequestProgress;
   readonly #buffer: Uint8Array;
   readonly #budget: NarrowingBudget;
-  readonly #deadlineMs: number;
+  protected readonly deadlineMs: number;
 
   constructor(core: RemapCore, buffer: Uint8Array, offset: number, budget: NarrowingBudget) {
     this.core = core;
@@ -40,7 +40,7 @@ export abstract class SplitRequest {
     this.progress = new RequestProgress(offset, buffer.length);
     this.#buffer = buffer;
     this.#budget = budget;
-    this.#deadlineMs = core.parts.clock.nowMs() + budget.msMax;
+    this.deadlineMs = core.parts.clock.nowMs() + budget.msMax;
   }
 
   /** Sends one piece to its device. A lost piece is the subclass's to answer. */
@@ -108,6 +108,7 @@ export abstract class SplitRequest {
   async #sendPiece(piece: Piece): Promise<DeviceError | undefined> {
     try {
       await this.send(piece, this.bytesOf(piece));
+      this.core.noteWorked(piece.place, Math.floor(piece.offset / this.core.parts.granuleBytes));
       return undefined;
     } catch (error) {
       return asDeviceError(error);
@@ -116,16 +117,22 @@ export abstract class SplitRequest {
 
   #classify(piece: Piece, failure: DeviceError): void {
     this.countFailure(piece);
-    this.progress.failures += 1;
-    for (const range of failure.ranges) this.#classifyRange(piece, toVirtual(piece, range));
+    // Sectors known to be lost were not asked for: they cost nothing.
+    if (piece.place !== 'lost') this.progress.failures += 1;
+    for (const range of toVirtual(piece, failure)) this.#classifyRange(piece, range);
   }
 
   #classifyRange(piece: Piece, range: FailedRange): void {
     if (range.kind === 'transient') this.progress.retryOrFail(range);
     else if (range.kind === 'lost') this.repairLater(piece, range);
-    else if (range.kind !== 'medium' && range.kind !== 'suspect') this.progress.failed.push(range);
+    else if (range.kind !== 'medium' && range.kind !== 'suspect') this.#giveUp(piece, range);
     else if (stillThere(this.core, piece, range)) this.#narrow(piece, range);
     else this.progress.again(range);
+  }
+
+  #giveUp(piece: Piece, range: FailedRange): void {
+    if (range.kind === 'path') this.core.notePathFailed(piece.place);
+    this.progress.failed.push(range);
   }
 
   #narrow(piece: Piece, range: FailedRange): void {
@@ -133,7 +140,7 @@ export abstract class SplitRequest {
     const halfRanges = halves(range, granuleBytes);
     if (halfRanges === undefined) {
       this.repairLater(piece, range);
-    } else if (this.progress.failures > this.#budget.failuresMax || clock.nowMs() > this.#deadlineMs) {
+    } else if (this.progress.failures > this.#budget.failuresMax || clock.nowMs() > this.deadlineMs) {
       this.budgetSpent(piece, range);
     } else {
       for (const half of halfRanges) this.progress.again(half);
