@@ -10,6 +10,8 @@ const probeGranules = 8;
 const probeValidMs = 1000;
 const probeReserve: ArenaReserve = 'remap';
 
+type VerdictKind = ProbeDirection | 'read-under-lock';
+
 export type ProbeDirection = 'read' | 'write';
 
 export interface PathProbeParts {
@@ -35,7 +37,7 @@ export class PathProbe {
   readonly #parts: PathProbeParts;
   readonly #goodGranules: Float64Array = new Float64Array(probeGranules).fill(-1);
   readonly #granuleCount: number;
-  readonly #verdicts = new Map<ProbeDirection, Verdict>();
+  readonly #verdicts = new Map<VerdictKind, Verdict>();
   #rounds = 0;
 
   constructor(parts: PathProbeParts) {
@@ -59,21 +61,36 @@ export class PathProbe {
    * only for main: it takes main's granule locks.
    */
   deviceWorks(direction: ProbeDirection): Promise<boolean> {
+    return this.#verdict(direction, () => this.#askRound(direction, undefined));
+  }
+
+  /**
+   * Reads, for the holder of a lock, into `memory` of one granule, which stays the caller's until the answer. Such a round
+   * takes nothing that another holder could have: it never waits for one of the others, which may wait for memory (I14).
+   */
+  worksUnderLock(memory: Uint8Array): Promise<boolean> {
+    return this.#verdict('read-under-lock', () => this.#askRound('read', memory));
+  }
+
+  #verdict(kind: VerdictKind, ask: () => Promise<boolean>): Promise<boolean> {
     const now = this.#parts.clock.nowMs();
-    const last = this.#verdicts.get(direction);
+    const last = this.#verdicts.get(kind);
     if (last !== undefined && now - last.atMs < probeValidMs) return last.answer;
-    const answer = this.#askRound(direction);
-    this.#verdicts.set(direction, { atMs: now, answer });
+    const answer = ask();
+    this.#verdicts.set(kind, { atMs: now, answer });
     return answer;
   }
 
-  async #askRound(direction: ProbeDirection): Promise<boolean> {
+  async #askRound(direction: ProbeDirection, memory: Uint8Array | undefined): Promise<boolean> {
     this.#rounds += 1;
     let asked = 0;
     for (const granule of this.#candidates()) {
       if (this.#parts.isSpecial(granule)) continue;
       asked += 1;
-      if (await this.#ask(direction, granule)) return true;
+      const answer = await this.#ask(direction, granule, memory);
+      if (answer === 'works') return true;
+      // The kernel may still fill the caller's memory: nothing more is read into it (I27).
+      if (answer === 'timed-out' && memory !== undefined) return false;
     }
     // Nothing left to ask means that every candidate was remapped or lost, which a dead path cannot have done.
     return asked === 0;
@@ -91,21 +108,26 @@ export class PathProbe {
     return [...known, ...unknown];
   }
 
-  async #ask(direction: ProbeDirection, granule: number): Promise<boolean> {
+  async #ask(
+    direction: ProbeDirection,
+    granule: number,
+    memory: Uint8Array | undefined,
+  ): Promise<'works' | 'fails' | 'timed-out'> {
     const { device, granuleBytes, arena, locks } = this.#parts;
-    const buffer = await arena.whenFree(granuleBytes, probeReserve);
+    const buffer = memory ?? (await arena.whenFree(granuleBytes, probeReserve));
     const lock = direction === 'write' ? await locks.acquire(granule, granule) : undefined;
     try {
-      if (lock !== undefined && this.#parts.isSpecial(granule)) return false;
+      if (lock !== undefined && this.#parts.isSpecial(granule)) return 'fails';
       await device.read(buffer, granule * granuleBytes);
-      if (direction === 'write') await device.write(buffer, granule * granuleBytes, IoFlags.fua);
-      return true;
+      // Without FUA nothing is owed either: the bytes are those that were there.
+      const flags = device.capabilities.fua ? IoFlags.fua : IoFlags.none;
+      if (direction === 'write') await device.write(buffer, granule * granuleBytes, flags);
+      return 'works';
     } catch (error) {
-      asDeviceError(error);
-      return false;
+      return asDeviceError(error).kind === 'timed-out' ? 'timed-out' : 'fails';
     } finally {
       if (lock !== undefined) locks.release(lock);
-      arena.release(buffer);
+      if (memory === undefined) arena.release(buffer);
     }
   }
 }

@@ -1,11 +1,10 @@
 import { asDeviceError, type FailedRange } from '../block/device-error.ts';
-import { Errno } from '../block/errno.ts';
+import { Errno, type FailureKind } from '../block/errno.ts';
 import { StateCause } from '../metadata/mapping-state.ts';
 import type { GranuleState } from './granule-table.ts';
 import { readSlot, relocate, relocationBufferBytes } from './relocation.ts';
 import { commitErrorCode, type RemapCore } from './remap-core.ts';
 import { runsOf, sectorMask } from './sector-mask.ts';
-import { samePlaces } from './write-repair.ts';
 
 /** A part of a read that failed, inside one granule. All bytes are of the virtual device. */
 export interface ReadRepair {
@@ -17,18 +16,16 @@ export interface ReadRepair {
   readonly failure: FailedRange;
 }
 
-/** A read may keep its granule locked for this long; what is undecided then answers EIO without a mark (R18). */
-const salvageMsMax = 10_000;
-
 /**
  * Tries once more under the lock, sector by sector, and marks what nobody can read: `unreadable` on main, `gone` on the
  * spare (R4, R5). `target` is the part's bytes of the reader's buffer and gets what came. Failed sectors are returned as
- * ranges; never bytes that nobody wrote.
+ * ranges; never bytes that nobody wrote. What is undecided at `deadlineMs` answers EIO without a mark (R18).
  */
 export async function repairRead(
   core: RemapCore,
   repair: ReadRepair,
   target: Uint8Array,
+  deadlineMs: number,
 ): Promise<'again' | FailedRange[]> {
   if (repair.failure.kind === 'suspect' && !(await placeWorks(core, repair.place))) {
     return [{ ...repair.failure, offset: repair.offset, length: repair.length, kind: 'path' }];
@@ -38,14 +35,22 @@ export async function repairRead(
   const lock = await core.locks.acquire(repair.granule, repair.granule);
   try {
     const state = core.stateOf(repair.granule);
-    if (!samePlaces(state, repair.seen)) return 'again';
+    if (!stillThere(core, repair, state)) return 'again';
     return repair.place === 'main'
-      ? await salvageFromMain(core, repair, state, target)
+      ? await salvageFromMain(core, repair, state, target, deadlineMs)
       : await salvageFromSlot(core, repair, state, target, buffer);
   } finally {
     core.locks.release(lock);
     arena.release(buffer);
   }
+}
+
+/** False when any of the failed sectors lives elsewhere by now: the failure then says nothing about it (R2). */
+function stillThere(core: RemapCore, repair: ReadRepair, state: GranuleState): boolean {
+  const from = repair.offset - repair.granule * core.parts.granuleBytes;
+  const mask = sectorMask(from, from + repair.length);
+  if (repair.place === 'spare') return state.slot === repair.seen.slot && (mask & ~state.held) === 0;
+  return (mask & (state.held | state.unreadable | state.gone)) === 0;
 }
 
 async function placeWorks(core: RemapCore, place: 'main' | 'spare'): Promise<boolean> {
@@ -60,15 +65,15 @@ async function salvageFromMain(
   repair: ReadRepair,
   state: GranuleState,
   target: Uint8Array,
+  deadlineMs: number,
 ): Promise<FailedRange[]> {
   const { main, clock, granuleBytes } = core.parts;
   const step = main.geometry.logicalBlockBytes;
-  const deadline = clock.nowMs() + salvageMsMax;
   const failed: FailedRange[] = [];
   let unreadable = 0;
   for (let at = 0; at < repair.length; at += step) {
     const offset = repair.offset + at;
-    if (clock.nowMs() >= deadline) {
+    if (clock.nowMs() >= deadlineMs) {
       failed.push({ offset, length: repair.length - at, kind: 'timed-out', errno: Errno.ETIMEDOUT });
       break;
     }
@@ -110,16 +115,20 @@ async function salvageFromSlot(
   const from = repair.offset - start;
   const wanted = sectorMask(from, from + repair.length);
   const content = buffer.subarray(0, granuleBytes);
-  const saved = await readSlot(core, state.slot, state.held, content);
+  const probeMemory = buffer.subarray(granuleBytes, 2 * granuleBytes);
+  const { saved, failure } = await readSlot(core, state.slot, state.held, content, probeMemory);
   for (const run of runsOf(saved & wanted)) target.set(content.subarray(run.from, run.to), run.from - from);
+  if (failure !== undefined) {
+    core.notePathFailed('spare');
+    return missing(start, wanted & ~saved, failure.kind === 'suspect' ? 'path' : failure.kind, failure.errno);
+  }
   if (saved === state.held) return [];
   const kind = (await recordGone(core, state, saved, buffer)) ? 'lost' : 'path';
-  return runsOf(wanted & ~saved).map((run) => ({
-    offset: start + run.from,
-    length: run.to - run.from,
-    kind,
-    errno: Errno.EIO,
-  }));
+  return missing(start, wanted & ~saved, kind, Errno.EIO);
+}
+
+function missing(start: number, mask: number, kind: FailureKind, errno: number): FailedRange[] {
+  return runsOf(mask).map(({ from, to }) => ({ offset: start + from, length: to - from, kind, errno }));
 }
 
 /** True when the loss is durable. A full spare keeps what is still good where it is. */

@@ -47,9 +47,19 @@ export class ReadRequest extends SplitRequest {
     this.#repairs = [];
     // One after the other: a reader's bad sectors must not crowd out everybody else's I/O.
     for (const repair of repairs) {
-      const outcome = await repairRead(this.core, repair, this.bytesOf(repair));
-      if (outcome === 'again') this.progress.again(repair);
-      else this.progress.failed.push(...outcome);
+      if (this.core.parts.clock.nowMs() > this.deadlineMs) {
+        this.progress.failed.push(repair.failure);
+        continue;
+      }
+      const outcome = await repairRead(this.core, repair, this.bytesOf(repair), this.deadlineMs);
+      if (outcome === 'again') {
+        this.progress.again(repair);
+        continue;
+      }
+      for (const range of outcome) {
+        if (range.kind === 'transient') this.progress.retryOrFail(range);
+        else this.progress.failed.push(range);
+      }
     }
   }
 

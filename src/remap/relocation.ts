@@ -1,7 +1,8 @@
-import { asDeviceError } from '../block/device-error.ts';
+import { asDeviceError, type FailedRange } from '../block/device-error.ts';
 import { noSlot, type StateCause, StateFlags } from '../metadata/mapping-state.ts';
 import type { GranuleState } from './granule-table.ts';
 import { commitErrorCode, type RemapCore } from './remap-core.ts';
+import { transientRetriesMax } from './request-rounds.ts';
 import { runsOf } from './sector-mask.ts';
 
 /** Slots one move may try before it gives up (R5). */
@@ -68,7 +69,8 @@ export async function relocate(
   const { granuleBytes, allocator } = core.parts;
   const content = buffer.subarray(0, granuleBytes);
   const readBack = buffer.subarray(granuleBytes, 2 * granuleBytes);
-  const kept = await gather(core, state, bytes, content);
+  const kept = await gather(core, state, bytes, content, readBack);
+  if (kept === undefined) return 'spare-path';
   if (kept.held === 0) return forget(core, state, kept, options.oldSlotIsBad);
   const flags = options.unverified ? StateFlags.unverified : StateFlags.none;
   for (let attempt = 0; attempt < allocationsMax; attempt += 1) {
@@ -108,17 +110,23 @@ async function forget(
   return undefined;
 }
 
-/** Collects what the new slot will hold; sectors that the old slot no longer gives become gone (R5). */
+/**
+ * Collects what the new slot will hold; sectors that the old slot no longer gives become gone (R5). Undefined when the
+ * spare does not answer: nothing is then known about them.
+ */
 async function gather(
   core: RemapCore,
   state: GranuleState,
   bytes: NewBytes,
   content: Uint8Array,
-): Promise<GranuleState> {
+  probeMemory: Uint8Array,
+): Promise<GranuleState | undefined> {
   // Sectors that nobody holds are zero on the spare: no bytes of an earlier request bleed into it.
   content.fill(0);
   const wanted = (state.held & ~bytes.mask) >>> 0;
-  const saved = wanted === 0 ? 0 : await readSlot(core, state.slot, wanted, content);
+  const old = wanted === 0 ? nothingThere : await readSlot(core, state.slot, wanted, content, probeMemory);
+  if (old.failure !== undefined) return undefined;
+  const { saved } = old;
   for (const { from, to } of runsOf(bytes.mask)) content.set(bytes.granuleBytes.subarray(from, to), from);
   return {
     granule: state.granule,
@@ -132,35 +140,75 @@ async function gather(
   };
 }
 
-/** Reads the sectors of `mask` of a slot into `content`, first together, then one by one; returns those that came. */
+/** What a slot still gives. */
+export interface SlotContent {
+  /** The sectors that came. */
+  readonly saved: number;
+  /** The spare did not answer: nothing may be concluded about the others. Undefined: the others are bad. */
+  readonly failure: FailedRange | undefined;
+}
+
+const nothingThere: SlotContent = { saved: 0, failure: undefined };
+
+/**
+ * Reads the sectors of `mask` of a slot into `content`, first together, then one by one. Whoever takes a sector for lost
+ * gives up acknowledged bytes: so only an error about the sector counts, EIO only when the spare reads elsewhere (R5, R15).
+ * `probeMemory` is one granule of the caller's, free until then.
+ */
 export async function readSlot(
   core: RemapCore,
   slot: number,
   mask: number,
   content: Uint8Array,
-): Promise<number> {
+  probeMemory: Uint8Array,
+): Promise<SlotContent> {
   const { spare, granuleBytes } = core.parts;
-  try {
-    await spare.read(content, slot * granuleBytes);
-    return mask;
-  } catch (error) {
-    asDeviceError(error);
-    core.counters.spareErrors += 1;
-  }
+  const whole = await readPart(core, slot * granuleBytes, content);
+  if (whole === undefined) return { saved: mask, failure: undefined };
+  core.counters.spareErrors += 1;
+  if (!aboutSector(whole) && whole.kind !== 'transient') return { saved: 0, failure: whole };
   const step = spare.geometry.logicalBlockBytes;
   let saved = 0;
   for (let from = 0; from < granuleBytes; from += step) {
     const sectors = blockMask(from, step) & mask;
     if (sectors === 0) continue;
-    try {
-      await spare.read(content.subarray(from, from + step), slot * granuleBytes + from);
+    const part = content.subarray(from, from + step);
+    const failure = await readPart(core, slot * granuleBytes + from, part);
+    if (failure === undefined) {
       saved |= sectors;
+      continue;
+    }
+    const sectorIsBad =
+      aboutSector(failure) &&
+      (failure.kind === 'medium' || (await core.spareProbe.worksUnderLock(probeMemory)));
+    if (!sectorIsBad) return { saved: saved >>> 0, failure };
+    part.fill(0);
+  }
+  return { saved: saved >>> 0, failure: undefined };
+}
+
+/** Reads from the spare, again after transient errors (R15). */
+async function readPart(
+  core: RemapCore,
+  offset: number,
+  target: Uint8Array,
+): Promise<FailedRange | undefined> {
+  let failure: FailedRange | undefined;
+  for (let attempt = 0; attempt <= transientRetriesMax; attempt += 1) {
+    try {
+      await core.parts.spare.read(target, offset);
+      return undefined;
     } catch (error) {
-      asDeviceError(error);
-      content.fill(0, from, from + step);
+      const { kind, errno } = asDeviceError(error);
+      failure = { offset, length: target.length, kind, errno };
+      if (kind !== 'transient') return failure;
     }
   }
-  return saved >>> 0;
+  return failure;
+}
+
+function aboutSector(failure: FailedRange): boolean {
+  return failure.kind === 'medium' || failure.kind === 'suspect';
 }
 
 function blockMask(from: number, blockBytes: number): number {
@@ -197,25 +245,30 @@ async function storeInSlot(
   readBack: Uint8Array,
 ): Promise<Attempt> {
   const offset = slot * core.parts.granuleBytes;
-  const written = await onSlot(core, slot, true, () => core.writeSpare(content, offset, 0));
+  const written = await onSlot(core, slot, 'write', readBack, () => core.writeSpare(content, offset, 0));
   if (written !== 'moved') return written;
   // A failed flush says nothing about this slot, but its bytes are in doubt: they go to a fresh one (R7).
-  const flushed = await onSlot(core, slot, false, () => core.spareFlush.flush());
-  if (flushed !== 'moved' || !core.parts.verifySlots) return flushed;
-  const read = await onSlot(core, slot, true, () => core.parts.spare.read(readBack, offset));
-  if (read !== 'moved') return read;
+  const flushed = await onSlot(core, slot, 'flush', readBack, () => core.spareFlush.flush());
+  if (flushed !== 'moved') return flushed;
   core.trouble.sparePathFailed = false;
+  if (!core.parts.verifySlots) return 'moved';
+  const read = await onSlot(core, slot, 'read', readBack, () => core.parts.spare.read(readBack, offset));
+  if (read !== 'moved') return read;
   if (sameBytes(content, readBack)) return 'moved';
   core.counters.verifyMismatches += 1;
   core.retireSlot(slot);
   return 'try-another-slot';
 }
 
-/** Runs one step of storing; a failed one gives the slot back, or retires it when the step was about the slot itself. */
+/**
+ * Runs one step of storing. A failed one gives the slot back, or retires it when the slot itself is bad: EIO says so only
+ * when the spare answers elsewhere, else a dead spare would use up its own slots (R5).
+ */
 async function onSlot(
   core: RemapCore,
   slot: number,
-  aboutSlot: boolean,
+  name: 'write' | 'flush' | 'read',
+  probeMemory: Uint8Array,
   step: () => Promise<void>,
 ): Promise<Attempt> {
   try {
@@ -224,10 +277,15 @@ async function onSlot(
   } catch (error) {
     const { kind } = asDeviceError(error);
     core.counters.spareErrors += 1;
-    const slotIsBad = kind === 'medium' || kind === 'suspect' || kind === 'timed-out';
-    if (slotIsBad && aboutSlot) core.retireSlot(slot);
+    // A request without an answer may still reach the slot: it is never used again (R3).
+    const aboutSlot = kind === 'medium' || kind === 'suspect' || kind === 'timed-out';
+    const spareWorks =
+      kind !== 'suspect' || name === 'flush' || (await core.spareProbe.worksUnderLock(probeMemory));
+    if (aboutSlot && spareWorks && name !== 'flush') core.retireSlot(slot);
     else core.parts.allocator.free(slot);
-    if (slotIsBad || kind === 'transient') return 'try-another-slot';
+    // A late answer may still fill the memory of a read: no second slot is read into it (I27).
+    const memoryIsLent = kind === 'timed-out' && name === 'read';
+    if (spareWorks && !memoryIsLent && (aboutSlot || kind === 'transient')) return 'try-another-slot';
     core.trouble.sparePathFailed = true;
     return 'spare-path';
   }

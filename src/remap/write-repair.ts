@@ -48,18 +48,50 @@ export async function repairWrite(
   if (repair.failure.kind === 'suspect' && !(await placeWorks(core, repair.reason))) {
     return { ...repair.failure, offset: repair.offset, length: repair.length, kind: 'path' };
   }
+  const outcome = await repairUnderLock(core, repair, source, flags, repair.reason === 'lost');
+  const undecided = typeof outcome === 'object' && outcome.kind === 'suspect';
+  if (!undecided) return outcome;
+  // Main was asked first and gave EIO (R23): the sector is bad only when main works elsewhere (R15).
+  if (!(await placeWorks(core, repair.reason))) return { ...outcome, kind: 'path' };
+  return await repairUnderLock(core, repair, source, flags, false);
+}
+
+async function repairUnderLock(
+  core: RemapCore,
+  repair: WriteRepair,
+  source: Uint8Array,
+  flags: number,
+  mainFirst: boolean,
+): Promise<RepairOutcome> {
   const { arena, granuleBytes } = core.parts;
   // Memory before the lock: whoever holds a lock needs nothing that another lock's holder could have (I14).
   const memory = await arena.whenFree(relocationBufferBytes(granuleBytes), 'remap');
   const lock = await core.locks.acquire(repair.granule, repair.granule);
   try {
     const state = core.stateOf(repair.granule);
-    if (!samePlaces(state, repair.seen)) return 'again';
-    return await repairLocked(core, repair, state, source, flags, memory);
+    if (!failureStands(core, repair, state)) return 'again';
+    return await repairLocked(core, repair, state, source, flags, memory, mainFirst);
   } finally {
     core.locks.release(lock);
     arena.release(memory);
   }
+}
+
+/**
+ * False when every sector that failed lives elsewhere by now: the failure then says nothing (R2). One that is left is
+ * enough, this write has bytes for all of them and nobody has been told yet; asking for an unchanged granule would send
+ * each of its 32 sectors' writers to the bad sector once more for every other one.
+ */
+function failureStands(core: RemapCore, repair: WriteRepair, state: GranuleState): boolean {
+  const { granuleBytes } = core.parts;
+  const start = repair.granule * granuleBytes;
+  const from = Math.max(repair.failure.offset, repair.offset) - start;
+  const to = Math.min(repair.failure.offset + repair.failure.length, repair.offset + repair.length) - start;
+  const failed = sectorMask(from, to);
+  const lost = state.unreadable | state.gone;
+  if (repair.reason === 'lost') return (failed & lost) !== 0;
+  if (repair.reason === 'spare-failed') return state.slot === repair.seen.slot && (failed & state.held) !== 0;
+  return (failed & ~(state.held | lost)) !== 0;
 }
 
 async function placeWorks(core: RemapCore, reason: WriteRepairReason): Promise<boolean> {
@@ -80,12 +112,13 @@ async function repairLocked(
   source: Uint8Array,
   flags: number,
   memory: Uint8Array,
+  mainFirst: boolean,
 ): Promise<RepairOutcome> {
   const { bytes, buffer } = relocationBuffers(memory, core.parts.granuleBytes);
   const from = repair.offset - repair.granule * core.parts.granuleBytes;
   const mask = sectorMask(from, from + repair.length);
   bytes.set(source, from);
-  if (repair.reason === 'lost') {
+  if (mainFirst) {
     // Sectors of the same write that the slot holds are there already.
     const home = await writeHome(core, state, (mask & ~state.held) >>> 0, bytes, buffer, repair, flags);
     if (home !== 'relocate') return home;
@@ -118,12 +151,15 @@ async function writeHome(
       await core.writeMain(bytes.subarray(from, to), start + from, flags | IoFlags.fua);
       const readBack = buffer.subarray(from, to);
       await core.parts.main.read(readBack, start + from);
-      if (readBack.some((byte, index) => byte !== bytes[from + index])) return 'relocate';
+      if (readBack.some((byte, index) => byte !== bytes[from + index])) {
+        core.counters.verifyMismatches += 1;
+        return 'relocate';
+      }
     }
   } catch (error) {
     const failed = asDeviceError(error).ranges[0];
     core.counters.mainWriteErrors += 1;
-    if (failed?.kind === 'medium' || failed?.kind === 'suspect') return 'relocate';
+    if (failed?.kind === 'medium') return 'relocate';
     return {
       offset: repair.offset,
       length: repair.length,
@@ -146,11 +182,6 @@ async function writeHome(
   }
   core.counters.rewritesInPlace += 1;
   return 'done';
-}
-
-/** Same slot and same place for every sector: flags and time do not matter. */
-export function samePlaces(a: GranuleState, b: GranuleState): boolean {
-  return a.slot === b.slot && a.held === b.held && a.unreadable === b.unreadable && a.gone === b.gone;
 }
 
 function refusal(repair: WriteRepair, why: RelocationFailure | 'not-committed'): FailedRange {

@@ -62,8 +62,10 @@ export class WriteRequest extends SplitRequest {
 
   async #repair(repair: WriteRepair): Promise<void> {
     const outcome = await repairWrite(this.core, repair, this.bytesOf(repair), this.#flags);
+    if (outcome === 'done') return;
     if (outcome === 'again') this.progress.again(repair);
-    else if (outcome !== 'done') this.progress.failed.push(outcome);
+    else if (outcome.kind === 'transient') this.progress.retryOrFail(outcome);
+    else this.progress.failed.push(outcome);
   }
 
   /** All of the write's bytes in a granule may move with the failed ones: the write has data for them (R9). */
