@@ -12,7 +12,7 @@ import { RequestGate } from '../block/request-gate.ts';
 import type { MetadataStatus } from '../metadata/metadata-store.ts';
 import { ReadRequest } from './read-request.ts';
 import type { RemapCore } from './remap-core.ts';
-import { answerMessage } from './remap-messages.ts';
+import { answerMessage, MessageError } from './remap-messages.ts';
 import { type RemapStatus, statusOf } from './remap-status.ts';
 import { planPieces } from './request-plan.ts';
 import { WriteRequest } from './write-request.ts';
@@ -125,6 +125,7 @@ export class RemapDevice implements BlockDevice {
   }
 
   extents(offset: number, length: number): Promise<readonly Extent[]> {
+    if (this.#gate.closed) return this.#rejectClosed(offset, length);
     const refusal = rejectInvalid(this, offset, length);
     if (refusal !== undefined) return refusal;
     const state = { main: 'data', spare: 'remapped', lost: 'lost' } as const;
@@ -143,8 +144,14 @@ export class RemapDevice implements BlockDevice {
   }
 
   /** Answers one message; the words are those after the sector. Rejects with `MessageError`. */
-  message(words: readonly string[]): Promise<string> {
-    return answerMessage(this.#core, () => this.status(), words);
+  async message(words: readonly string[]): Promise<string> {
+    // A message may move blocks: closing waits for it like for any request (I6).
+    if (!this.#gate.enter()) throw new MessageError('MESSAGE_FAILED', 'the device is closed');
+    try {
+      return await answerMessage(this.#core, () => this.status(), words);
+    } finally {
+      this.#gate.leave();
+    }
   }
 
   async #readHealthy(target: Uint8Array, offset: number, first: number, last: number): Promise<void> {

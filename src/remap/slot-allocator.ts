@@ -73,14 +73,12 @@ export class SlotAllocator {
     return { slot: first, slotCount };
   }
 
-  /** Takes slots that the stored table uses. A slot used twice, or inside metadata, is damage the caller must refuse. */
+  /** Takes slots that the stored table uses, all or none. One used twice, or metadata's, is damage the caller refuses. */
   claim(slot: number, slotCount: number): boolean {
     if (slot < 0 || slot + slotCount > this.#slotCount) return false;
-    for (let at = slot; at < slot + slotCount; at += 1) {
-      if (this.#isTaken(at)) return false;
-      this.#take(at);
-      this.#used += 1;
-    }
+    for (let at = slot; at < slot + slotCount; at += 1) if (this.#isTaken(at)) return false;
+    for (let at = slot; at < slot + slotCount; at += 1) this.#take(at);
+    this.#used += slotCount;
     return true;
   }
 
