@@ -38,6 +38,9 @@ export class RequestLane {
   active = 0;
   /** Requests whose promise is rejected while the kernel still holds their buffer. */
   zombies = 0;
+  /** At most one receive and one send of a socket at a time. For the engine. */
+  receiving = false;
+  sending = false;
   #closed = false;
   #drained: Promise<void> | undefined;
   #resolveDrained: (() => void) | undefined;

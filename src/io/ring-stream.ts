@@ -29,8 +29,6 @@ export class RingStream implements ByteStream {
   readonly peer: string;
   readonly #engine: UringEngine;
   readonly #lane: RequestLane;
-  #receiving = false;
-  #sending = false;
   #closing: Promise<void> | undefined;
 
   /** Takes over the descriptor of a stream socket. */
@@ -45,27 +43,13 @@ export class RingStream implements ByteStream {
     });
   }
 
-  async receive(target: Uint8Array): Promise<number> {
-    this.#refuseClosed();
+  receive(target: Uint8Array): Promise<number> {
     assert(target.length > 0, 'ByteStream: a receive needs room for a byte');
-    assert(!this.#receiving, 'ByteStream: a second receive at once');
-    this.#receiving = true;
-    try {
-      return await this.#engine.receive(this.#lane, target);
-    } finally {
-      this.#receiving = false;
-    }
+    return this.#lane.closed ? this.#rejectClosed() : this.#engine.receive(this.#lane, target);
   }
 
-  async send(parts: readonly Uint8Array[]): Promise<void> {
-    this.#refuseClosed();
-    assert(!this.#sending, 'ByteStream: a second send at once');
-    this.#sending = true;
-    try {
-      await this.#engine.send(this.#lane, parts);
-    } finally {
-      this.#sending = false;
-    }
+  send(parts: readonly Uint8Array[]): Promise<void> {
+    return this.#lane.closed ? this.#rejectClosed() : this.#engine.send(this.#lane, parts);
   }
 
   /** Connects; the stream must be closed when this fails. */
@@ -87,8 +71,8 @@ export class RingStream implements ByteStream {
     closeDescriptor(this.#lane.fd);
   }
 
-  #refuseClosed(): void {
-    if (this.#lane.closed) throw new StreamError('STREAM_CLOSED', `${this.peer}: the connection is closed`);
+  #rejectClosed(): Promise<never> {
+    return Promise.reject(new StreamError('STREAM_CLOSED', `${this.peer}: the connection is closed`));
   }
 
   #errorOf(failure: RequestFailure): StreamError {
