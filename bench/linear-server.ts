@@ -26,8 +26,10 @@ const device = await createMappedDevice({
 const server = new NbdServer({ device, arena: plane.arena, clock: plane.clock });
 server.listen(plane.listenUnix(socketPath));
 
-process.once('SIGTERM', async () => {
+async function close(): Promise<void> {
   await server.close(closeDeadlineMs);
   await device.close();
   await plane.close();
-});
+}
+
+process.once('SIGTERM', () => void close());

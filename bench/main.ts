@@ -136,15 +136,14 @@ function shortfall(report: BenchReport): string | undefined {
   return `reads are ${ratio.toFixed(2)} times as fast as qemu-nbd's, expected at least ${readRatioLeast}`;
 }
 
-for (const [signal, exitCode] of [
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-] as const) {
-  process.once(signal, async () => {
-    await undoAll();
-    process.exit(exitCode);
-  });
+/** Ctrl-C: nothing is left behind, whatever was under way. */
+async function interrupt(exitCode: number): Promise<void> {
+  await undoAll();
+  process.exit(exitCode);
 }
+
+process.once('SIGINT', () => void interrupt(130));
+process.once('SIGTERM', () => void interrupt(143));
 
 try {
   const options = readOptions(process.argv.slice(2));
