@@ -16,16 +16,12 @@ export class InlineBudget {
     if (this.#requests <= 0 || this.#bytes <= 0) return false;
     this.#requests -= 1;
     this.#bytes -= bytes;
-    this.#renew();
+    void this.renewed();
     return true;
   }
 
-  /** The next turn of the event loop. */
+  /** The next turn of the event loop, when the budget is full again. Never rejects. */
   renewed(): Promise<void> {
-    return this.#renew();
-  }
-
-  #renew(): Promise<void> {
     this.#renewing ??= new Promise((resolve) => {
       setImmediate(() => {
         this.#requests = requestsPerTurn;

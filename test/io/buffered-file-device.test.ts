@@ -2,9 +2,86 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { IoFlags } from '../../src/block/block-device.ts';
+import { BufferedFileDevice, type BufferedMode } from '../../src/io/buffered-file-device.ts';
 import { createImage } from '../../src/io/create-image.ts';
 import type { FileDevice } from '../../src/io/file-device.ts';
+import { openDescriptor } from '../../src/io/open-descriptor.ts';
+import { rwFlag } from '../../src/linux/file-calls.ts';
+import { describeBlockDevice } from '../block/device-contract.ts';
 import { type DataPlaneFixture, dataPlaneFixture } from './data-plane-fixture.ts';
+
+/** An image in a mode that `openFileDevice` would choose only on another file system. */
+async function bufferedDevice(fixture: DataPlaneFixture, mode: BufferedMode): Promise<BufferedFileDevice> {
+  const path = join(fixture.directory, 'image');
+  await createImage(path, 1024 * 1024);
+  const { engine } = fixture.plane;
+  return new BufferedFileDevice({
+    name: mode,
+    engine,
+    descriptor: await openDescriptor({ path, cache: 'writeback', readOnly: false, lock: true }),
+    readOnly: false,
+    readTimeoutMs: undefined,
+    queueDepthMax: 16,
+    bounceReserve: 'metadata',
+    mode,
+    arenaAddress: engine.arenaAddress,
+  });
+}
+
+describeBlockDevice('an image whose file system refuses O_DIRECT', async () => {
+  const fixture = await dataPlaneFixture();
+  return {
+    device: await bufferedDevice(fixture, 'through'),
+    arena: fixture.plane.arena,
+    dispose: fixture.dispose,
+  };
+});
+
+describe('what makes a write durable', () => {
+  const cases = [
+    { mode: 'through', flags: IoFlags.none, expected: [rwFlag.dataSync], why: 'R28 every write' },
+    { mode: 'through', flags: IoFlags.fua, expected: [rwFlag.dataSync], why: 'R28 every write' },
+    { mode: 'writeback', flags: IoFlags.none, expected: [], why: 'nothing before the flush' },
+    { mode: 'writeback', flags: IoFlags.fua, expected: [rwFlag.dataSync], why: 'FUA' },
+  ] as const;
+  for (const { mode, flags, expected, why } of cases) {
+    it(`${mode}, flags ${flags}: ${why}`, async () => {
+      const fixture = await dataPlaneFixture();
+      const device = await bufferedDevice(fixture, mode);
+      const { engine } = fixture.plane;
+      const seen: number[] = [];
+      const write = engine.write.bind(engine);
+      engine.write = (lane, source, offset, writeFlags) => {
+        seen.push(writeFlags);
+        return write(lane, source, offset, writeFlags);
+      };
+      await device.write(new Uint8Array(4096), 0, flags);
+      assert.deepEqual(seen, expected);
+      await device.close();
+      await fixture.dispose();
+    });
+  }
+
+  it('O_DIRECT: RWF_DSYNC for FUA, none otherwise', async () => {
+    const fixture = await dataPlaneFixture();
+    const path = join(fixture.directory, 'image');
+    await createImage(path, 1024 * 1024);
+    const device = await fixture.plane.openFile({ path, cache: 'none' });
+    const { engine } = fixture.plane;
+    const seen: number[] = [];
+    const write = engine.write.bind(engine);
+    engine.write = (lane, source, offset, writeFlags) => {
+      seen.push(writeFlags);
+      return write(lane, source, offset, writeFlags);
+    };
+    await device.write(new Uint8Array(4096), 0);
+    await device.write(new Uint8Array(4096), 0, IoFlags.fua);
+    assert.deepEqual(seen, [0, rwFlag.dataSync]);
+    await device.close();
+    await fixture.dispose();
+  });
+});
 
 describe('a file answered inline', { timeout: 20_000 }, () => {
   let fixture: DataPlaneFixture;
