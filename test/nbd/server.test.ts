@@ -168,6 +168,23 @@ test('I6 close does not start a request that waited for memory, and gives the me
   await fixture.end();
 });
 
+test('I6 close does not start a request that waited for its turn', async () => {
+  const held = heldDisk();
+  const fixture = new ServerFixture({ device: held, limits: { requestsInFlightMax: 2 } });
+  const wire = await fixture.transmission();
+  await wire.send(
+    [1, 2, 3].map((cookie) => requestHex(write, cookie, 0, 512, { payload: new Uint8Array(512) })).join(''),
+  );
+  await settle();
+  const closing = fixture.server.close(5_000);
+  await settle();
+  held.releaseAll();
+  assert.equal(await wire.receiveAll(), replyHex(1) + replyHex(2));
+  assert.equal(await closing, 0);
+  assert.equal(held.calls.length, 2);
+  await fixture.end();
+});
+
 test('close at its deadline drops clients and says how many requests the device still holds', async () => {
   const held = heldDisk();
   const fixture = new ServerFixture({ device: held });
