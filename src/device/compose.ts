@@ -1,23 +1,17 @@
 import { resolve } from 'node:path';
-import { sectorBytes } from '../block/block-device.ts';
 import type { Clock } from '../block/clock.ts';
-import { parseSectorNumber } from '../mapping/table-syntax.ts';
-import { TargetError } from '../mapping/target-error.ts';
 import { MetadataStore, type OpenedMetadata } from '../metadata/metadata-store.ts';
-import { NbdCounter } from '../nbd/counters.ts';
 import { NbdServer } from '../nbd/server.ts';
 import { openRemapDevice } from '../remap/open-remap.ts';
 import type { RemapDevice } from '../remap/remap-device.ts';
-import { Disks, type OpenedDisk, type OpenedMain } from './disks.ts';
+import { Disks, type OpenedMain } from './disks.ts';
 import { type ClosingStep, runClosingSteps } from './lifecycle.ts';
 import { identityDifference, identityRecord, recordedMain } from './main-identity.ts';
-import type { DeviceStatus, DeviceTable, DiskStatus } from './messages.ts';
-import { remapSummary } from './remap-summary.ts';
-import { formatRemapTable } from './remap-table.ts';
-import type { DeviceFolder } from './runtime-directory.ts';
-import type { CacheMode, ServeOptions } from './serve-options.ts';
+import { type DeviceFolder, noteSocketElsewhere } from './runtime-directory.ts';
+import type { ServeOptions } from './serve-options.ts';
 import { SetupError } from './setup-error.ts';
 import { isWorldError, setupErrorOf } from './setup-failure.ts';
+import { Stack, type StackParts } from './stack.ts';
 
 /** How long each step of closing may take. A drive's own error recovery is 7 s where it has a limit at all. */
 const exportDeadlineMs = 10_000;
@@ -34,12 +28,6 @@ export interface StackSurroundings {
   /** One line about something that an operator may want to know. */
   readonly log: (event: string) => void;
 }
-
-/** The part of the status that the stack knows. */
-export type StackStatus = Omit<
-  DeviceStatus,
-  'state' | 'pid' | 'version' | 'startedUnixSeconds' | 'controlRestarts'
->;
 
 /** Opens everything under and over one device; on failure everything is closed again. Throws `SetupError`. */
 export async function openStack(options: ServeOptions, surroundings: StackSurroundings): Promise<Stack> {
@@ -161,6 +149,7 @@ class StackOpening {
     });
     const unixPath = resolve(socketPath ?? folder.nbdSocketPath);
     server.listen(disks.plane.listenUnix(unixPath));
+    if (socketPath !== undefined) noteSocketElsewhere(folder, unixPath);
     const exports = [`nbd+unix:///${name}?socket=${unixPath}`];
     if (port !== undefined) {
       const listener = disks.plane.listenTcp('127.0.0.1', port);
@@ -182,109 +171,4 @@ class StackOpening {
   #closeBy(name: string, deadlineMs: number, run: () => Promise<void>): void {
     this.#steps.push({ name, deadlineMs, run });
   }
-}
-
-interface StackParts {
-  readonly name: string;
-  readonly exports: readonly string[];
-  readonly cache: CacheMode;
-  readonly main: OpenedMain;
-  readonly spare: OpenedDisk;
-  readonly metadata: OpenedMetadata;
-  readonly remap: RemapDevice;
-  readonly server: NbdServer;
-}
-
-/** One device, open and exported. */
-export class Stack {
-  readonly notes: readonly string[];
-  readonly #parts: StackParts;
-  readonly #closingSteps: readonly ClosingStep[];
-
-  /** Use `openStack`. */
-  constructor(parts: StackParts, notes: readonly string[], closingSteps: readonly ClosingStep[]) {
-    this.#parts = parts;
-    this.notes = notes;
-    this.#closingSteps = closingSteps;
-  }
-
-  get name(): string {
-    return this.#parts.name;
-  }
-
-  get exports(): readonly string[] {
-    return this.#parts.exports;
-  }
-
-  /** In the order in which they must run. */
-  closingSteps(): readonly ClosingStep[] {
-    return this.#closingSteps;
-  }
-
-  describe(): StackStatus {
-    const { name, exports, cache, main, spare, metadata, remap, server } = this.#parts;
-    const status = remap.status();
-    return {
-      name,
-      uuid: metadata.facts.uuid,
-      sizeBytes: remap.geometry.sizeBytes,
-      logicalBlockBytes: remap.geometry.logicalBlockBytes,
-      physicalBlockBytes: remap.geometry.physicalBlockBytes,
-      main: diskStatus(main),
-      spare: diskStatus(spare),
-      remap: remapSummary(status),
-      exports,
-      connections: server.counters[NbdCounter.connectionsOpen] ?? 0,
-      requestsInFlight: status.requestsInFlight,
-      engine: 'io_uring',
-      cache,
-      notes: this.notes,
-    };
-  }
-
-  table(): DeviceTable {
-    const { main, spare, remap } = this.#parts;
-    const lengthBytes = remap.geometry.sizeBytes;
-    return {
-      lines: [formatRemapTable({ mainPath: main.path, sparePath: spare.path, lengthBytes })],
-      mainLines: main.access === 'table' ? main.device.status('table') : [],
-    };
-  }
-
-  /** `main SECTOR WORDS…` goes to the target of main's table at that sector, everything else to the remap target. */
-  async message(sector: number, words: readonly string[]): Promise<string> {
-    const { main, remap } = this.#parts;
-    const sectorCount = remap.geometry.sizeBytes / sectorBytes;
-    if (sector >= sectorCount) {
-      throw new TargetError(
-        'MESSAGE_SECTOR',
-        `sector ${sector} is outside the device of ${sectorCount} sectors`,
-      );
-    }
-    if (words[0] !== 'main') return await remap.message(words);
-    if (main.access !== 'table') {
-      throw new TargetError(
-        'MESSAGE_UNKNOWN',
-        'main: is a disk, not a table with targets that take messages',
-      );
-    }
-    const mainSector = parseSectorNumber(words[1] ?? '');
-    if (mainSector === undefined) {
-      throw new TargetError(
-        'MESSAGE_ARGUMENT',
-        'main: expected a sector of main, then the words for its target',
-      );
-    }
-    return await main.device.message(mainSector, words.slice(2));
-  }
-}
-
-function diskStatus(disk: OpenedMain): DiskStatus {
-  return {
-    path: disk.path,
-    sizeBytes: disk.device.geometry.sizeBytes,
-    model: disk.access === 'table' ? '' : disk.identity.model,
-    serial: disk.access === 'table' ? '' : disk.identity.serial,
-    access: disk.access,
-  };
 }

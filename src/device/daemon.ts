@@ -1,7 +1,7 @@
 import process from 'node:process';
 import type { Clock } from '../block/clock.ts';
 import { RealClock } from '../io/real-clock.ts';
-import { openStack, type Stack } from './compose.ts';
+import { openStack } from './compose.ts';
 import { ControlPlane } from './control-plane.ts';
 import { type DaemonLog, openDaemonLog } from './daemon-log.ts';
 import { installFailStop } from './fail-stop.ts';
@@ -13,6 +13,7 @@ import { claimFolder, type DeviceFolder, deviceFolder, releaseFolder } from './r
 import type { ServeOptions } from './serve-options.ts';
 import { SetupError } from './setup-error.ts';
 import { isWorldError } from './setup-failure.ts';
+import type { Stack } from './stack.ts';
 
 /** What the process around the device gives it. */
 export interface DaemonSurroundings {

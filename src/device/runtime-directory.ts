@@ -1,11 +1,14 @@
 import {
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -26,6 +29,7 @@ import { SetupError } from './setup-error.ts';
  *         pid                    who serves it: process id, start time, boot
  *         control.sock           the control API
  *         nbd.sock               the export, unless --socket names another place
+ *         elsewhere              inode and path of such a socket: what a killed process left outside of its folder
  *         daemon.log             bounded; daemon.log.1 is the piece before it
  */
 export interface DeviceFolder {
@@ -34,6 +38,7 @@ export interface DeviceFolder {
   readonly pidPath: string;
   readonly controlSocketPath: string;
   readonly nbdSocketPath: string;
+  readonly elsewherePath: string;
   readonly logPath: string;
 }
 
@@ -74,6 +79,7 @@ export function deviceFolder(directory: string, name: string): DeviceFolder {
     pidPath: join(path, 'pid'),
     controlSocketPath,
     nbdSocketPath: join(path, 'nbd.sock'),
+    elsewherePath: join(path, 'elsewhere'),
     logPath: join(path, 'daemon.log'),
   };
 }
@@ -157,8 +163,24 @@ export function removeDeadFolder(directory: string, folder: DeviceFolder): boole
     renameSync(grave, folder.path);
     throw inUse(folder);
   }
+  removeSocketElsewhere(join(grave, 'elsewhere'));
   rmSync(grave, { recursive: true, force: true });
   return true;
+}
+
+/** Notes a socket of ours outside of the folder, so that it can be removed should this process be killed. */
+export function noteSocketElsewhere(folder: DeviceFolder, socketPath: string): void {
+  writeFileSync(folder.elsewherePath, `${statSync(socketPath).ino} ${socketPath}`, { mode: 0o600 });
+}
+
+/** Only the very socket that was noted: somebody else may have taken the path since. */
+function removeSocketElsewhere(notePath: string): void {
+  if (!existsSync(notePath)) return;
+  const match = /^(\d+) (.+)$/s.exec(readFileSync(notePath, 'utf8'));
+  const path = match?.[2];
+  if (path === undefined) return;
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found?.isSocket() === true && String(found.ino) === match?.[1]) unlinkSync(path);
 }
 
 /** Gives up a folder that is ours. */

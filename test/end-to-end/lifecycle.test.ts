@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -219,6 +219,18 @@ test('the export also listens on a port and on a socket of the operator', async 
     connection.once('error', reject);
   });
   await lab.mustRun('remove', 'disk');
+});
+
+test('a socket elsewhere that a killed device left goes with its remains', async () => {
+  lab.image('main.img', mainBytes);
+  lab.image('spare.img', spareBytes);
+  const disks = ['--main', 'main.img', '--spare', 'spare.img', '--socket', 'own.sock'];
+  await lab.mustRun('create', 'disk', ...disks);
+  await lab.kill('disk');
+  assert.ok(existsSync(lab.path('own.sock')));
+  await lab.mustRun('remove', 'disk');
+  assert.equal(existsSync(lab.path('own.sock')), false);
+  assert.deepEqual(lab.leftovers(), []);
 });
 
 test('a name can be removed and its spare assembled under another', async () => {

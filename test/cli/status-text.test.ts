@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { listText } from '../../src/cli/list.ts';
+import { statusLine, statusText } from '../../src/cli/status-text.ts';
+import { exampleStatus } from '../control/example-status.ts';
+
+test('the status line is as dmsetup prints it: sectors, target, state, counts', () => {
+  assert.equal(
+    statusLine(exampleStatus),
+    '0 524288 remap /dev/sdb /srv/spare.img ok 3/4096 lost 3 replicas 2/3',
+  );
+});
+
+test('the status for people names everything that needs attention', () => {
+  const text = statusText(exampleStatus);
+  assert.match(text, /^disk: serving, ok\n/);
+  for (const part of [
+    '/dev/sdb (ST1000 W123), 256.0 MiB, direct',
+    '/srv/spare.img, 32.0 MiB, buffered',
+    '3 granules of 4.0 KiB (20 sectors)',
+    '4092 of 4096 free, 1 retired',
+    '2 sectors unreadable, 1 gone',
+    '2 of 3 replicas valid',
+    'nbd+unix:///?socket=/run/dm-remap/disk/nbd.sock (2 connections, 5 requests in flight)',
+    '1 of 3 replicas was repaired',
+  ]) {
+    assert.ok(text.includes(part), `${part} in\n${text}`);
+  }
+});
+
+test('the list has one row a device under its head, in columns', () => {
+  const dead = {
+    name: 'b',
+    state: 'dead',
+    pid: null,
+    health: '-',
+    sizeBytes: null,
+    remapped: null,
+    export: '-',
+  };
+  const live = {
+    ...dead,
+    name: 'long-name',
+    state: 'serving',
+    pid: 7,
+    health: 'ok',
+    sizeBytes: 1_048_576,
+    remapped: 2,
+  };
+  const lines = listText([dead, live]).split('\n');
+  assert.equal(lines.length, 3);
+  assert.match(lines[0]!, /^NAME +STATE +HEALTH +SIZE +REMAPPED +PID +EXPORT$/);
+  assert.match(lines[1]!, /^b +dead +- +- +- +- +-$/);
+  assert.match(lines[2]!, /^long-name +serving +ok +1\.0 MiB +2 +7 +-$/);
+  const column = lines[0]!.indexOf('STATE');
+  assert.deepEqual([lines[1]!.indexOf('dead'), lines[2]!.indexOf('serving')], [column, column]);
+});
