@@ -135,6 +135,8 @@ export class TestSpare {
   #generation: GenerationClock | undefined;
   #arena: PagedArena | undefined;
   #opens = 0;
+  /** Called at every submission and settlement of the disk. */
+  onOperation: () => void = () => {};
 
   constructor(options: TestSpareOptions = {}) {
     this.random = new SeededRandom(options.seed ?? 1);
@@ -145,6 +147,7 @@ export class TestSpare {
       physicalBlockBytes: granuleBytes,
       clock: this.clock,
       random: this.random,
+      onOperation: () => this.onOperation(),
     });
     this.#layout = options.layout ?? smallLayout;
     this.#driver = new ClockDriver(this.clock);
@@ -209,6 +212,20 @@ export class TestSpare {
   kill(): void {
     this.#generation?.end();
     this.disk.kill();
+  }
+
+  /** The power goes at the `count`th moment from now; resolves then. */
+  cutAfter(count: number): Promise<void> {
+    return new Promise((resolve) => {
+      let left = count;
+      this.onOperation = () => {
+        left -= 1;
+        if (left > 0) return;
+        this.onOperation = () => {};
+        this.powerCut();
+        resolve();
+      };
+    });
   }
 
   /** Bytes of this process's arena that are out. */
