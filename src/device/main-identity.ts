@@ -1,16 +1,24 @@
 import { readFileSync } from 'node:fs';
 import { type DiskIdentity, identityFromPairs, identityToPairs } from '../io/disk-identity.ts';
 import { describeIdentity, sameIdentity } from '../io/identity-verdict.ts';
-import type { OpenedMain } from './disks.ts';
+import type { OpenedDisk, OpenedTable } from './disks.ts';
 import type { MainChoice } from './serve-options.ts';
 import { SetupError } from './setup-error.ts';
 
 /** What the superblock keeps about a disk (M15), all text. Of a table: `path`, `kind`, and the inodes under it. */
 export type IdentityRecord = Readonly<Record<string, string>>;
 
+/** The part of an opened main that its identity is about: comparing needs no disks. */
+export type IdentifiedDisk = Pick<OpenedDisk, 'access' | 'identity' | 'path'>;
+export type IdentifiedTable = Pick<OpenedTable, 'access' | 'path'> & {
+  readonly device: { readonly geometry: { readonly sizeBytes: number } };
+  readonly disks: readonly IdentifiedDisk[];
+};
+export type IdentifiedMain = IdentifiedDisk | IdentifiedTable;
+
 const tablePrefix = 'table:';
 
-export function identityRecord(disk: OpenedMain): IdentityRecord {
+export function identityRecord(disk: IdentifiedMain): IdentityRecord {
   if (disk.access !== 'table') return identityToPairs(disk.identity);
   return {
     kind: 'table',
@@ -21,7 +29,7 @@ export function identityRecord(disk: OpenedMain): IdentityRecord {
 }
 
 /** One word for each disk or file under a main, ascending. */
-function membersOf(main: OpenedMain): string {
+function membersOf(main: IdentifiedMain): string {
   const identities = main.access === 'table' ? main.disks.map((disk) => disk.identity) : [main.identity];
   return [...new Set(identities.map(memberWord))].sort().join(' ');
 }
@@ -44,7 +52,7 @@ function inodeOf(key: string): string {
  * How a main differs from the one that the spare remembers, one clause; undefined when it is the same. A disk without
  * serial, or an image, is the same in its old place or under its old inode: nobody can know better.
  */
-export function identityDifference(recorded: IdentityRecord, found: OpenedMain): string | undefined {
+export function identityDifference(recorded: IdentityRecord, found: IdentifiedMain): string | undefined {
   const kind = recorded['kind'];
   if (kind === undefined) return undefined;
   if (kind === 'table' || found.access === 'table') {

@@ -2,21 +2,14 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { performance } from 'node:perf_hooks';
 import { afterEach, beforeEach, test } from 'node:test';
 import type { Clock } from '../../src/block/clock.ts';
 import { ControlClient, ControlError } from '../../src/control/client.ts';
 import { workerUrl } from '../../src/control/worker-url.ts';
 import { ControlPlane } from '../../src/device/control-plane.ts';
+import { RealClock } from '../../src/io/real-clock.ts';
 
-const clock: Clock = {
-  nowMs: () => performance.now(),
-  unixMs: () => Date.now(),
-  schedule: (delayMs, action) => {
-    const timer = setTimeout(action, delayMs);
-    return { cancel: () => clearTimeout(timer) };
-  },
-};
+const clock: Clock = new RealClock();
 
 let directory: string;
 let socketPath: string;
@@ -95,7 +88,8 @@ for (const [how, message] of [
 test('a worker that crashes at once is started again at a bounded rate', async () => {
   const delays: number[] = [];
   const counting: Clock = {
-    ...clock,
+    nowMs: () => clock.nowMs(),
+    unixMs: () => clock.unixMs(),
     schedule: (delayMs, action) => {
       delays.push(delayMs);
       return clock.schedule(delayMs / 100, action);

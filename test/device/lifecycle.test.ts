@@ -1,46 +1,10 @@
 import assert from 'node:assert/strict';
+import process from 'node:process';
 import { test } from 'node:test';
 import { AssertionFailure } from '../../src/block/assert.ts';
-import type { Clock } from '../../src/block/clock.ts';
 import { deviceError } from '../../src/block/device-error.ts';
 import { type ClosingStep, Lifecycle, runClosingSteps } from '../../src/device/lifecycle.ts';
-
-/** Time passes when the test says so. */
-class HandClock implements Clock {
-  #nowMs = 0;
-  readonly #waiting: { atMs: number; action: () => void }[] = [];
-
-  nowMs(): number {
-    return this.#nowMs;
-  }
-
-  unixMs(): number {
-    return this.#nowMs;
-  }
-
-  schedule(delayMs: number, action: () => void): { cancel(): void } {
-    const entry = { atMs: this.#nowMs + delayMs, action };
-    this.#waiting.push(entry);
-    return {
-      cancel: () => {
-        const at = this.#waiting.indexOf(entry);
-        if (at >= 0) this.#waiting.splice(at, 1);
-      },
-    };
-  }
-
-  get waitingCount(): number {
-    return this.#waiting.length;
-  }
-
-  advance(ms: number): void {
-    this.#nowMs += ms;
-    for (const entry of this.#waiting.filter((one) => one.atMs <= this.#nowMs)) {
-      this.#waiting.splice(this.#waiting.indexOf(entry), 1);
-      entry.action();
-    }
-  }
-}
+import { HandClock } from './hand-clock.ts';
 
 const isExpected = (error: unknown): boolean => !(error instanceof AssertionFailure);
 
@@ -127,4 +91,32 @@ test('I6 a failing step is told and the next ones still run', async () => {
 test('R35 a bug while closing is not turned into an outcome', async () => {
   const bug = step('flush', () => Promise.reject(new AssertionFailure('broken')));
   await assert.rejects(runClosingSteps([bug], new HandClock(), isExpected), AssertionFailure);
+});
+
+test('R35 a bug that shows after its step was given up still ends the process', async () => {
+  const clock = new HandClock();
+  let fail: (error: Error) => void = () => undefined;
+  const late = step(
+    'flush',
+    () =>
+      new Promise((_, reject) => {
+        fail = reject;
+      }),
+  );
+  const closing = runClosingSteps([late], clock, isExpected);
+  await new Promise((resolve) => setImmediate(resolve));
+  clock.advance(1_000);
+  assert.equal((await closing)[0]!.result, 'timed-out');
+  // The runner of these tests takes an unhandled rejection for a failure: it is caught here, once.
+  const unhandled = new Promise((resolve) => {
+    const listeners = process.listeners('unhandledRejection');
+    process.removeAllListeners('unhandledRejection');
+    process.once('unhandledRejection', (error) => {
+      for (const listener of listeners) process.on('unhandledRejection', listener);
+      resolve(error);
+    });
+  });
+  const bug = new AssertionFailure('late');
+  fail(bug);
+  assert.equal(await unhandled, bug);
 });
