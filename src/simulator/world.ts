@@ -251,8 +251,11 @@ export class World {
    */
   async #answered(request: Promise<void>): Promise<void> {
     const generation = this.#generation;
-    await request;
-    if (this.#generation !== generation) await new Promise<never>(() => {});
+    try {
+      await request;
+    } finally {
+      if (this.#generation !== generation) await new Promise<never>(() => {});
+    }
   }
 
   async #readSome(device: RemapDevice): Promise<void> {
