@@ -145,7 +145,7 @@ async function recordGone(
   if (failure !== 'spare-full' && failure !== 'spare-bad') return false;
   const lost = (state.held & ~saved) >>> 0;
   try {
-    await core.commit([core.recordOf({ ...state, held: saved, gone: (state.gone | lost) >>> 0 })]);
+    await core.commitMarks([core.recordOf({ ...state, held: saved, gone: (state.gone | lost) >>> 0 })]);
     return true;
   } catch (error) {
     commitErrorCode(error);

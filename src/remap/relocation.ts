@@ -101,7 +101,7 @@ async function forget(
   slotIsBad: boolean,
 ): Promise<RelocationFailure | undefined> {
   try {
-    await core.commit([core.recordOf({ ...kept, slot: noSlot })]);
+    await core.commitMarks([core.recordOf({ ...kept, slot: noSlot })]);
   } catch (error) {
     commitErrorCode(error);
     return 'metadata-failed';

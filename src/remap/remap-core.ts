@@ -29,6 +29,9 @@ export type MetadataPort = Pick<MetadataStore, 'commit' | 'flushSpare' | 'flushE
  */
 const retiredPerCommitMax = 64;
 
+/** As many as a move has slots to try (R5). */
+const markAttemptsMax = 4;
+
 /** Whole numbers since the device was opened. */
 export interface RemapCounters {
   mainWriteErrors: number;
@@ -154,6 +157,18 @@ export class RemapCore implements MappingStateSource {
       this.#unrecordedRetired.push(...retired);
       if (commitErrorCode(error) === 'METADATA_FAILED') this.trouble.metadataFailed = true;
       throw error;
+    }
+  }
+
+  /** As `commit`, for records without new data on the spare: a commit that is definitely not durable is simply tried again. */
+  async commitMarks(records: readonly MappingRecord[]): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.commit(records);
+        return;
+      } catch (error) {
+        if (commitErrorCode(error) === 'METADATA_FAILED' || attempt === markAttemptsMax) throw error;
+      }
     }
   }
 

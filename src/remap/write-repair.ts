@@ -173,7 +173,7 @@ async function writeHome(
     gone: (state.gone & ~mask) >>> 0,
   };
   try {
-    await core.commit([core.recordOf(cleared)]);
+    await core.commitMarks([core.recordOf(cleared)]);
   } catch (error) {
     return refusal(
       repair,
