@@ -1,0 +1,381 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { IoFlags, sectorBytes } from '../../src/block/block-device.ts';
+import { DeviceError } from '../../src/block/device-error.ts';
+import { MessageError } from '../../src/remap/remap-messages.ts';
+import { SeededRandom } from '../../src/simulator/seeded-random.ts';
+import {
+  failureOf,
+  finish,
+  makeStack,
+  patternOf,
+  readSectors,
+  remappedGranules,
+  type Stack,
+  writeSectors,
+} from './remap-stack.ts';
+
+describe('flushes of the remap device', () => {
+  it('R6 go to exactly those devices that have something to flush', async () => {
+    const stack = makeStack();
+    // What an earlier process left in main's cache: the first flush always goes there.
+    await stack.clock.run(stack.device.flush());
+    assert.deepEqual([stack.mainDisk.counts.flushes, stack.spareDisk.counts.flushes], [1, 0]);
+    await stack.clock.run(stack.device.flush());
+    assert.deepEqual([stack.mainDisk.counts.flushes, stack.spareDisk.counts.flushes], [1, 0]);
+    stack.mainDisk.faults.addBadSectors(80, 8, { on: 'write' });
+    await writeSectors(stack, 80, patternOf(80, 8));
+    await stack.clock.run(stack.device.flush());
+    const { flushes } = stack.spareDisk.counts;
+    assert.equal(flushes, 1, 'by the relocation; the client’s flush found nothing unstable');
+    await writeSectors(stack, 80, patternOf(80, 8, 2));
+    await stack.clock.run(stack.device.flush());
+    assert.equal(stack.spareDisk.counts.flushes, flushes + 1);
+    await writeSectors(stack, 80, patternOf(80, 8, 3), IoFlags.fua);
+    await writeSectors(stack, 200, patternOf(200, 8, 3), IoFlags.fua);
+    const before = stack.mainDisk.counts.flushes + stack.spareDisk.counts.flushes;
+    await stack.clock.run(stack.device.flush());
+    assert.equal(
+      stack.mainDisk.counts.flushes + stack.spareDisk.counts.flushes,
+      before,
+      'FUA leaves nothing',
+    );
+    await finish(stack);
+  });
+
+  it('make main and slots durable', async () => {
+    const stack = makeStack();
+    stack.mainDisk.faults.addBadSectors(80, 8, { on: 'write' });
+    await writeSectors(stack, 76, patternOf(76, 16));
+    await writeSectors(stack, 76, patternOf(76, 16, 2));
+    await stack.clock.run(stack.device.flush());
+    assert.equal(stack.mainDisk.unflushedSectorCount + stack.spareDisk.unflushedSectorCount, 0);
+    const slot = stack.core.stateOf(10).slot * 4096;
+    assert.deepEqual(stack.spareDisk.durableImage.slice(slot, slot + 4096), patternOf(80, 8, 2));
+    assert.deepEqual(stack.mainDisk.durableImage.slice(76 * 512, 80 * 512), patternOf(76, 4, 2));
+    await finish(stack);
+  });
+
+  it('R7 a failure of main is reported, and never retried into success for those who waited', async () => {
+    const stack = makeStack();
+    await writeSectors(stack, 0, patternOf(0, 8));
+    stack.mainDisk.faults.failFlush('once');
+    const first = stack.device.flush();
+    const second = stack.device.flush();
+    await writeWhileFlushing(stack);
+    const late = stack.device.flush();
+    const outcomes = await stack.clock.run(Promise.allSettled([first, second, late]));
+    assert.equal(stack.mainDisk.faults.counts.flush, 1);
+    assert.deepEqual(
+      outcomes.map(({ status }) => status),
+      ['rejected', 'rejected', 'rejected'],
+    );
+    assert.equal(stack.mainDisk.counts.flushes, 1);
+    await stack.clock.run(stack.device.flush());
+    assert.equal(stack.mainDisk.unflushedSectorCount, 0);
+    await finish(stack);
+  });
+
+  it('a flush that fails behind a client’s back is reported to the next flush, once', async () => {
+    const stack = makeStack();
+    await writeSectors(stack, 0, patternOf(0, 8));
+    stack.mainDisk.faults.failFlush('once');
+    await assert.rejects(stack.clock.run(stack.core.mainFlush.flush()), DeviceError);
+    await failureOf(stack.clock.run(stack.device.flush()));
+    await stack.clock.run(stack.device.flush());
+    await finish(stack);
+  });
+});
+
+describe('closing the remap device', () => {
+  it('I6, I8 drains what is in flight, flushes, closes the metadata, and refuses what comes later', async () => {
+    const stack = makeStack();
+    stack.mainDisk.faults.addBadSectors(80, 16, { on: 'both' });
+    let ended = 0;
+    const requests = [
+      stack.device.write(patternOf(64, 64), 64 * 512),
+      stack.device.read(new Uint8Array(4096), 0),
+      stack.device.write(patternOf(300, 8), 300 * 512),
+    ].map((request) =>
+      request.finally(() => {
+        ended += 1;
+      }),
+    );
+    assert.equal(stack.device.inFlight, 3, 'I7');
+    const closing = stack.device.close();
+    assert.equal(stack.device.close(), closing, 'idempotent');
+    const refusals = [
+      stack.device.read(new Uint8Array(512), 0),
+      stack.device.write(new Uint8Array(512), 0),
+      stack.device.flush(),
+      stack.device.extents(0, 512),
+    ];
+    for (const refusal of refusals) assert.equal((await failureOf(refusal)).kind, 'closed');
+    await assert.rejects(stack.device.message(['list']), MessageError);
+    await stack.clock.run(closing);
+    assert.equal(ended, 3, 'closed only after the last request');
+    await Promise.all(requests);
+    assert.equal(stack.mainDisk.unflushedSectorCount + stack.spareDisk.unflushedSectorCount, 0, 'flushed');
+    await finish(stack);
+  });
+
+  it('I6 waits for a message that moves blocks', async () => {
+    const stack = makeStack();
+    const moving = stack.device.message(['remap', '80', '64']);
+    assert.equal(stack.device.inFlight, 1);
+    await stack.clock.run(stack.device.close());
+    assert.match(await moving, /remapped 8 of 8/);
+    assert.equal(stack.core.table.totals().remappedGranules, 8);
+    await finish(stack);
+  });
+
+  it('waits for marks that are stored in the background', async () => {
+    const stack = makeStack();
+    stack.mainDisk.faults.addBadSectors(80, 1, { on: 'read' });
+    const reading = failureOf(stack.device.read(new Uint8Array(512), 80 * 512));
+    await stack.clock.run(stack.device.close());
+    await reading;
+    assert.equal(stack.metadata.replay().get(10)?.unreadable, 1);
+    await finish(stack);
+  });
+});
+
+describe('the remap device', () => {
+  it('R11 refuses requests outside or not aligned, and sends nothing', async () => {
+    const stack = makeStack();
+    for (const [offset, length] of [
+      [1, 512],
+      [0, 100],
+      [1 << 20, 512],
+      [0, 0],
+    ] as const) {
+      const bytes = new Uint8Array(length);
+      assert.equal((await failureOf(stack.device.read(bytes, offset))).kind, 'invalid');
+      assert.equal((await failureOf(stack.device.write(bytes, offset))).kind, 'invalid');
+    }
+    assert.equal(stack.main.operations.length, 0);
+    await finish(stack);
+  });
+
+  it('names healthy, remapped and lost extents', async () => {
+    const stack = makeStack();
+    stack.mainDisk.faults.addBadSectors(80, 1, { on: 'both' });
+    stack.mainDisk.faults.addBadSectors(96, 1, { on: 'read' });
+    await writeSectors(stack, 80, patternOf(80, 8));
+    await assert.rejects(readSectors(stack, 96, 1), DeviceError);
+    const extents = await stack.device.extents(72 * 512, 32 * 512);
+    assert.deepEqual(
+      extents.map(({ length, state }) => `${state} ${length / 512}`),
+      ['data 8', 'remapped 8', 'data 8', 'lost 1', 'data 7'],
+    );
+    await finish(stack);
+  });
+
+  it('messages: remap moves good blocks without a byte changed, list and lost and stats tell the table', async () => {
+    const stack = makeStack();
+    await writeSectors(stack, 80, patternOf(80, 16));
+    assert.match(await stack.clock.run(stack.device.message(['remap', '85'])), /remapped 1 of 1/);
+    assert.match(await stack.clock.run(stack.device.message(['remap', '80', '16'])), /remapped 1 of 2/);
+    assert.deepEqual(await readSectors(stack, 80, 16), patternOf(80, 16));
+    assert.deepEqual(remappedGranules(stack), [10, 11]);
+    const slots = [10, 11].map((granule) => stack.core.stateOf(granule).slot * 8);
+    assert.equal(
+      await stack.device.message(['list']),
+      `80 8 ${slots[0]} operator flags=1\n88 8 ${slots[1]} operator flags=1`,
+    );
+    stack.mainDisk.faults.addBadSectors(200, 2, { on: 'read' });
+    await assert.rejects(readSectors(stack, 200, 2), DeviceError);
+    assert.equal(await stack.device.message(['lost']), '200 2 unreadable');
+    await assert.rejects(
+      stack.clock.run(stack.device.message(['remap', '208', '0'])),
+      (error: unknown) => error instanceof MessageError && error.code === 'MESSAGE_INVALID',
+    );
+    await assert.rejects(stack.device.message(['remap', '2047', '2']), /leave the device/);
+    await assert.rejects(stack.device.message(['frobnicate']), /unknown message/);
+    assert.match(await stack.device.message(['stats']), /^remappedGranules 2$/m);
+    await finish(stack);
+  });
+
+  it('R31 a remap by hand leaves the last slots to client writes', async () => {
+    const stack = makeStack({ spareBytes: 32 * 4096 });
+    const moving = stack.clock.run(stack.device.message(['remap', '0', String(16 * 8)]));
+    await assert.rejects(moving, /spare-full/);
+    assert.equal(remappedGranules(stack).length, 8);
+    stack.mainDisk.faults.addBadSectors(800, 8 * 8, { on: 'write' });
+    await writeSectors(stack, 800, patternOf(800, 64));
+    assert.equal(remappedGranules(stack).length, 16);
+    await finish(stack);
+  });
+
+  it('I20 several clients, overlapping writes, changing faults: every acknowledged byte is found', () =>
+    fc.assert(
+      fc.asyncProperty(fc.integer({ min: 0, max: 2 ** 31 }), (seed) => runClients(seed)),
+      { numRuns: 60 },
+    ));
+});
+
+const modelSectors = 256;
+
+/** Versions that each sector may hold: the acknowledged one, or any write begun and not yet superseded. */
+class SectorModel {
+  /** Sectors that main refused to read at some time. */
+  readonly badReads = new Set<number>();
+  readonly possible: Set<number>[] = Array.from({ length: modelSectors }, () => new Set([0]));
+  readonly #pending: Set<number>[] = Array.from({ length: modelSectors }, () => new Set());
+  readonly #bornAfter = new Map<number, Set<number>[]>();
+  /** What reads under way may see, by sector: all that was possible at any moment of theirs. */
+  readonly #watching = new Set<ReadonlyMap<number, Set<number>>>();
+
+  begin(version: number, first: number, count: number): void {
+    const overtaken: Set<number>[] = [];
+    for (let sector = first; sector < first + count; sector += 1) {
+      // What was acknowledged before this write began is overwritten once it succeeds.
+      overtaken.push(
+        new Set([...this.possible[sector]!].filter((other) => !this.#pending[sector]!.has(other))),
+      );
+      this.possible[sector]!.add(version);
+      this.#pending[sector]!.add(version);
+      for (const watch of this.#watching) watch.get(sector)?.add(version);
+    }
+    this.#bornAfter.set(version, overtaken);
+  }
+
+  /** Until `stop`, collects what a read of these sectors may see. */
+  watch(first: number, count: number): { seen: ReadonlyMap<number, Set<number>>; stop: () => void } {
+    const seen = new Map<number, Set<number>>();
+    for (let sector = first; sector < first + count; sector += 1) {
+      seen.set(sector, new Set(this.possible[sector]));
+    }
+    this.#watching.add(seen);
+    return { seen, stop: () => void this.#watching.delete(seen) };
+  }
+
+  end(version: number, first: number, count: number, failed: ReadonlySet<number>): void {
+    const overtaken = this.#bornAfter.get(version)!;
+    for (let sector = first; sector < first + count; sector += 1) {
+      this.#pending[sector]!.delete(version);
+      if (failed.has(sector)) continue;
+      for (const old of overtaken[sector - first]!) this.possible[sector]!.delete(old);
+    }
+  }
+}
+
+async function runClients(seed: number): Promise<void> {
+  const random = new SeededRandom(seed);
+  const granuleBytes = random.pick([512, 4096, 16_384]);
+  const stack = makeStack({
+    seed: String(seed),
+    mainBytes: 1 << 20,
+    spareBytes: 2 << 20,
+    granuleBytes,
+    reserved: [{ slot: 0, slotCount: (16 * 4096) / granuleBytes }],
+    exactRanges: random.chance(0.5),
+    remapBytes: 64 * 1024,
+    verifySlots: random.chance(0.8),
+  });
+  const model = new SectorModel();
+  let versions = 0;
+  const client = async (chance: SeededRandom) => {
+    for (let step = 0; step < 25; step += 1) {
+      disturb(stack, model, chance);
+      const first = chance.below(modelSectors);
+      const count = 1 + chance.below(Math.min(40, modelSectors - first));
+      if (chance.chance(0.15)) await stack.device.flush();
+      else if (chance.chance(0.6)) {
+        versions += 1;
+        await writeOnce(stack, model, versions, first, count, chance.chance(0.2) ? IoFlags.fua : 0);
+      } else await readOnce(stack, model, first, count);
+    }
+  };
+  const clients = Array.from({ length: 4 }, (_, index) => client(random.fork(`client ${index}`)));
+  await stack.clock.run(Promise.all(clients));
+  await readOnceRunning(stack, model);
+  assert.equal(stack.core.table.totals().goneSectors, 0, 'the spare lost nothing here');
+  await finish(stack, { lazyLost: true });
+}
+
+/** Grows and heals bad sectors, and lets single commits fail. */
+function disturb(stack: Stack, model: SectorModel, chance: SeededRandom): void {
+  const sector = chance.below(modelSectors);
+  const count = 1 + chance.below(3);
+  const { faults } = stack.mainDisk;
+  if (chance.chance(0.15)) faults.addBadSectors(sector, count, { on: 'write' });
+  if (chance.chance(0.1)) {
+    faults.addBadSectors(sector, count, { on: 'both', healOnWrite: chance.chance(0.5) });
+    for (let bad = sector; bad < sector + count; bad += 1) model.badReads.add(bad);
+  }
+  if (chance.chance(0.05)) faults.removeBadSectors(sector, count * 8);
+  if (chance.chance(0.05)) faults.failNext(1, { kinds: ['write', 'read'] });
+  if (chance.chance(0.03))
+    stack.spareDisk.faults.addBadSectors(16 * 8 + chance.below(200), 1, { on: 'write' });
+  if (chance.chance(0.03)) stack.metadata.failures.push('METADATA_NOT_COMMITTED');
+}
+
+function failedOf(error: unknown): Set<number> {
+  assert(error instanceof DeviceError, String(error));
+  const sectors = new Set<number>();
+  for (const { offset, length } of error.ranges) {
+    assert(length > 0);
+    for (let at = offset; at < offset + length; at += sectorBytes) sectors.add(at / sectorBytes);
+  }
+  return sectors;
+}
+
+async function writeOnce(
+  stack: Stack,
+  model: SectorModel,
+  version: number,
+  first: number,
+  count: number,
+  flags: number,
+): Promise<void> {
+  model.begin(version, first, count);
+  const { failuresInjected } = stack.metadata;
+  let failed: ReadonlySet<number> = new Set();
+  try {
+    await stack.device.write(patternOf(first, count, version), first * sectorBytes, flags);
+  } catch (error) {
+    failed = failedOf(error);
+    assert(stack.metadata.failuresInjected > failuresInjected, `no commit failed, and yet: ${String(error)}`);
+    for (const sector of failed) assert(sector >= first && sector < first + count, 'its own sectors only');
+  }
+  model.end(version, first, count, failed);
+}
+
+async function readOnce(stack: Stack, model: SectorModel, first: number, count: number): Promise<void> {
+  const target = new Uint8Array(count * sectorBytes).fill(0xaa);
+  const { seen, stop } = model.watch(first, count);
+  let failed: ReadonlySet<number> = new Set();
+  try {
+    await stack.device.read(target, first * sectorBytes);
+  } catch (error) {
+    failed = failedOf(error);
+  }
+  stop();
+  const view = new DataView(target.buffer);
+  for (let index = 0; index < count; index += 1) {
+    const sector = first + index;
+    if (failed.has(sector)) {
+      assert(model.badReads.has(sector), `sector ${sector} was never bad to read`);
+      continue;
+    }
+    const version = view.getUint32(index * sectorBytes + 4, true);
+    assert(seen.get(sector)!.has(version), `sector ${sector} has version ${version}`);
+    const expected = version === 0 ? new Uint8Array(sectorBytes) : patternOf(sector, 1, version);
+    assert.deepEqual(target.slice(index * sectorBytes, (index + 1) * sectorBytes), expected);
+  }
+}
+
+/** The last look, when nothing else goes on. */
+async function readOnceRunning(stack: Stack, model: SectorModel): Promise<void> {
+  await stack.clock.run(readOnce(stack, model, 0, modelSectors));
+}
+
+/** Resolves when a write has settled while the flush before it has not. */
+async function writeWhileFlushing(stack: Stack): Promise<void> {
+  const before = stack.mainDisk.counts.settled;
+  const writing = stack.device.write(patternOf(8, 8), 4096);
+  await stack.clock.run(writing);
+  assert.equal(stack.mainDisk.counts.settled, before + 1, 'the flush is still under way');
+}
