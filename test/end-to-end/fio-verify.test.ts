@@ -46,6 +46,8 @@ function fioWords(uri: string): string[] {
     '--randseed=20',
     '--verify=crc32c',
     '--verify_fatal=1',
+    // Else it leaves a file in the working directory.
+    '--verify_state_save=0',
     '--output-format=json',
   ];
 }
