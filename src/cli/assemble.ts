@@ -19,7 +19,7 @@ export async function runAssemble(
     options.socketPath === undefined ? options : { ...options, socketPath: resolve(options.socketPath) },
   );
   if (flags.json === true) {
-    printJson(terminal, ready);
+    printJson(terminal, { name: ready.name, exports: ready.exports, notes: ready.notes });
     return;
   }
   const notes = ready.notes.map((note) => `  note  ${note}`);

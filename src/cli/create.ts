@@ -49,7 +49,8 @@ export async function runCreate(terminal: Terminal, name: string, flags: CreateF
   });
   for (const warning of report.warnings) terminal.warn(`dm-remap: create: warning: ${warning}`);
   const ready = await launchCreated(serve);
-  if (flags.json === true) printJson(terminal, { ...ready, ...report });
+  if (flags.json === true)
+    printJson(terminal, { name, exports: ready.exports, notes: ready.notes, ...report });
   else terminal.print(createdText(ready, report));
 }
 

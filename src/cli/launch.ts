@@ -25,7 +25,7 @@ export async function launchDevice(options: ServeOptions): Promise<Ready> {
   try {
     const child = spawn(
       process.execPath,
-      [...process.execArgv, mainPath(), 'serve', ...serveArguments(options)],
+      [...nodeOptions(), mainPath(), 'serve', ...serveArguments(options)],
       {
         // A session of its own: closing the terminal must not end a disk.
         detached: true,
@@ -42,6 +42,11 @@ export async function launchDevice(options: ServeOptions): Promise<Ready> {
   } finally {
     closeSync(lastWords);
   }
+}
+
+/** Ours, but for a debugger's: its port is taken. */
+function nodeOptions(): string[] {
+  return process.execArgv.filter((word) => !word.startsWith('--inspect'));
 }
 
 function mainPath(): string {

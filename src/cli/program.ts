@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { ExitCode, exitCodeHelp } from './exit-code.ts';
 import { failureOf } from './failure.ts';
 import type { Terminal } from './terminal.ts';
@@ -140,8 +140,8 @@ function addServe(program: Command, running: Running): void {
     .requiredOption('--spare <DEVICE>', 'the spare of the device')
     .option('--force', 'open from replicas that are not in sync; acknowledged changes may be missing')
     .option('--accept-main', 'take a main that is not the one the spare remembers')
-    .option('--main-label <TEXT>', 'internal: where the table came from')
-    .option('--report-descriptor <NUMBER>', 'internal: report readiness there')
+    .addOption(new Option('--main-label <TEXT>', 'where the table came from').hideHelp())
+    .addOption(new Option('--report-descriptor <NUMBER>', 'report readiness there').hideHelp())
     .action(async (name, options) => {
       running.exitCode = await (await import('./serve.ts')).runServe(name, options);
     });

@@ -15,9 +15,6 @@ export interface ServeFlags extends DiskFlags {
   readonly reportDescriptor?: string;
 }
 
-/** After its clean end a process has nothing left to do; if something still holds it, it is not waited for. */
-const exitGraceMs = 2_000;
-
 /** `serve`: one device, in this process, until it is removed. Resolves to the exit code. */
 export async function runServe(name: string | undefined, flags: ServeFlags): Promise<number> {
   const reporter =
@@ -30,9 +27,7 @@ export async function runServe(name: string | undefined, flags: ServeFlags): Pro
       detached: reporter !== undefined,
       onReady: (ready) => reporter?.tell({ ready: true, ...ready }),
     });
-    const exitCode = end.clean ? ExitCode.ok : ExitCode.failed;
-    setTimeout(() => process.exit(exitCode), exitGraceMs).unref();
-    return exitCode;
+    return end.clean ? ExitCode.ok : ExitCode.failed;
   } catch (error) {
     if (reporter === undefined) throw error;
     const failure = failureOf(error);

@@ -8,12 +8,15 @@ import type {
   WorkerMessage,
   WorkerSettings,
 } from './messages.ts';
+import { SetupError } from './setup-error.ts';
 
 /** The control plane comes back after this long, doubled with every crash in a row up to the second number. */
 export const restartDelayMinMs = 100;
 export const restartDelayMaxMs = 10_000;
 /** A worker that lived this long was well: its next crash is the first in a row. */
 export const stableAfterMs = 60_000;
+/** A worker that never came to listen this often will not: the device then does not start at all. */
+export const startAttemptsMax = 5;
 /** Heap of the worker. Past it V8 ends the worker, not the process. */
 const workerHeapMegabytesMax = 128;
 /** The last answer is short and its reader is on this machine. */
@@ -49,7 +52,8 @@ export class ControlPlane {
   #crashesInRow = 0;
   #asksInFlight = 0;
   #closed = false;
-  #onListening: (() => void) | undefined;
+  /** Waits for the first worker that listens. */
+  #starting: { readonly resolve: () => void; readonly reject: (error: SetupError) => void } | undefined;
 
   constructor(options: ControlPlaneOptions) {
     this.#options = options;
@@ -59,10 +63,10 @@ export class ControlPlane {
     return this.#restarts;
   }
 
-  /** Starts the worker; resolves when the API listens, however many tries that takes. */
+  /** Starts the worker; resolves when the API listens. Rejects with `SetupError` when it never came to that. */
   start(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#onListening = resolve;
+    return new Promise((resolve, reject) => {
+      this.#starting = { resolve, reject };
       this.#startWorker();
     });
   }
@@ -122,6 +126,12 @@ export class ControlPlane {
     this.#crashesInRow = clock.nowMs() - startMs >= stableAfterMs ? 1 : this.#crashesInRow + 1;
     this.#restarts += 1;
     onCrash(reason, this.#restarts);
+    if (this.#starting !== undefined && this.#restarts >= startAttemptsMax) {
+      this.#starting.reject(new SetupError('failed', `the control API cannot be started: ${reason}`));
+      this.#starting = undefined;
+      this.#closed = true;
+      return;
+    }
     const delayMs = Math.min(
       restartDelayMaxMs,
       restartDelayMinMs * 2 ** Math.min(this.#crashesInRow - 1, 16),
@@ -131,8 +141,8 @@ export class ControlPlane {
 
   #receive(worker: Worker, message: WorkerMessage): void {
     if (message.kind === 'listening') {
-      this.#onListening?.();
-      this.#onListening = undefined;
+      this.#starting?.resolve();
+      this.#starting = undefined;
       return;
     }
     if (this.#asksInFlight >= asksInFlightMax) {

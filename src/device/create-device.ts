@@ -4,12 +4,16 @@ import { MetadataError } from '../metadata/metadata-error.ts';
 import { MetadataStore } from '../metadata/metadata-store.ts';
 import { describeClosed, describeOpen, describeUnread } from './candidate.ts';
 import { type CandidateFacts, createRefusal, createWarnings } from './create-safety.ts';
-import { type Disks, type OpenedDisk, type OpenedMain, withDisks } from './disks.ts';
+import { Disks, type OpenedDisk, type OpenedMain } from './disks.ts';
+import { type ClosingStep, runClosingSteps } from './lifecycle.ts';
 import { identityRecord } from './main-identity.ts';
 import type { CacheMode, MainChoice } from './serve-options.ts';
 import { SetupError } from './setup-error.ts';
-import { setupErrorOf } from './setup-failure.ts';
+import { isWorldError, setupErrorOf } from './setup-failure.ts';
 import { allocateSpareFile } from './spare-file.ts';
+
+/** A main whose reads hang must not hang `create` (I1). */
+const closeDeadlineMs = 2_000;
 
 export interface CreateOptions {
   readonly name: string;
@@ -39,7 +43,7 @@ export async function createDevice(options: CreateOptions): Promise<CreateReport
     // What can be refused without opening anything is: an open alone makes some disks spin up or retry for seconds.
     const spare = await describeSpare(options.sparePath);
     if (options.main.kind === 'path') refuseUnread(await describeClosed(options.main.path), spare);
-    return await withDisks((disks) => createWith(disks, spare, options));
+    return await createWith(spare, options);
   } catch (error) {
     throw setupErrorOf(error, options.sparePath);
   }
@@ -67,23 +71,23 @@ function refuseUnread(main: CandidateFacts, spare: CandidateFacts): void {
   if (refusal !== undefined) throw refusal;
 }
 
-async function createWith(
-  disks: Disks,
-  spareFacts: CandidateFacts,
-  options: CreateOptions,
-): Promise<CreateReport> {
-  const main = await disks.openMain(options.main, options.cache);
+async function createWith(spareFacts: CandidateFacts, options: CreateOptions): Promise<CreateReport> {
+  const steps: ClosingStep[] = [];
+  const closeBy = (name: string, run: () => Promise<void>): void => {
+    steps.unshift({ name, deadlineMs: closeDeadlineMs, run });
+  };
+  const disks = new Disks();
+  closeBy('engine', () => disks.close());
   try {
+    const main = await disks.openMain(options.main, options.cache);
+    closeBy('main', () => main.device.close());
     // Of a table only now is known what it lies on.
     refuseUnread(await describeUnread(main.path, main), spareFacts);
     const spare = await disks.open(options.sparePath, options.cache);
-    try {
-      return await createOn(disks, main, spare, options);
-    } finally {
-      await spare.device.close();
-    }
+    closeBy('spare', () => spare.device.close());
+    return await createOn(disks, main, spare, options);
   } finally {
-    await main.device.close();
+    await runClosingSteps(steps, disks.plane.clock, isWorldError);
   }
 }
 

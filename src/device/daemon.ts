@@ -6,6 +6,7 @@ import { ControlPlane } from './control-plane.ts';
 import { type DaemonLog, openDaemonLog } from './daemon-log.ts';
 import { installFailStop } from './fail-stop.ts';
 import { Lifecycle, runClosingSteps } from './lifecycle.ts';
+import { avoidOutOfMemoryKiller } from './memory-pressure.ts';
 import { messageFailure } from './message-failure.ts';
 import type { ControlAnswers, ControlAsk, ControlFailure, RemoveReport } from './messages.ts';
 import { identityOfProcess } from './process-identity.ts';
@@ -77,6 +78,7 @@ class Daemon {
   async start(): Promise<void> {
     // Sockets and files of ours are nobody else's business.
     process.umask(0o077);
+    avoidOutOfMemoryKiller();
     installFailStop(this.#options.name ?? this.#options.sparePath, (error, origin) => {
       const stack = error instanceof Error ? error.stack : undefined;
       this.#log?.error('internal error, stopping', { origin, error: String(error), stack });

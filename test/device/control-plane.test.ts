@@ -6,7 +6,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import type { Clock } from '../../src/block/clock.ts';
 import { ControlClient, ControlError } from '../../src/control/client.ts';
 import { workerUrl } from '../../src/control/worker-url.ts';
-import { ControlPlane } from '../../src/device/control-plane.ts';
+import { ControlPlane, startAttemptsMax } from '../../src/device/control-plane.ts';
 import { RealClock } from '../../src/io/real-clock.ts';
 
 const clock: Clock = new RealClock();
@@ -85,9 +85,9 @@ for (const [how, message] of [
   });
 }
 
-test('a worker that crashes at once is started again at a bounded rate', async () => {
-  const delays: number[] = [];
-  const counting: Clock = {
+/** A clock that runs a hundred times as fast and notes what it was asked. */
+function fastClock(delays: number[]): Clock {
+  return {
     nowMs: () => clock.nowMs(),
     unixMs: () => clock.unixMs(),
     schedule: (delayMs, action) => {
@@ -95,14 +95,33 @@ test('a worker that crashes at once is started again at a bounded rate', async (
       return clock.schedule(delayMs / 100, action);
     },
   };
+}
+
+test('a control plane that never comes to listen fails the start, after a few tries at a bounded rate', async () => {
+  const delays: number[] = [];
   const plane = new ControlPlane({
     workerUrl: new URL('data:text/javascript,throw new Error("never starts")'),
     settings: { socketPath },
-    clock: counting,
+    clock: fastClock(delays),
     answer: () => Promise.reject(new Error('nobody asks')),
     onCrash: (reason) => crashes.push(reason),
   });
-  void plane.start();
+  await assert.rejects(plane.start(), /the control API cannot be started: Error: never starts/);
+  assert.equal(crashes.length, startAttemptsMax);
+  assert.deepEqual(delays, [100, 200, 400, 800]);
+  await plane.close();
+});
+
+test('a worker that crashes again and again is started again at a bounded rate, for ever', async () => {
+  const delays: number[] = [];
+  const plane = new ControlPlane({
+    workerUrl: new URL('./short-lived-worker.js', import.meta.url),
+    settings: { socketPath },
+    clock: fastClock(delays),
+    answer: () => Promise.reject(new Error('nobody asks')),
+    onCrash: (reason) => crashes.push(reason),
+  });
+  await plane.start();
   while (delays.length < 9) await new Promise((resolve) => setTimeout(resolve, 10));
   await plane.close();
   assert.deepEqual(delays.slice(0, 9), [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import process from 'node:process';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { ExitCode } from '../../src/cli/exit-code.ts';
+import { DeviceLab, fileHash, pattern } from './device-lab.ts';
+
+const mib = 1_048_576;
+const mainBytes = 64 * mib;
+const spareBytes = 40 * mib;
+
+const found = spawnSync('losetup', ['-f'], { encoding: 'utf8' });
+const skip = process.getuid?.() === 0 && found.status === 0 ? false : 'needs root and loop devices';
+
+describe('block devices', { skip, timeout: 60_000 }, () => {
+  let lab: DeviceLab;
+  let main: string;
+  let spare: string;
+  let loops: string[];
+
+  const attach = (image: string): string => {
+    const options = ['-f', '--show', '--direct-io=on', image];
+    const loop = execFileSync('losetup', options, { encoding: 'utf8' }).trim();
+    loops.push(loop);
+    return loop;
+  };
+
+  beforeEach(() => {
+    lab = new DeviceLab();
+    loops = [];
+    main = attach(lab.image('main.img', mainBytes));
+    spare = attach(lab.image('spare.img', spareBytes));
+  });
+
+  afterEach(async () => {
+    spawnSync('umount', [lab.path('mount')], { stdio: 'ignore' });
+    await lab.close();
+    for (const loop of loops) execFileSync('losetup', ['-d', loop]);
+  });
+
+  it('are served, killed and assembled by what the spare remembers', async () => {
+    await lab.mustRun('create', 'disk', '--main', main, '--spare', spare);
+    const client = await lab.connect('disk');
+    await client.write(pattern(0, mib, 1), 0);
+    await client.flush();
+    await client.close();
+    await lab.mustRun('message', 'disk', '0', 'remap', '8', '8');
+    await lab.kill('disk');
+    await lab.mustRun('assemble', '--spare', spare);
+    const again = await lab.connect('disk');
+    const bytes = new Uint8Array(mib);
+    await again.read(bytes, 0);
+    assert.ok(Buffer.from(bytes).equals(pattern(0, mib, 1)));
+    await again.disconnect();
+    assert.match(await lab.mustRun('status', 'disk', '--line'), new RegExp(`remap ${main} ${spare} ok 8/`));
+    await lab.mustRun('remove', 'disk');
+  });
+
+  it('M17 are refused while mounted, attached or named twice, and stay as they are', async () => {
+    execFileSync('mkfs.ext4', ['-q', main]);
+    const hash = await fileHash(lab.path('main.img'));
+    const swapped = ['create', 'disk', '--main', spare, '--spare', main];
+    await lab.mustFail(ExitCode.refused, /carries ext4.*are they swapped/, ...swapped);
+    await lab.mustFail(ExitCode.refused, /carries ext4.*wipefs/, ...swapped, '--overwrite-spare');
+    await lab.mustFail(ExitCode.refused, /same device/, 'create', 'disk', '--main', main, '--spare', main);
+    const files = ['create', 'disk', '--main', 'main.img', '--spare', 'spare.img', '--overwrite-spare'];
+    await lab.mustFail(ExitCode.busy, /main\.img: the main is in use: attached as \/dev\/loop/, ...files);
+    assert.equal(await fileHash(lab.path('main.img')), hash);
+
+    mkdirSync(lab.path('mount'));
+    execFileSync('mount', ['-o', 'ro', main, lab.path('mount')]);
+    const mounted = /in use: mounted on .*mount/;
+    await lab.mustFail(ExitCode.busy, mounted, 'create', 'disk', '--main', main, '--spare', spare);
+    await lab.mustFail(ExitCode.busy, mounted, ...swapped, '--overwrite-spare');
+    assert.deepEqual(lab.leftovers(), []);
+  });
+
+  it('refuse writeback, and a second owner', async () => {
+    const disks = ['--main', main, '--spare', spare];
+    await lab.mustFail(ExitCode.usage, /cache=none/, 'create', 'disk', ...disks, '--cache', 'writeback');
+    await lab.mustRun('create', 'disk', ...disks);
+    await lab.mustFail(ExitCode.busy, /in use/, 'assemble', 'other', '--spare', spare);
+    assert.match(await lab.mustRun('examine', spare), /dm-remap spare of disk/);
+    await lab.mustRun('remove', 'disk');
+  });
+});
