@@ -1,0 +1,113 @@
+import type { MappingRecord } from '../../src/metadata/mapping-state.ts';
+import { noSlot, StateFlags } from '../../src/metadata/mapping-state.ts';
+import { type DeviceFacts, MetadataError } from '../../src/metadata/metadata-store.ts';
+import { commit, granules, type OpenDevice, type TestSpare, withSpare } from './metadata-fixture.ts';
+
+/** What an image must open to, as JSON. */
+export interface GoldenExpectation {
+  readonly about: string;
+  readonly facts: DeviceFacts;
+  readonly records: readonly MappingRecord[];
+  readonly replicas: readonly string[];
+}
+
+export interface GoldenImage {
+  readonly name: string;
+  readonly about: string;
+  readonly make: (spare: TestSpare) => Promise<void>;
+}
+
+const someRecords: readonly MappingRecord[] = [
+  granules(0, 300),
+  granules(17, 310, { granuleCount: 4, held: 0x0f, flags: StateFlags.unverified, cause: 3 }),
+  granules(100, noSlot, { unreadable: 0x80, cause: 2 }),
+  granules(16_383, noSlot, { unreadable: 0x01, gone: 0xfe, cause: 5 }),
+  { type: 'retired-slots', slot: 340, slotCount: 2 },
+];
+
+async function fill(device: OpenDevice, count: number): Promise<void> {
+  for (let index = 0; index < count; index += 1) {
+    await commit(device, [granules(1000 + 2 * index, 200 + index)]);
+  }
+}
+
+/** The states an image of a release should show: extend the list, never change an entry of a released format. */
+export const goldenImages: readonly GoldenImage[] = [
+  {
+    name: 'created',
+    about: 'created, never used',
+    make: (spare) => spare.create(),
+  },
+  {
+    name: 'closed',
+    about: 'records of every kind, closed cleanly',
+    make: async (spare) => {
+      const device = await spare.createSettled();
+      await commit(device, someRecords);
+      await device.store.close();
+    },
+  },
+  {
+    name: 'crashed',
+    about: 'a checkpoint and both journals, after a power cut',
+    make: async (spare) => {
+      const device = await spare.createSettled();
+      await commit(device, someRecords);
+      await fill(device, 21);
+      spare.powerCut();
+    },
+  },
+  {
+    name: 'replica-lost',
+    about: 'one replica was taken out of the set',
+    make: async (spare) => {
+      const device = await spare.createSettled();
+      await commit(device, someRecords);
+      for (const offset of device.opened.layout.replicas[0]!.journalOffsets) {
+        spare.disk.faults.addBadSectors(offset / 512, device.opened.layout.journalBlocks * 8, {
+          on: 'write',
+        });
+      }
+      await fill(device, 3);
+      spare.powerCut();
+    },
+  },
+  {
+    name: 'given-up',
+    about: 'a commit in doubt was settled by a generation without it',
+    make: async (spare) => {
+      const device = await spare.createSettled();
+      await commit(device, someRecords);
+      spare.disk.faults.failFlush('once');
+      const doubtful = [granules(5000, 399)];
+      await device.store.commit(doubtful, { dataFlush: false }).catch((error: unknown) => {
+        if (!(error instanceof MetadataError)) throw error;
+      });
+      await fill(device, 2);
+      spare.powerCut();
+    },
+  },
+];
+
+export interface MadeImage {
+  readonly image: Uint8Array;
+  readonly expectation: GoldenExpectation;
+}
+
+export async function makeImage({ name, about, make }: GoldenImage): Promise<MadeImage> {
+  let made: MadeImage | undefined;
+  await withSpare({ seed: `golden ${name}` }, async (spare) => {
+    await make(spare);
+    const opened = await spare.open();
+    made = {
+      image: spare.disk.cachedImage(),
+      expectation: {
+        about,
+        facts: opened.facts,
+        records: opened.records,
+        replicas: opened.report.replicas.map(({ condition }) => condition),
+      },
+    };
+  });
+  return made!;
+}
