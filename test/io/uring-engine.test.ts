@@ -10,7 +10,8 @@ import { AssertionFailure } from '../../src/block/assert.ts';
 import { Errno } from '../../src/block/errno.ts';
 import { ArenaMemory } from '../../src/io/arena-memory.ts';
 import { type RequestFailure, RequestLane } from '../../src/io/request-lane.ts';
-import { laneWaitingMax, UringEngine } from '../../src/io/uring-engine.ts';
+import { laneWaitingMax } from '../../src/io/request-scheduler.ts';
+import { UringEngine } from '../../src/io/uring-engine.ts';
 import { type DataPlaneFixture, dataPlaneFixture } from './data-plane-fixture.ts';
 
 const mebibyte = 1024 * 1024;
