@@ -341,7 +341,7 @@ describe('any faults', () => {
           await withSpare({ seed }, async (spare) => {
             const device = await spare.createSettled();
             const model = new CrashModel(spare.random.fork('model'));
-            const ended = false;
+            let ended = false;
             // Places go bad on one replica only: the promise is about losing all but one.
             const replica = seed & 1;
             for (const { atCall, kind, extent, lastsMs } of faults) {
@@ -369,14 +369,16 @@ describe('any faults', () => {
             await model.work(device, 25);
             givenUp += model.givenUpCalls;
             acknowledged += model.acknowledgedCalls;
+            ended = true;
             spare.disk.faults.failFlush('never');
+            spare.disk.faults.setPathError(undefined);
             spare.powerCut();
             const opened = await spare.open();
             model.check(tableOf(opened.records));
           });
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 60, includeErrorInReport: true },
     );
     assert.ok(givenUp > 20, `only ${givenUp} calls were given up`);
     assert.ok(acknowledged > 1000, `only ${acknowledged} calls were acknowledged`);
