@@ -4,8 +4,8 @@ import { Errno } from '../block/errno.ts';
 import type { CompletionHandler, Ring, SubmissionEntry } from '../linux/ring.ts';
 import { Operation } from '../linux/uring-numbers.ts';
 import { DeadlineWatch } from './deadline-watch.ts';
-import { IoRequest, RequestQueue, RequestState } from './io-request.ts';
-import type { RequestLane } from './request-lane.ts';
+import { IoRequest, type RequestLane, RequestState } from './request-lane.ts';
+import { RequestQueue } from './request-queue.ts';
 import { RingTurner, type TurnWork } from './ring-turner.ts';
 import type { SlotMemory } from './slot-memory.ts';
 import { SlotTable } from './slot-table.ts';
@@ -44,7 +44,7 @@ export class RequestScheduler implements TurnWork {
   readonly #slots: SlotTable;
   readonly #poolMax: number;
   /** Allowed by their lane, not yet in the submission queue. */
-  readonly #ready: RequestQueue = new RequestQueue();
+  readonly #ready: RequestQueue<IoRequest> = new RequestQueue();
   readonly #cancels: number[] = [];
   readonly #pool: IoRequest[] = [];
   readonly #deadlines: DeadlineWatch;

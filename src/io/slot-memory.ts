@@ -1,5 +1,5 @@
 import { MemoryMapping } from '../linux/memory-mapping.ts';
-import type { IoRequest } from './io-request.ts';
+import type { IoRequest } from './request-lane.ts';
 
 /**
  * Memory of one slot, for what the kernel reads beside the data:

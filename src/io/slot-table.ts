@@ -1,5 +1,5 @@
 import { assert } from '../block/assert.ts';
-import type { IoRequest } from './io-request.ts';
+import type { IoRequest } from './request-lane.ts';
 
 /** Uses of a slot are counted modulo 2^21, so that `user_data` is exact in a number. */
 const generationsMax = 2 ** 21;

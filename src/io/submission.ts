@@ -1,7 +1,7 @@
 import type { SubmissionEntry } from '../linux/ring.ts';
 import { messageFlag } from '../linux/socket-calls.ts';
 import { Operation } from '../linux/uring-numbers.ts';
-import type { IoRequest } from './io-request.ts';
+import type { IoRequest } from './request-lane.ts';
 import type { SlotMemory } from './slot-memory.ts';
 
 export function emptyEntry(): SubmissionEntry {

@@ -6,8 +6,7 @@ import { SystemCallError } from '../linux/system-call.ts';
 import { fsyncFlag, Operation } from '../linux/uring-numbers.ts';
 import type { ArenaMemory } from './arena-memory.ts';
 import { engineRefusal, readDisabledSwitch } from './engine-refusal.ts';
-import type { IoRequest } from './io-request.ts';
-import type { RequestLane } from './request-lane.ts';
+import type { IoRequest, RequestLane } from './request-lane.ts';
 import { RequestScheduler } from './request-scheduler.ts';
 import { SlotMemory, stagingBytes } from './slot-memory.ts';
 

@@ -1,5 +1,5 @@
 import { assert } from '../block/assert.ts';
-import { asDeviceError, deviceError } from '../block/device-error.ts';
+import { asDeviceError, type DeviceError, deviceError } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import { blockBytes } from './block-size.ts';
 import { CheckpointChain } from './checkpoint-body.ts';
@@ -41,14 +41,14 @@ interface Written {
  */
 export async function writeGeneration(io: SpareIo, set: ReplicaSet, plan: GenerationPlan): Promise<void> {
   let written: Written | undefined;
-  let lastError: unknown;
+  let lastError: DeviceError | undefined;
   for (const replica of plan.targets) {
     if (replica.state === 'failed') continue;
     try {
       written = await writeReplica(io, set, plan, replica, written);
     } catch (error) {
-      if (!isPlaceFault(asDeviceError(error)) || set.hasLateWrite) throw error;
-      lastError = error;
+      lastError = asDeviceError(error);
+      if (!isPlaceFault(lastError) || set.hasLateWrite) throw error;
       // A copy that could not be read is written from the table again; the blame is in the states.
       if (written?.replica.state === 'failed') written = undefined;
     }
