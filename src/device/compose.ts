@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import type { Clock } from '../block/clock.ts';
+import { OpenError } from '../io/open-error.ts';
 import { MetadataStore, type OpenedMetadata } from '../metadata/metadata-store.ts';
 import { NbdServer } from '../nbd/server.ts';
 import { openRemapDevice } from '../remap/open-remap.ts';
@@ -110,7 +111,9 @@ class StackOpening {
     const recorded = metadata.facts.properties.mainIdentity;
     const choice = this.#options.main ?? recordedMain(recorded);
     const { cache, acceptMain } = this.#options;
-    const main = await disks.openMain(choice, cache);
+    const main = await disks.openMain(choice, cache).catch((error: unknown) => {
+      throw this.#options.main === undefined ? missingMain(error) : error;
+    });
     this.#closeBy('main', diskDeadlineMs, () => main.device.close());
     const difference = identityDifference(recorded, main);
     if (difference === undefined) return main;
@@ -171,4 +174,16 @@ class StackOpening {
   #closeBy(name: string, deadlineMs: number, run: () => Promise<void>): void {
     this.#steps.push({ name, deadlineMs, run });
   }
+}
+
+/** A main that is not where the spare last saw it: the operator never named this path, so he is told where it is from. */
+function missingMain(error: unknown): unknown {
+  if (!(error instanceof OpenError) || error.code !== 'OPEN_NOT_FOUND') return error;
+  return new SetupError(
+    'not-found',
+    `${error.message}; there the spare last saw its main, --main names another place`,
+    {
+      cause: error,
+    },
+  );
 }

@@ -15,6 +15,7 @@ import type { ServeOptions } from './serve-options.ts';
 import { SetupError } from './setup-error.ts';
 import { isWorldError } from './setup-failure.ts';
 import type { Stack } from './stack.ts';
+import { StatusWatch } from './status-watch.ts';
 
 /** What the process around the device gives it. */
 export interface DaemonSurroundings {
@@ -61,6 +62,7 @@ class Daemon {
   #log: DaemonLog | undefined;
   #stack: Stack | undefined;
   #control: ControlPlane | undefined;
+  #watch: StatusWatch | undefined;
   #removal: Promise<RemoveReport> | undefined;
   /** A signal came before there was anything to remove. */
   #removeWhenStarted = false;
@@ -85,16 +87,17 @@ class Daemon {
     });
     process.on('SIGTERM', this.#onSignal);
     process.on('SIGINT', this.#onSignal);
-    // The terminal that started us may go.
-    if (this.#surroundings.detached) process.on('SIGHUP', () => undefined);
+    // The terminal that started us may go; in the foreground it takes us with it, cleanly.
+    process.on('SIGHUP', this.#surroundings.detached ? () => undefined : this.#onSignal);
     const stack = await openStack(this.#options, {
       clock: this.#clock,
       claim: (name) => this.#claim(name),
       log: (event) => this.#log?.warn(event),
     });
     this.#stack = stack;
-    await this.#startControl();
     this.#lifecycle.moveTo('serving');
+    this.#watch = new StatusWatch(this.#clock, () => stack.describe().remap, this.#log!);
+    await this.#startControl();
     this.#log?.info('serving', { exports: stack.exports, notes: stack.notes });
     this.#surroundings.onReady({ name: stack.name, exports: stack.exports, notes: stack.notes });
     if (this.#removeWhenStarted) this.#removeBySignal();
@@ -104,6 +107,7 @@ class Daemon {
   async abandon(): Promise<void> {
     if (this.#lifecycle.canMoveTo('failed')) this.#lifecycle.moveTo('failed');
     await this.#control?.close();
+    this.#watch?.close();
     if (this.#stack !== undefined)
       await runClosingSteps(this.#stack.closingSteps(), this.#clock, isWorldError);
     this.#release();
@@ -179,6 +183,7 @@ class Daemon {
   async #closeStack(by: string): Promise<RemoveReport> {
     this.#lifecycle.moveTo('removing');
     this.#log?.info('removing', { by });
+    this.#watch?.close();
     const steps = await runClosingSteps(this.#stack!.closingSteps(), this.#clock, isWorldError);
     const clean = steps.every((step) => step.result === 'done');
     this.#lifecycle.moveTo('removed');
