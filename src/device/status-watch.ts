@@ -41,8 +41,9 @@ export class StatusWatch {
     const before = this.#before;
     this.#before = now;
     if (now.state !== before.state) {
-      const tell = now.state === 'ok' ? this.#log.info : this.#log.error;
-      tell('state changed', { from: before.state, to: now.state });
+      const details = { from: before.state, to: now.state };
+      if (now.state === 'ok') this.#log.info('state changed', details);
+      else this.#log.error('state changed', details);
     }
     const changes = watched.filter((name) => now[name] !== before[name]);
     if (changes.length === 0) return;
