@@ -22,6 +22,12 @@ class FaultyWrites {
   kindOf: (offset: number) => FailureKind | undefined = () => undefined;
   except: (offset: number) => boolean = () => false;
   failed = 0;
+  /** Asked before each flush. */
+  failsFlush: () => boolean = () => false;
+  /** Awaited before a write that was done is answered. */
+  answer: Promise<void> | undefined;
+  /** Settled writes, by offset. */
+  readonly written: number[] = [];
 
   readonly wrap = (below: BlockDevice): BlockDevice => new FaultyDevice(below, this);
 }
@@ -36,9 +42,20 @@ class FaultyDevice extends FilterDevice {
 
   override write(source: Uint8Array, offset: number, flags?: number): Promise<void> {
     const kind = this.#faults.except(offset) ? undefined : this.#faults.kindOf(offset);
-    if (kind === undefined) return this.below.write(source, offset, flags);
+    if (kind === undefined) return this.#write(source, offset, flags);
     this.#faults.failed += 1;
     return Promise.reject(deviceError(this.name, kind, offset, source.length));
+  }
+
+  async #write(source: Uint8Array, offset: number, flags?: number): Promise<void> {
+    await this.below.write(source, offset, flags);
+    await this.#faults.answer;
+    this.#faults.written.push(offset);
+  }
+
+  override flush(): Promise<void> {
+    if (!this.#faults.failsFlush()) return this.below.flush();
+    return Promise.reject(deviceError(this.name, 'suspect', 0, this.geometry.sizeBytes));
   }
 }
 
@@ -196,6 +213,30 @@ describe('M1 commits in doubt', () => {
       assert.equal(device.store.flushEpoch, 1);
     }));
 
+  it('R7 are in doubt when a flush of somebody else failed while the record was written', () =>
+    withSpare({}, async (spare) => {
+      const faulty = new FaultyWrites();
+      await spare.create();
+      const device = await spare.openSettled({ wrap: faulty.wrap });
+      const { generation } = device.store.status();
+      let release: () => void = () => {};
+      faulty.answer = new Promise((resolve) => {
+        release = resolve;
+      });
+      const rejected = rejectsWith(
+        device.store.commit([granules(1, 300)], { dataFlush: false }),
+        'METADATA_NOT_COMMITTED',
+      );
+      faulty.failsFlush = () => true;
+      await assert.rejects(device.store.flushSpare());
+      faulty.failsFlush = () => false;
+      release();
+      await rejected;
+      assert.ok(device.store.status().generation > generation);
+      spare.powerCut();
+      assert.deepEqual((await spare.open()).records, []);
+    }));
+
   it('R7 refuse data that was written in an earlier flush epoch', () =>
     withSpare({}, async (spare) => {
       const device = await spare.createSettled();
@@ -302,6 +343,39 @@ describe('M8 a checkpoint that fails', () => {
       assert.equal(status.replicasInSync, 2, 'a path error is no reason to lose a replica');
       spare.powerCut();
       assert.equal(tableOf((await spare.open()).records).granules.size, 80);
+    }));
+
+  it('leaves no superblock in doubt pointing at an area that is written again', () =>
+    withSpare({}, async (spare) => {
+      const faulty = new FaultyWrites();
+      await spare.create();
+      const device = await spare.openSettled({ wrap: faulty.wrap });
+      const place = device.opened.layout.replicas[0]!;
+      const isSuperblock = (offset: number): boolean =>
+        offset >= place.superblockOffset && offset < place.superblockOffset + 8192;
+      const isArea = (offset: number): boolean =>
+        offset >= place.areaOffsets[0] && offset < place.journalOffsets[0];
+      // The flush behind the first superblock of a checkpoint fails, once.
+      let flushesFailed = 0;
+      const start = faulty.written.length;
+      faulty.failsFlush = () => {
+        const fails = flushesFailed === 0 && faulty.written.slice(start).some(isSuperblock);
+        if (fails) flushesFailed += 1;
+        return fails;
+      };
+      for (let index = 0; index < 40; index += 1) {
+        await commit(device, [granules(index, 300 + index)]).catch((error: unknown) => {
+          assert.ok(error instanceof Error && 'code' in error && error.code === 'METADATA_NOT_COMMITTED');
+        });
+      }
+      assert.equal(flushesFailed, 1);
+      const story = faulty.written
+        .slice(start)
+        .filter((offset) => isSuperblock(offset) || isArea(offset))
+        .map((offset) => (isSuperblock(offset) ? 'superblock' : 'area'));
+      assert.deepEqual(story.slice(0, 4), ['area', 'superblock', 'superblock', 'area']);
+      const slots = faulty.written.slice(start).filter(isSuperblock);
+      assert.equal(slots[0], slots[1], 'the slot in doubt itself, not the one that is certain');
     }));
 
   it('stops the store when the journal is full and none can be written for 15 s', () =>
