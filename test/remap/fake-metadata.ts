@@ -23,11 +23,14 @@ export class FakeMetadata implements MetadataPort, MetadataLife {
   /** Only commits that name a granule of this set take a failure; undefined: all do. */
   failOnly: ((records: readonly MappingRecord[]) => boolean) | undefined;
   failuresInjected = 0;
+  /** Commits wait for it. */
+  held: Promise<void> = Promise.resolve();
   closes = 0;
   readonly #spare: BlockDevice;
   readonly #counter: OperationCounter;
   #state: MetadataState = 'open';
   #epoch = 0;
+  #running = 0;
 
   constructor(spare: BlockDevice, counter: OperationCounter) {
     this.#spare = spare;
@@ -48,6 +51,15 @@ export class FakeMetadata implements MetadataPort, MetadataLife {
   }
 
   async commit(records: readonly MappingRecord[], options: CommitOptions = {}): Promise<void> {
+    this.#running += 1;
+    try {
+      await this.#commit(records, options);
+    } finally {
+      this.#running -= 1;
+    }
+  }
+
+  async #commit(records: readonly MappingRecord[], options: CommitOptions): Promise<void> {
     if (this.#state === 'closed') throw new MetadataError('METADATA_CLOSED', 'closed');
     if (this.#state === 'failed') throw new MetadataError('METADATA_FAILED', 'failed before');
     assert(records.length > 0 && records.length <= 83, 'records of one call are kept or lost together');
@@ -57,7 +69,7 @@ export class FakeMetadata implements MetadataPort, MetadataLife {
       });
     }
     // What really takes time here is a write and a flush; the order of calls is kept, as in a journal.
-    await Promise.resolve();
+    await this.held;
     await Promise.resolve();
     if (options.dataEpoch !== undefined && options.dataEpoch !== this.#epoch) {
       throw new MetadataError('METADATA_NOT_COMMITTED', 'the data is in doubt');
@@ -92,6 +104,7 @@ export class FakeMetadata implements MetadataPort, MetadataLife {
   }
 
   close(): Promise<void> {
+    assert.equal(this.#running, 0, 'closed while a commit is under way');
     this.closes += 1;
     this.#state = 'closed';
     return Promise.resolve();

@@ -12,6 +12,7 @@ import {
   failedSectors,
   failureOf,
   finish,
+  LyingDevice,
   makeStack,
   patternOf,
   readSectors,
@@ -188,13 +189,48 @@ describe('R23 a write to a lost sector', () => {
     }
   });
 
-  it('falls to a remap when main takes the write and gives other bytes back', async () => {
+  it('falls to a remap when main takes the write and does not give it back', async () => {
     const stack = makeStack();
     await loseSectors(stack, 83, 1);
     // Only reading is bad: the write succeeds, reading back does not.
     await writeSectors(stack, 83, patternOf(83, 1, 2));
     assert.deepEqual(await readSectors(stack, 83, 1), patternOf(83, 1, 2));
     assert.deepEqual(remappedGranules(stack), [10]);
+    await finish(stack);
+  });
+
+  it('falls to a remap when main takes the write and gives other bytes back', async () => {
+    let liar: LyingDevice | undefined;
+    const stack = makeStack({
+      wrapMain: (below) => {
+        liar = new LyingDevice(below, 0);
+        return liar;
+      },
+    });
+    await loseSectors(stack, 83, 1);
+    stack.mainDisk.faults.removeBadSectors(83, 1);
+    liar!.liesLeft = 1;
+    await writeSectors(stack, 83, patternOf(83, 1, 2));
+    assert.equal(liar!.lies, 1);
+    assert.deepEqual(await readSectors(stack, 83, 1), patternOf(83, 1, 2));
+    assert.deepEqual(remappedGranules(stack), [10]);
+    await finish(stack);
+  });
+
+  it('leaves sectors of the same write that a slot holds in their slot', async () => {
+    const stack = makeStack();
+    await loseSectors(stack, 84, 2);
+    stack.mainDisk.faults.addBadSectors(82, 2, { on: 'both' });
+    await writeSectors(stack, 82, patternOf(82, 2, 2));
+    assert.equal(stack.core.stateOf(10).held, 0b1100);
+    stack.mainDisk.faults.removeBadSectors(84, 2);
+    const before = stack.counter.count;
+    await writeSectors(stack, 82, patternOf(82, 4, 3));
+    const writes = submitsTo(stack, 'main', before).filter((line) => line.startsWith('write'));
+    assert.deepEqual(writes, ['write 84+2']);
+    assert.deepEqual(await readSectors(stack, 82, 4), patternOf(82, 4, 3));
+    assert.equal(stack.core.stateOf(10).held, 0b1100);
+    assert.equal(stack.core.stateOf(10).unreadable, 0);
     await finish(stack);
   });
 

@@ -133,9 +133,16 @@ describe('closing the remap device', () => {
   it('waits for marks that are stored in the background', async () => {
     const stack = makeStack();
     stack.mainDisk.faults.addBadSectors(80, 1, { on: 'read' });
-    const reading = failureOf(stack.device.read(new Uint8Array(512), 80 * 512));
-    await stack.clock.run(stack.device.close());
-    await reading;
+    let release: () => void = () => {};
+    stack.metadata.held = new Promise((resolve) => {
+      release = resolve;
+    });
+    await stack.clock.run(failureOf(stack.device.read(new Uint8Array(512), 80 * 512)));
+    const closing = stack.device.close();
+    await stack.clock.runUntilIdle();
+    assert.equal(stack.metadata.closes, 0);
+    release();
+    await stack.clock.run(closing);
     assert.equal(stack.metadata.replay().get(10)?.unreadable, 1);
     await finish(stack);
   });

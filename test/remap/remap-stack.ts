@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type BlockDevice, type Capabilities, sectorBytes } from '../../src/block/block-device.ts';
 import { PagedArena } from '../../src/block/buffer-arena.ts';
 import { DeviceError } from '../../src/block/device-error.ts';
+import { FilterDevice } from '../../src/block/filter-device.ts';
 import { RemapCore } from '../../src/remap/remap-core.ts';
 import { RemapDevice } from '../../src/remap/remap-device.ts';
 import { SlotAllocator, type SlotRun } from '../../src/remap/slot-allocator.ts';
@@ -219,4 +220,23 @@ export function assertDurable({ core, metadata }: Stack): void {
   }
   assert.equal(entries, durable.size, 'entries live and durable');
   assert.equal(core.parts.allocator.usedSlots, slots.size, 'I16 used slots are the mapped ones');
+}
+
+/** Gives back other bytes than were written, a number of times, as a lying device does. */
+export class LyingDevice extends FilterDevice {
+  liesLeft: number;
+  lies = 0;
+
+  constructor(below: BlockDevice, lies: number) {
+    super(below);
+    this.liesLeft = lies;
+  }
+
+  override async read(target: Uint8Array, offset: number, flags?: number): Promise<void> {
+    await super.read(target, offset, flags);
+    if (this.liesLeft === 0) return;
+    this.liesLeft -= 1;
+    this.lies += 1;
+    target[7]! ^= 1;
+  }
 }

@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { BlockDevice } from '../../src/block/block-device.ts';
 import { Errno } from '../../src/block/errno.ts';
-import { FilterDevice } from '../../src/block/filter-device.ts';
 import {
   failedRead,
   failedSectors,
   failureOf,
   finish,
+  LyingDevice,
   makeStack,
   patternOf,
   readSectors,
@@ -24,22 +23,12 @@ async function remapGranule10(stack: Stack): Promise<number> {
   return stack.core.stateOf(10).slot * 8;
 }
 
-/** Gives back other bytes than were written to some slots, once each, as a lying spare does. */
-class LyingSpare extends FilterDevice {
-  liesLeft: number;
-  lies = 0;
-
-  constructor(below: BlockDevice, lies: number) {
-    super(below);
-    this.liesLeft = lies;
-  }
-
-  override async read(target: Uint8Array, offset: number, flags?: number): Promise<void> {
-    await super.read(target, offset, flags);
-    if (this.liesLeft === 0) return;
-    this.liesLeft -= 1;
-    this.lies += 1;
-    target[7]! ^= 1;
+/** Lets the spare answer again: uses up the failures that were asked for. */
+async function drainTransient({ clock, spare, spareDisk }: Stack): Promise<void> {
+  const { counts } = spareDisk.faults;
+  for (let before = -1; before !== counts.transient; ) {
+    before = counts.transient;
+    await clock.run(spare.read(new Uint8Array(512), 0).catch(() => undefined));
   }
 }
 
@@ -189,11 +178,47 @@ describe('R5 when the spare fails', () => {
     }
   });
 
+  it('R4 only an error about a sector makes it gone: one of the path, or EIO everywhere, does not', async () => {
+    for (const errno of [Errno.ENODEV, Errno.EIO]) {
+      const stack = makeStack();
+      await remapGranule10(stack);
+      const { faults } = stack.spareDisk;
+      // The reader's request and the first under the lock are about the medium, everything behind them is not.
+      faults.failNext(2, { kinds: ['read'], errno: Errno.ENODATA });
+      faults.failNext(100, { kinds: ['read'], errno });
+      const { error } = await failedRead(stack, 80, 8);
+      assert.equal(error.kind, 'path');
+      assert(faults.counts.transient > 2);
+      assert.equal(stack.core.stateOf(10).gone, 0);
+      assert.equal(stack.device.status().slotsRetired, 0);
+      await drainTransient(stack);
+      await stack.clock.runFor(1001);
+      assert.deepEqual(await readSectors(stack, 80, 8), patternOf(80, 8));
+      await finish(stack);
+    }
+  });
+
+  it('R2 two writes of one failing slot retire it once: the second finds the new one', async () => {
+    const stack = makeStack();
+    const slotSector = await remapGranule10(stack);
+    stack.spareDisk.faults.addBadSectors(slotSector, 8, { on: 'write' });
+    const writes = [0, 2, 4].map((index) =>
+      stack.device.write(patternOf(80 + index, 2, 2), (80 + index) * 512),
+    );
+    await stack.clock.run(Promise.all(writes));
+    assert(stack.spareDisk.faults.counts.badSectorWrites >= 3, 'all of them failed first');
+    assert.equal(stack.device.status().slotsRetired, 1);
+    const expected = patternOf(80, 8, 2);
+    expected.set(patternOf(86, 2), 6 * 512);
+    assert.deepEqual(await readSectors(stack, 80, 8), expected);
+    await finish(stack);
+  });
+
   it('R24 a slot that gives back other bytes is retired, and another one taken', async () => {
-    let liar: LyingSpare | undefined;
+    let liar: LyingDevice | undefined;
     const stack = makeStack({
       wrapSpare: (below) => {
-        liar = new LyingSpare(below, 2);
+        liar = new LyingDevice(below, 2);
         return liar;
       },
     });

@@ -91,6 +91,11 @@ describe('a write over bad sectors of main', () => {
     stack.mainDisk.faults.addBadSectors(83, 1, { on: 'both' });
     await writeSectors(stack, 83, patternOf(83, 1, 2));
     assert.equal(stack.core.stateOf(10).held, 1 << 3);
+    const slot = stack.spareDisk.cachedImage(stack.core.stateOf(10).slot * 4096, 4096);
+    assert(
+      slot.every((byte, at) => Math.floor(at / 512) === 3 || byte === 0),
+      'no stray bytes in the slot',
+    );
     const expected = patternOf(80, 8, 1);
     expected.set(patternOf(83, 1, 2), 3 * sectorBytes);
     assert.deepEqual(await readSectors(stack, 80, 8), expected);
