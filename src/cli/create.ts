@@ -12,6 +12,7 @@ import { SetupError } from '../device/setup-error.ts';
 import { makeSpareFile } from '../device/spare-file.ts';
 import { formatBytes, parseBytes } from './byte-size.ts';
 import { cacheMode, type DiskFlags, mainChoice, portNumber } from './device-arguments.ts';
+import { refuseTakenExport } from './export-places.ts';
 import { LaunchError } from './failure.ts';
 import { launchDevice, type Ready } from './launch.ts';
 import { printJson, type Terminal } from './terminal.ts';
@@ -38,6 +39,7 @@ export async function runCreate(terminal: Terminal, name: string, flags: CreateF
     ...(port === undefined ? {} : { port }),
   };
   refuseTakenName(name);
+  await refuseTakenExport(serve.socketPath, port);
   if (flags.createSpare !== undefined) await makeSpareFile(sparePath, spareSize(flags.createSpare));
   const report = await createDevice({
     name,

@@ -169,6 +169,16 @@ test('a wrong command line says what is wrong with it', async () => {
   assert.equal(existsSync(lab.path('new.img')), false);
 });
 
+test('a socket or a port that cannot be is refused before the spare is formatted', async () => {
+  const file = lab.path('overlap.table');
+  await lab.mustFail(ExitCode.busy, /not a socket/, ...create('main.img', 'spare.img', '--socket', file));
+  await lab.mustFail(
+    ExitCode.notFound,
+    /no folder/,
+    ...create('main.img', 'spare.img', '--socket', 'no/x.sock'),
+  );
+});
+
 test('a device that does not exist is told so by every verb', async () => {
   for (const words of [['status'], ['table'], ['remove']]) {
     await lab.mustFail(ExitCode.notFound, /nobody: no such device/, ...words, 'nobody');

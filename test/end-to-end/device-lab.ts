@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   createReadStream,
@@ -30,6 +30,14 @@ export interface CommandResult {
   readonly exitCode: number;
   readonly output: string;
   readonly errors: string;
+}
+
+export interface StartedCommand {
+  readonly child: ChildProcess;
+  /** Its exit code. */
+  readonly ended: Promise<number | null>;
+  /** Everything that it wrote to standard error up to now. */
+  readonly errors: () => string;
 }
 
 /** A folder with disks in it, a runtime directory of its own, and the command line as people use it. */
@@ -93,6 +101,23 @@ export class DeviceLab {
         },
       );
     });
+  }
+
+  /** Starts `dm-remap WORDS…` and leaves it running. */
+  start(...words: readonly string[]): StartedCommand {
+    const child = spawn(process.execPath, [program, ...words], {
+      cwd: this.folder,
+      env: { ...process.env, DM_REMAP_RUNTIME_DIR: this.runtime },
+      stdio: ['ignore', 'inherit', 'pipe'],
+    });
+    let errors = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      errors += text;
+    });
+    const ended = new Promise<number | null>((resolve) => {
+      child.once('close', resolve);
+    });
+    return { child, ended, errors: () => errors };
   }
 
   /** As `run`; anything but success fails the test with what the command said. */

@@ -221,6 +221,23 @@ test('the export also listens on a port and on a socket of the operator', async 
   await lab.mustRun('remove', 'disk');
 });
 
+test('serve stays in the foreground, logs to standard error, and ends cleanly by a signal', async () => {
+  lab.image('main.img', mainBytes);
+  lab.image('spare.img', spareBytes);
+  await lab.mustRun('create', 'disk', '--main', 'main.img', '--spare', 'spare.img');
+  await lab.mustRun('remove', 'disk');
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    const serving = lab.start('serve', '--spare', 'spare.img');
+    while (!serving.errors().includes('"msg":"serving"'))
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.match(await lab.mustRun('ls'), /^disk +serving/m);
+    serving.child.kill(signal);
+    assert.equal(await serving.ended, 0, signal);
+    assert.match(serving.errors(), /"msg":"removed"/);
+    assert.deepEqual(lab.leftovers(), [], signal);
+  }
+});
+
 test('a socket elsewhere that a killed device left goes with its remains', async () => {
   lab.image('main.img', mainBytes);
   lab.image('spare.img', spareBytes);
