@@ -57,6 +57,22 @@ export async function writeGeneration(io: SpareIo, set: ReplicaSet, plan: Genera
   throw lastError ?? deviceError(io.spare.name, 'path', 0, blockBytes, Errno.EIO, 'no replica is left');
 }
 
+/**
+ * Writes the second superblock slots too, so that no reader can fall back to what a new generation was written to undo, and
+ * excludes what failed. Rejects with the device's error.
+ */
+export async function forgetOlderGenerations(set: ReplicaSet): Promise<void> {
+  for (const replica of set.inSync()) {
+    try {
+      await set.publish(replica, replica.checkpoint);
+    } catch (error) {
+      asDeviceError(error);
+      if (replica.state !== 'failed') throw error;
+    }
+  }
+  while (!set.isConsistent) await set.excludeFailed();
+}
+
 async function writeReplica(
   io: SpareIo,
   set: ReplicaSet,

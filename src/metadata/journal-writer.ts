@@ -16,6 +16,15 @@ const rehomeMax = 3;
  */
 export type JournalOutcome = 'written' | 'in-doubt' | 'late';
 
+/** Where a session begins to write. */
+export interface JournalStart {
+  /** Eight bytes, in every block of the session. */
+  readonly sessionNonce: Uint8Array;
+  readonly generation: number;
+  readonly journal: 0 | 1;
+  readonly lastSequence: number;
+}
+
 /**
  * Appends batches to the journal of every in-sync replica. A block is written once in its generation (M3); where it stands
  * means nothing, so a replica may have it at another place than the next replica. Sequence numbers are never given twice.
@@ -34,11 +43,7 @@ export class JournalWriter {
   /** What `write` prepared and `confirm` makes true. */
   #pending: { blocks: number; checksum: number } | undefined;
 
-  constructor(
-    io: SpareIo,
-    set: ReplicaSet,
-    start: { sessionNonce: Uint8Array; generation: number; journal: 0 | 1; lastSequence: number },
-  ) {
+  constructor(io: SpareIo, set: ReplicaSet, start: JournalStart) {
     this.#io = io;
     this.#set = set;
     this.#sessionNonce = start.sessionNonce;

@@ -1,11 +1,9 @@
 import { assert } from '../block/assert.ts';
-import { delay } from '../block/clock.ts';
 import { asDeviceError } from '../block/device-error.ts';
-import { type Batch, CommitQueue, type WaitingCommit } from './commit-queue.ts';
+import { CommitPipeline, failedError, notCommittedError } from './commit-pipeline.ts';
 import { createMetadata } from './create-metadata.ts';
 import type { DeviceProperties } from './device-properties.ts';
-import { writeGeneration } from './generation-writer.ts';
-import { JournalWriter } from './journal-writer.ts';
+import { forgetOlderGenerations, writeGeneration } from './generation-writer.ts';
 import type { SpareLayout } from './layout.ts';
 import type { MappingRecord, MappingStateSource } from './mapping-state.ts';
 import { MetadataError } from './metadata-error.ts';
@@ -39,10 +37,6 @@ export type {
 
 /** Blocks of one batch: one request of 64 KiB. */
 const batchBlocksMax = 16;
-/** How long the store tries to settle what is in doubt, or to write a checkpoint while the journal is full. */
-const settleTimeoutMs = 15_000;
-const retryDelayMs = 100;
-const retryDelayMaxMs = 2_000;
 
 export interface OpenedMetadata {
   readonly store: MetadataStore;
@@ -112,31 +106,17 @@ export class MetadataStore {
   readonly #io: SpareIo;
   readonly #set: ReplicaSet;
   readonly #opened: OpenedState;
-  readonly #queue: CommitQueue;
   readonly #batchBlocksMax: number;
-  #journal: JournalWriter | undefined;
-  #source: MappingStateSource | undefined;
-  #sessionNonce: Uint8Array = new Uint8Array(8);
-  #state: MetadataState = 'unsettled';
-  /** Runs while commits wait. */
-  #pump: Promise<void> | undefined;
-  #checkpoint: Promise<void> | undefined;
+  /** Once settled. */
+  #pipeline: CommitPipeline | undefined;
   #closing: Promise<void> | undefined;
-  /** Since when checkpoints have failed without one that succeeded, and when the next may be tried. */
-  #failingSinceMs: number | undefined;
-  #nextCheckpointMs = 0;
-  #commits = 0;
-  #batches = 0;
-  #checkpoints = 0;
-  #checkpointsFailed = 0;
+  #closed = false;
 
   private constructor(parts: MetadataParts, io: SpareIo, opened: OpenedState) {
     this.#parts = parts;
     this.#io = io;
     this.#opened = opened;
     this.#set = new ReplicaSet(io, opened.replicas, opened.shared);
-    this.#queue = new CommitQueue(io.flusher);
-    io.flusher.onFailure = () => this.#queue.poison();
     // A batch takes at most a quarter, so that a journal that is half full has room while the next checkpoint is written.
     const quarter = Math.floor(opened.layout.journalBlocks / 4);
     this.#batchBlocksMax = Math.min(batchBlocksMax, io.pieceBlocks, quarter);
@@ -170,28 +150,22 @@ export class MetadataStore {
    * Rejects with a `MetadataError`; the spare can then still be opened as before.
    */
   async settle(source: MappingStateSource, options: SettleOptions = {}): Promise<void> {
-    assert(this.#state === 'unsettled', 'a store is settled once');
+    assert(this.state === 'unsettled', 'a store is settled once');
     this.#refuseReadOnlyFeatures();
     const unknown = this.#set.shared.properties.unknown;
     const properties = { properties: options.properties ?? this.#opened.facts.properties, unknown };
     encodeProperties(properties, propertyBytesMax);
     this.#set.change({ cleanlyClosed: false, properties });
-    this.#parts.random.fill(this.#sessionNonce);
-    this.#source = source;
+    const sessionNonce = new Uint8Array(8);
+    this.#parts.random.fill(sessionNonce);
     const { nextGeneration: generation, lastSequence } = this.#opened;
+    const start = { sessionNonce, generation, journal: 0, lastSequence } as const;
     const replicas = this.#set.replicas;
     // Those that can be opened now are written first: each is safe before the next loses what it had.
     const targets = [...this.#set.inSync(), ...replicas.filter(({ state }) => state !== 'in-sync')];
     try {
-      await writeGeneration(this.#io, this.#set, {
-        generation,
-        lastSequence,
-        journal: 0,
-        sessionNonce: this.#sessionNonce,
-        source,
-        targets,
-      });
-      await this.#forgetOlderGenerations();
+      await writeGeneration(this.#io, this.#set, { ...start, source, targets });
+      await forgetOlderGenerations(this.#set);
     } catch (error) {
       const failure = asDeviceError(error);
       throw new MetadataError(
@@ -200,13 +174,7 @@ export class MetadataStore {
         failure,
       );
     }
-    this.#journal = new JournalWriter(this.#io, this.#set, {
-      sessionNonce: this.#sessionNonce,
-      generation,
-      journal: 0,
-      lastSequence,
-    });
-    this.#state = 'open';
+    this.#pipeline = new CommitPipeline(this.#io, this.#set, source, start, this.#batchBlocksMax);
   }
 
   /**
@@ -216,18 +184,16 @@ export class MetadataStore {
    */
   commit(records: readonly MappingRecord[], options: CommitOptions = {}): Promise<void> {
     assert(records.length > 0 && records.length <= this.recordsPerCommitMax, 'a commit has 1 to max records');
-    assert(this.#state !== 'unsettled', 'nothing is committed before the store is settled (M5)');
     if (this.#closing !== undefined) return Promise.reject(closedError());
-    if (this.#state === 'failed') return Promise.reject(failedError());
+    const pipeline = this.#pipeline;
+    assert(pipeline !== undefined, 'nothing is committed before the store is settled (M5)');
+    if (pipeline.failed) return Promise.reject(failedError());
     const dataFlush = options.dataFlush ?? true;
     if (options.dataEpoch !== undefined && options.dataEpoch !== this.flushEpoch) {
       return Promise.reject(notCommittedError());
     }
     return new Promise((resolve, reject) => {
-      const { activate } = options;
-      const arrival = this.#io.flusher.submitted;
-      this.#queue.add({ records, activate, dataFlush, arrival, resolve, reject });
-      this.#pump ??= this.#pumpCommits();
+      pipeline.add({ records, activate: options.activate, dataFlush, resolve, reject });
     });
   }
 
@@ -249,13 +215,17 @@ export class MetadataStore {
   }
 
   get state(): MetadataState {
-    return this.#state;
+    if (this.#closed) return 'closed';
+    if (this.#pipeline === undefined) return 'unsettled';
+    return this.#pipeline.failed ? 'failed' : 'open';
   }
 
   status(): MetadataStatus {
-    const journal = this.#journal;
+    const pipeline = this.#pipeline;
+    const journal = pipeline?.journal;
+    const counts = pipeline?.counts ?? { commits: 0, batches: 0, checkpoints: 0, checkpointsFailed: 0 };
     return {
-      state: this.#state,
+      state: this.state,
       uuid: this.#opened.facts.uuid,
       replicasInSync: this.#set.inSync().length,
       replicasTotal: this.#set.replicas.length,
@@ -263,12 +233,9 @@ export class MetadataStore {
       sequence: journal?.lastSequence ?? this.#opened.facts.lastSequence,
       journalBlocksUsed: journal?.usedBlocks ?? 0,
       journalBlocks: this.#opened.layout.journalBlocks,
-      commits: this.#commits,
-      batches: this.#batches,
+      ...counts,
       flushes: this.#io.flusher.submitted,
-      checkpoints: this.#checkpoints,
-      checkpointsFailed: this.#checkpointsFailed,
-      checkpointRunning: this.#checkpoint !== undefined,
+      checkpointRunning: pipeline?.checkpointRunning ?? false,
     };
   }
 
@@ -279,9 +246,8 @@ export class MetadataStore {
   }
 
   async #close(): Promise<void> {
-    await this.#pump;
-    await this.#checkpoint;
-    if (this.#state === 'open') {
+    await this.#pipeline?.drained();
+    if (this.state === 'open') {
       try {
         this.#set.change({ cleanlyClosed: true });
         await this.#set.rewriteMembers();
@@ -290,166 +256,7 @@ export class MetadataStore {
         asDeviceError(error);
       }
     }
-    this.#state = 'closed';
-  }
-
-  async #pumpCommits(): Promise<void> {
-    while (!this.#queue.isEmpty) {
-      for (const commit of this.#queue.takePoisoned()) commit.reject(notCommittedError());
-      if (this.#state === 'failed') {
-        for (const commit of this.#queue.takeAll()) commit.reject(failedError());
-        break;
-      }
-      const batch = this.#queue.takeBatch(this.#batchBlocksMax);
-      if (batch === undefined) await this.#flushData();
-      else await this.#commitBatch(batch);
-    }
-    this.#pump = undefined;
-  }
-
-  /** One flush for the data of all that wait. When it fails the queue has poisoned them. */
-  async #flushData(): Promise<void> {
-    if (this.#queue.isEmpty) return;
-    try {
-      await this.#io.flusher.flush();
-    } catch (error) {
-      asDeviceError(error);
-    }
-  }
-
-  async #commitBatch(batch: Batch): Promise<void> {
-    const journal = this.#openJournal();
-    if (!(await this.#makeRoom(journal, batch.groups.length))) {
-      this.#fail(batch.commits);
-      return;
-    }
-    const epoch = this.#io.flusher.epoch;
-    const outcome = await journal.write(batch.groups);
-    if (outcome !== 'written' || !(await this.#makeDurable(epoch))) {
-      journal.giveUp();
-      await this.#settleDoubt(journal, batch, outcome === 'late');
-      return;
-    }
-    journal.confirm();
-    this.#batches += 1;
-    // First all tables, then all callers: what a caller does next sees the whole batch.
-    for (const commit of batch.commits) commit.activate?.();
-    for (const commit of batch.commits) commit.resolve();
-    this.#commits += batch.commits.length;
-    if (journal.usedBlocks * 2 >= this.#opened.layout.journalBlocks) this.#startCheckpoint(journal);
-  }
-
-  /** Flush, and M2: no ack while a replica has failed and the superblocks do not say so. */
-  async #makeDurable(epoch: number): Promise<boolean> {
-    try {
-      if (this.#set.isConsistent) await this.#io.flusher.flush();
-      while (!this.#set.isConsistent) await this.#set.excludeFailed();
-      this.#io.checkFlushed(epoch);
-      return true;
-    } catch (error) {
-      asDeviceError(error);
-      return false;
-    }
-  }
-
-  /** M8: the journal is full; commits wait for the checkpoint. False when none could be written for too long. */
-  async #makeRoom(journal: JournalWriter, blocks: number): Promise<boolean> {
-    while (!journal.hasRoomFor(blocks)) {
-      this.#startCheckpoint(journal);
-      await this.#checkpoint;
-      if (journal.hasRoomFor(blocks)) break;
-      const now = this.#parts.clock.nowMs();
-      const failing = this.#failingSinceMs !== undefined && now - this.#failingSinceMs >= settleTimeoutMs;
-      if (failing || this.#set.hasLateWrite) return false;
-      if (now < this.#nextCheckpointMs) await delay(this.#parts.clock, this.#nextCheckpointMs - now);
-    }
-    return true;
-  }
-
-  /** Between batches only: everything durable is in the table then, so the snapshot may begin. */
-  #startCheckpoint(journal: JournalWriter): void {
-    if (this.#checkpoint !== undefined || this.#set.hasLateWrite) return;
-    if (this.#failingSinceMs !== undefined && this.#parts.clock.nowMs() < this.#nextCheckpointMs) return;
-    const published = this.#set
-      .inSync()
-      .every(({ checkpoint }) => checkpoint.generation === journal.generation);
-    // After a failed attempt the journal is this generation's already.
-    if (published) journal.switchTo(journal.generation + 1);
-    this.#checkpoint = this.#runCheckpoint(journal);
-  }
-
-  async #runCheckpoint(journal: JournalWriter): Promise<void> {
-    try {
-      await writeGeneration(this.#io, this.#set, {
-        generation: journal.generation,
-        lastSequence: journal.lastSequence,
-        journal: journal.journal,
-        sessionNonce: this.#sessionNonce,
-        source: this.#openSource(),
-        targets: this.#set.inSync(),
-      });
-      if (!this.#set.isConsistent) await this.#set.excludeFailed();
-      this.#checkpoints += 1;
-      this.#failingSinceMs = undefined;
-    } catch (error) {
-      asDeviceError(error);
-      const now = this.#parts.clock.nowMs();
-      this.#checkpointsFailed += 1;
-      this.#failingSinceMs ??= now;
-      this.#nextCheckpointMs = now + retryDelay(now - this.#failingSinceMs);
-    }
-    this.#checkpoint = undefined;
-  }
-
-  /**
-   * M1: the batch may be on some replica. A checkpoint of a higher generation without it, on all in-sync replicas and in
-   * both superblock slots, makes it never have happened. Until then nothing else is committed.
-   */
-  async #settleDoubt(journal: JournalWriter, batch: Batch, late: boolean): Promise<void> {
-    await this.#checkpoint;
-    const { clock } = this.#parts;
-    const sinceMs = clock.nowMs();
-    const generation = journal.generation + 1;
-    while (!late && !this.#set.hasLateWrite) {
-      try {
-        await writeGeneration(this.#io, this.#set, {
-          generation,
-          lastSequence: journal.lastSequence,
-          journal: journal.otherJournal,
-          sessionNonce: this.#sessionNonce,
-          source: this.#openSource(),
-          targets: this.#set.inSync(),
-        });
-        await this.#forgetOlderGenerations();
-        journal.switchTo(generation);
-        for (const commit of batch.commits) commit.reject(notCommittedError());
-        return;
-      } catch (error) {
-        asDeviceError(error);
-      }
-      const passedMs = clock.nowMs() - sinceMs;
-      if (passedMs >= settleTimeoutMs) break;
-      await delay(clock, retryDelay(passedMs));
-    }
-    this.#fail(batch.commits);
-  }
-
-  /** The second superblock slots too, so that no reader can fall back to what a new generation was written to undo. */
-  async #forgetOlderGenerations(): Promise<void> {
-    for (const replica of this.#set.inSync()) {
-      try {
-        await this.#set.publish(replica, replica.checkpoint);
-      } catch (error) {
-        asDeviceError(error);
-        if (replica.state !== 'failed') throw error;
-      }
-    }
-    while (!this.#set.isConsistent) await this.#set.excludeFailed();
-  }
-
-  #fail(commits: readonly WaitingCommit[]): void {
-    this.#state = 'failed';
-    for (const commit of commits) commit.reject(failedError());
+    this.#closed = true;
   }
 
   #refuseReadOnlyFeatures(): void {
@@ -460,35 +267,6 @@ export class MetadataStore {
       `${this.#io.spare.name}: uses features 0x${unknown.toString(16)} that this program may only read: use a newer dm-remap`,
     );
   }
-
-  #openJournal(): JournalWriter {
-    assert(this.#journal !== undefined, 'the store is settled');
-    return this.#journal;
-  }
-
-  #openSource(): MappingStateSource {
-    assert(this.#source !== undefined, 'the store is settled');
-    return this.#source;
-  }
-}
-
-/** Doubles with the time that has passed, so that a spare that comes back is seen soon and one that does not costs little. */
-function retryDelay(passedMs: number): number {
-  return Math.min(retryDelayMaxMs, Math.max(retryDelayMs, passedMs));
-}
-
-function notCommittedError(): MetadataError {
-  return new MetadataError(
-    'METADATA_NOT_COMMITTED',
-    'the spare failed while the record was written, and the record is not there: write the data again, to fresh slots',
-  );
-}
-
-function failedError(): MetadataError {
-  return new MetadataError(
-    'METADATA_FAILED',
-    'the spare cannot keep the metadata any more: no more writes are accepted; replace or reconnect the spare, then assemble',
-  );
 }
 
 function closedError(): MetadataError {

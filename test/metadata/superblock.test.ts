@@ -53,7 +53,7 @@ describe('a superblock', () => {
     const { layout, ...shared } = finding.superblock.shared;
     const { layout: expectedLayout, ...expectedShared } = superblock.shared;
     assert.deepEqual(shared, expectedShared);
-    assert.deepEqual({ ...layout }, { ...expectedLayout });
+    assert.deepEqual(layout, expectedLayout);
     assert.deepEqual(layout.reservedRanges(), expectedLayout.reservedRanges());
     assert.deepEqual(finding.superblock.checkpoint, superblock.checkpoint);
     assert.equal(finding.superblock.replica, 1);
