@@ -11,7 +11,7 @@ import { SetupError } from './setup-error.ts';
 /** Looking for signatures may take this long on one disk; an answering disk needs milliseconds. */
 const lookDeadlineMs = 2_000;
 
-const unknownContents: Contents = { isSpare: false, signatures: [], unreadable: false };
+const unknownContents: Contents = { isSpare: false, spareName: '', signatures: [], unreadable: false };
 
 /** What is known about a disk without opening it. Throws `OpenError`, or `SetupError` for what can be no disk. */
 export async function describeClosed(path: string): Promise<CandidateFacts> {

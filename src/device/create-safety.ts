@@ -16,6 +16,8 @@ export interface CandidateFacts {
   readonly uses: readonly string[];
   /** A superblock of ours is on it. */
   readonly isSpare: boolean;
+  /** Of the device that it is the spare of; may be empty. */
+  readonly spareName: string;
   /** What else its contents look like, as `blkid` would say. */
   readonly signatures: readonly string[];
   /** Some place where a signature could be could not be read. */
@@ -79,7 +81,7 @@ function inUse(disk: CandidateFacts, role: string): SetupError | undefined {
 /** Somebody's remapped sectors are on it: this is the spare, or the spare of another device. */
 function mainIsASpare(main: CandidateFacts): SetupError | undefined {
   if (!main.isSpare) return undefined;
-  return refused(`${main.path}: given as main, but it is a dm-remap spare; are main and spare swapped?`);
+  return refused(`${main.path}: given as main, but it is ${spareText(main)}; are main and spare swapped?`);
 }
 
 /**
@@ -99,7 +101,7 @@ function looksSwapped(main: CandidateFacts, spare: CandidateFacts): SetupError |
 function overridable(main: CandidateFacts, spare: CandidateFacts): SetupError | undefined {
   if (spare.isSpare) {
     return refused(
-      `${spare.path}: is a dm-remap spare already; "dm-remap examine" shows whose, "dm-remap assemble" brings it back, ` +
+      `${spare.path}: is ${spareText(spare)} already; "dm-remap examine" shows whose, "dm-remap assemble" brings it back, ` +
         `--overwrite-spare destroys what it holds`,
     );
   }
@@ -118,6 +120,10 @@ function overridable(main: CandidateFacts, spare: CandidateFacts): SetupError | 
     );
   }
   return undefined;
+}
+
+function spareText(disk: CandidateFacts): string {
+  return disk.spareName === '' ? 'a dm-remap spare' : `a dm-remap spare (of ${disk.spareName})`;
 }
 
 /** What the operator should know and may accept. */

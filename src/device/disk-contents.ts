@@ -12,6 +12,8 @@ const superblockSlots = 2;
 /** What a disk carries, as far as it could be read. */
 export interface Contents {
   readonly isSpare: boolean;
+  /** Of the device that the spare is of; empty when its superblock is damaged, or there is none. */
+  readonly spareName: string;
   /** For people: `ext4 file system, label data`. Without our own. */
   readonly signatures: readonly string[];
   /** Some block in which a signature could lie could not be read, or not in time. */
@@ -24,27 +26,32 @@ export interface Contents {
  */
 export async function readContents(device: BlockDevice, clock: Clock, deadlineMs: number): Promise<Contents> {
   const readAt = boundedReader(device, clock, deadlineMs);
-  const isSpare = await carriesSuperblock(readAt, device.geometry.sizeBytes);
+  const spare = await findSuperblock(readAt, device.geometry.sizeBytes);
   const report = await findSignatures(readAt, device.geometry.sizeBytes);
   return {
-    isSpare,
+    isSpare: spare !== undefined,
+    spareName: spare ?? '',
     signatures: report.signatures.map(describeSignature),
     unreadable: report.unreadable.length > 0,
   };
 }
 
-async function carriesSuperblock(readAt: ReadAt, sizeBytes: number): Promise<boolean> {
+/** The name in the first superblock found, empty for one that only has our magic; undefined when there is none. */
+async function findSuperblock(readAt: ReadAt, sizeBytes: number): Promise<string | undefined> {
+  let name: string | undefined;
   for (const place of superblockPlaces(sizeBytes)) {
     for (let slot = 0; slot < superblockSlots; slot += 1) {
       try {
         const block = await readAt(place + slot * superblockBytes, superblockBytes);
-        if (decodeSuperblock(block).found !== 'nothing') return true;
+        const finding = decodeSuperblock(block);
+        if (finding.found === 'superblock') return finding.superblock.shared.properties.properties.name;
+        if (finding.found !== 'nothing') name = '';
       } catch (error) {
         if (!(error instanceof DeviceError)) throw error;
       }
     }
   }
-  return false;
+  return name;
 }
 
 /** Reads until the deadline, then fails at once. A read that hangs keeps its memory, and nobody waits for it. */

@@ -13,6 +13,7 @@ const main: CandidateFacts = {
   serial: 'A1',
   uses: [],
   isSpare: false,
+  spareName: '',
   signatures: ['ext4'],
   unreadable: false,
 };
@@ -95,7 +96,7 @@ test('M17 a main that cannot be read is the failing one: --overwrite-spare then 
 test('M17 contents, another spare, an unreadable or larger spare each want --overwrite-spare', () => {
   const cases: [Partial<CandidateFacts>, RegExp][] = [
     [{ signatures: ['vfat', 'gpt'] }, /carries vfat, gpt/],
-    [{ isSpare: true }, /is a dm-remap spare already/],
+    [{ isSpare: true, spareName: 'old' }, /is a dm-remap spare \(of old\) already/],
     [{ unreadable: true }, /cannot be read/],
     [{ sizeBytes: main.sizeBytes + 512 }, /larger than main/],
   ];

@@ -36,7 +36,7 @@ class FailingReads extends FilterDevice {
 
 test('an empty disk carries nothing', async () => {
   const contents = await readContents(new MemoryDevice({ sizeBytes }), new RealClock(), deadlineMs);
-  assert.deepEqual(contents, { isSpare: false, signatures: [], unreadable: false });
+  assert.deepEqual(contents, { isSpare: false, spareName: '', signatures: [], unreadable: false });
 });
 
 test('what blkid knows is named', async () => {
@@ -75,7 +75,7 @@ test('I1 a disk whose reads hang is given up at the deadline', async () => {
   assert.equal(reads, 1);
   clock.advance(deadlineMs);
   const contents = await looking;
-  assert.deepEqual(contents, { isSpare: false, signatures: [], unreadable: true });
+  assert.deepEqual(contents, { isSpare: false, spareName: '', signatures: [], unreadable: true });
   assert.equal(reads, 1, 'nothing more was asked of it');
   assert.equal(clock.waitingCount, 0);
 });

@@ -198,19 +198,21 @@ test('garbage on both sockets harms nothing', async () => {
 });
 
 test('the export also listens on a port and on a socket of the operator', async () => {
+  // Another run of these tests may be going on beside this one.
+  const port = 20_000 + (process.pid % 20_000);
   lab.image('main.img', mainBytes);
   lab.image('spare.img', spareBytes);
   const output = await lab.mustRun(
     ...['create', 'disk', '--main', 'main.img', '--spare', 'spare.img'],
-    ...['--socket', 'own.sock', '--port', '20809', '--json'],
+    ...['--socket', 'own.sock', '--port', String(port), '--json'],
   );
   const { exports } = JSON.parse(output) as { exports: string[] };
   assert.deepEqual(exports, [
     `nbd+unix:///disk?socket=${lab.path('own.sock')}`,
-    'nbd://127.0.0.1:20809/disk',
+    `nbd://127.0.0.1:${port}/disk`,
   ]);
   await new Promise<void>((resolve, reject) => {
-    const connection = createConnection(20_809, '127.0.0.1');
+    const connection = createConnection(port, '127.0.0.1');
     connection.once('data', (bytes: Buffer) => {
       connection.destroy();
       if (bytes.subarray(0, 8).toString('latin1') === 'NBDMAGIC') resolve();

@@ -93,7 +93,7 @@ test('a spare in service is not formatted again without being told', async () =>
   await lab.mustRun('remove', 'disk');
   const again = ['create', 'again', '--main', 'main.img', '--spare', 'spare.img'];
   const before = await fileHash(lab.path('spare.img'));
-  await lab.mustFail(ExitCode.refused, /dm-remap spare already.*assemble/, ...again);
+  await lab.mustFail(ExitCode.refused, /dm-remap spare \(of disk\) already.*assemble/, ...again);
   assert.equal(await fileHash(lab.path('spare.img')), before);
   await lab.mustRun(...again, '--overwrite-spare');
   await lab.mustRun('remove', 'again');
