@@ -18,12 +18,8 @@ export interface MapStyle {
 }
 
 export const plainGlyphs: MapStyle['glyphs'] = ['.', '#', '!'];
-/** For terminals: dim, bold green, bold red. */
-export const colouredGlyphs: MapStyle['glyphs'] = [
-  '\u001b[2m.\u001b[0m',
-  '\u001b[1;32m#\u001b[0m',
-  '\u001b[1;31m!\u001b[0m',
-];
+/** For terminals: the moved ones green, the lost ones red. */
+export const colouredGlyphs: MapStyle['glyphs'] = ['.', '\u001b[1;32m#\u001b[0m', '\u001b[1;31m!\u001b[0m'];
 
 const mebibyte = 1024 * 1024;
 
