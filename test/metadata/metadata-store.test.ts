@@ -177,6 +177,15 @@ describe('M19 group commit', () => {
       assert.equal(spare.disk.counts.bytesWritten - before.bytesWritten, 2 * 4096);
     }));
 
+  it('costs no flush more with three replicas', () =>
+    withSpare({ sizeBytes: 70 << 20 }, async (spare) => {
+      const device = await spare.createSettled();
+      const before = { ...spare.disk.counts };
+      await commit(device, [granules(1, 3000)]);
+      assert.equal(spare.disk.counts.flushes - before.flushes, 2);
+      assert.equal(spare.disk.counts.writes - before.writes, 3);
+    }));
+
   it('costs one flush when the record names no new data', () =>
     withSpare({}, async (spare) => {
       const device = await spare.createSettled();

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { SpareLayout } from '../../src/metadata/layout.ts';
 import { CrashModel } from './crash-model.ts';
-import { TestSpare, tableOf } from './metadata-fixture.ts';
+import { TestSpare, tableOf, withSpare } from './metadata-fixture.ts';
 
 /** Opens until it succeeds, with power cuts on the way at the given moments. */
 async function reopen(spare: TestSpare, model: CrashModel, cuts: readonly number[]): Promise<void> {
@@ -87,6 +87,27 @@ describe('power cuts', () => {
       ),
       { numRuns: 50 },
     );
+  });
+
+  it('M2 lose nothing though all replicas of three but one are destroyed as well', async () => {
+    for (const survivor of [0, 1, 2]) {
+      await withSpare({ seed: survivor, sizeBytes: 70 << 20 }, async (spare) => {
+        const device = await spare.createSettled();
+        const { layout } = device.opened;
+        assert.equal(layout.replicas.length, 3);
+        const model = new CrashModel(spare.random.fork('model'));
+        const gone = spare.cutAfter(500);
+        await Promise.race([gone, model.work(device, 60)]);
+        spare.onOperation = () => {};
+        spare.powerCut();
+        for (const victim of [0, 1, 2]) if (victim !== survivor) destroy(spare, layout, victim);
+        const again = await spare.openSettled();
+        assert.equal(again.opened.report.replicasValid, 1);
+        assert.equal(again.store.status().replicasInSync, 3);
+        model.check(again.table);
+        assert.ok(model.acknowledgedCalls > 10);
+      });
+    }
   });
 
   it('M6 leave no device when they interrupt a creation', async () => {
