@@ -232,6 +232,9 @@ export class RemapDevice implements BlockDevice {
   }
 
   #rejectUnsupported(offset: number, length: number): Promise<never> {
+    if (this.#gate.closed) return this.#rejectClosed(offset, length);
+    const refusal = rejectInvalid(this, offset, length);
+    if (refusal !== undefined) return refusal;
     return Promise.reject(deviceError(this.name, 'unsupported', offset, length, Errno.EOPNOTSUPP));
   }
 }

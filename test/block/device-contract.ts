@@ -273,6 +273,7 @@ export function describeBlockDevice(name: string, factory: () => Promise<Contrac
               await device.read(bytes, from);
               assert.deepEqual(Buffer.compare(bytes, model.subarray(from, to)), 0, `bytes ${from} to ${to}`);
             } else if (what === 'zero') {
+              if (!device.capabilities.writeZeroes) continue;
               await device.writeZeroes(from, to - from, IoFlags.keepAllocated);
               model.fill(0, from, to);
             } else {

@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { type BlockDevice, sectorBytes } from '../../src/block/block-device.ts';
+import { PagedArena } from '../../src/block/buffer-arena.ts';
+import { MemoryDevice } from '../../src/block/memory-device.ts';
+import { createMappedDevice } from '../../src/mapping/create-mapped-device.ts';
+import { TargetRegistry } from '../../src/mapping/registry.ts';
+import { MetadataStore } from '../../src/metadata/metadata-store.ts';
+import { openRemapDevice, RemapOpenError } from '../../src/remap/open-remap.ts';
+import type { RemapDevice } from '../../src/remap/remap-device.ts';
+import { SeededRandom } from '../../src/simulator/seeded-random.ts';
+import { VirtualClock } from '../../src/simulator/virtual-clock.ts';
+import { standardTargets } from '../../src/targets/standard-targets.ts';
+import { describeBlockDevice } from '../block/device-contract.ts';
+import { badSectorsOf, faultMap, faultTable } from '../fixtures/fault-tables.ts';
+import { patternOf } from './remap-stack.ts';
+
+const spareBytes = 4 << 20;
+const layout = { lostRangesMax: 128, journalBytes: 8 * 4096, slotsMin: 64 };
+
+/** A main that can be opened again and again over one spare in memory. */
+class Place {
+  readonly random = new SeededRandom('open-remap');
+  readonly clock = new VirtualClock(this.random.fork('clock'));
+  readonly spare = new MemoryDevice({ name: 'spare', sizeBytes: spareBytes, physicalBlockBytes: 4096 });
+  readonly arena = new PagedArena(new ArrayBuffer(2 << 20), {
+    remapBytes: 256 * 1024,
+    metadataBytes: 512 * 1024,
+    poison: true,
+  });
+
+  async create(main: BlockDevice): Promise<void> {
+    await this.clock.run(
+      MetadataStore.create(this.#parts(), {
+        mainSizeBytes: main.geometry.sizeBytes,
+        logicalBlockBytes: main.geometry.logicalBlockBytes,
+        granuleBytes: 4096,
+        properties: { name: 'sheltered', mainIdentity: {}, spareIdentity: {}, policies: {} },
+        layout,
+      }),
+    );
+  }
+
+  async open(main: BlockDevice, spare: BlockDevice = this.spare): Promise<RemapDevice> {
+    const { arena, clock } = this;
+    const opening = MetadataStore.open(this.#parts()).then((metadata) =>
+      openRemapDevice({ main, spare, metadata, arena, clock }),
+    );
+    return await this.clock.run(opening);
+  }
+
+  #parts(): { spare: BlockDevice; arena: PagedArena; clock: VirtualClock; random: SeededRandom } {
+    return { spare: this.spare, arena: this.arena, clock: this.clock, random: this.random.fork('metadata') };
+  }
+}
+
+function openOverErrors(disk: MemoryDevice): Promise<BlockDevice> {
+  const { table } = faultTable(
+    { ...faultMap('hundred-step'), mainBytes: disk.bytes.length },
+    'error',
+    'disk',
+  );
+  return createMappedDevice({
+    name: 'faulty',
+    table,
+    registry: new TargetRegistry(standardTargets()),
+    openDevice: () => Promise.resolve(disk),
+  });
+}
+
+describe('openRemapDevice', () => {
+  it('I15, I16, I17 brings back every move and mark, and gives no slot twice', async () => {
+    const place = new Place();
+    const disk = new MemoryDevice({ name: 'disk', sizeBytes: 1 << 20 });
+    const main = await openOverErrors(disk);
+    await place.create(main);
+    const bad = badSectorsOf(faultMap('hundred-step'));
+    const [lost, ...written] = bad;
+    const first = await place.open(main);
+    for (const sector of written) {
+      await place.clock.run(first.write(patternOf(sector, 1), sector * sectorBytes));
+    }
+    await assert.rejects(place.clock.run(first.read(new Uint8Array(sectorBytes), lost! * sectorBytes)));
+    await place.clock.run(first.message(['remap', '600']));
+    const list = await first.message(['list']);
+    const marks = await first.message(['lost']);
+    assert.equal(list.split('\n').length, written.length + 1);
+    assert.equal(marks, `${lost} 1 unreadable`);
+    await place.clock.run(first.close());
+    assert.equal(place.arena.usedBytes, 0);
+
+    const second = await place.open(main);
+    assert.equal(await second.message(['list']), list);
+    assert.equal(await second.message(['lost']), marks);
+    for (const sector of written) {
+      const bytes = new Uint8Array(sectorBytes);
+      await place.clock.run(second.read(bytes, sector * sectorBytes));
+      assert.deepEqual(bytes, patternOf(sector, 1));
+    }
+    await place.clock.run(second.message(['remap', '700', '80']));
+    const slots = (await second.message(['list']))
+      .split('\n')
+      .map((line) => Math.floor(Number(line.split(' ')[2]) / 8));
+    assert.equal(new Set(slots).size, slots.length, 'no slot twice');
+    const status = second.status();
+    assert.equal(status.slotsUsed, slots.length);
+    assert.equal(status.slotsFree + status.slotsUsed, status.slotsTotal);
+    await place.clock.run(second.close());
+    assert.equal(place.arena.usedBytes, 0);
+  });
+
+  it('refuses a main that is smaller or has other blocks, and a spare with larger ones', async () => {
+    const place = new Place();
+    const main = new MemoryDevice({ sizeBytes: 1 << 20 });
+    await place.create(main);
+    const refused = async (wrongMain: BlockDevice, code: string, spare?: BlockDevice) =>
+      await assert.rejects(
+        place.open(wrongMain, spare),
+        (error: unknown) =>
+          error instanceof RemapOpenError && error.code === code && !error.message.includes('\n'),
+      );
+    await refused(new MemoryDevice({ sizeBytes: 1 << 19 }), 'REMAP_WRONG_MAIN');
+    await refused(new MemoryDevice({ sizeBytes: 1 << 20, logicalBlockBytes: 4096 }), 'REMAP_WRONG_MAIN');
+    const largeBlocks = new MemoryDevice({ sizeBytes: spareBytes, logicalBlockBytes: 4096 });
+    await refused(main, 'REMAP_UNSUITABLE_SPARE', largeBlocks);
+    // M21: a main that has grown serves the size it had.
+    const grown = await place.open(new MemoryDevice({ sizeBytes: 2 << 20 }));
+    assert.equal(grown.geometry.sizeBytes, 1 << 20);
+    assert.equal(grown.geometry.physicalBlockBytes, 4096);
+    await place.clock.run(grown.close());
+  });
+});
+
+/** With moved blocks, so that the contract holds across both devices. */
+describeBlockDevice('RemapDevice', async () => {
+  const place = new Place();
+  const main = new MemoryDevice({ sizeBytes: 1 << 20 });
+  await place.create(main);
+  const device = await place.open(main);
+  await place.clock.run(device.message(['remap', '8', '64']));
+  return {
+    device,
+    dispose: () => {
+      assert.equal(place.arena.usedBytes, 0);
+      return Promise.resolve();
+    },
+  };
+});
