@@ -16,6 +16,8 @@ export type ProbeDirection = 'read' | 'write';
 
 export interface PathProbeParts {
   readonly device: BlockDevice;
+  /** Bytes of the device that are ours: behind them nothing is read or written, as when main has grown (M21). */
+  readonly sizeBytes: number;
   readonly granuleBytes: number;
   readonly arena: BufferArena;
   readonly clock: Clock;
@@ -42,7 +44,7 @@ export class PathProbe {
 
   constructor(parts: PathProbeParts) {
     this.#parts = parts;
-    this.#granuleCount = Math.floor(parts.device.geometry.sizeBytes / parts.granuleBytes);
+    this.#granuleCount = Math.floor(parts.sizeBytes / parts.granuleBytes);
   }
 
   /** Rounds of probing so far. */

@@ -112,6 +112,7 @@ export class RemapCore implements MappingStateSource {
     this.spareFlush = new FlushGate({ flush: () => parts.metadata.flushSpare() });
     this.probe = new PathProbe({
       device: parts.main,
+      sizeBytes: parts.sizeBytes,
       granuleBytes: parts.granuleBytes,
       arena: parts.arena,
       clock: parts.clock,
@@ -120,6 +121,7 @@ export class RemapCore implements MappingStateSource {
     });
     this.spareProbe = new PathProbe({
       device: parts.spare,
+      sizeBytes: parts.spare.geometry.sizeBytes,
       granuleBytes: parts.granuleBytes,
       arena: parts.arena,
       clock: parts.clock,

@@ -50,6 +50,16 @@ describe('PathProbe', () => {
     await finish(stack);
   });
 
+  it('M21 stays inside the virtual device when main has grown', async () => {
+    const stack = makeStack({ mainBytes: 2 << 20, sizeBytes: 1 << 20 });
+    stack.mainDisk.faults.addBadSectors(0, 2048, { on: 'both' });
+    assert(!(await stack.clock.run(stack.core.probe.deviceWorks('write'))));
+    const asked = stack.main.operations.filter(({ phase }) => phase === 'submit');
+    assert.equal(asked.length, 8);
+    assert(asked.every(({ offset, length }) => offset + length <= 1 << 20));
+    await finish(stack);
+  });
+
   it('says no when every eighth fails, and only then', async () => {
     const stack = makeStack();
     stack.mainDisk.faults.setPathError(Errno.EIO);

@@ -16,6 +16,8 @@ import { FakeMetadata } from './fake-metadata.ts';
 export interface StackOptions {
   readonly mainBytes?: number;
   readonly spareBytes?: number;
+  /** Of the virtual device; main's by default. */
+  readonly sizeBytes?: number;
   readonly granuleBytes?: number;
   readonly seed?: string;
   /** Arena bytes for remaps. */
@@ -80,7 +82,7 @@ export function makeStack(options: StackOptions = {}): Stack {
   const memory = new ArrayBuffer(remapBytes + 64 * 1024);
   const arena = new PagedArena(memory, { remapBytes, metadataBytes: 4096, poison: true });
   const metadata = new FakeMetadata(spare, counter);
-  const sizeBytes = options.main?.geometry.sizeBytes ?? mainBytes;
+  const sizeBytes = options.sizeBytes ?? options.main?.geometry.sizeBytes ?? mainBytes;
   const core = new RemapCore({
     main,
     spare,
