@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { IoFlags, sectorBytes } from '../../src/block/block-device.ts';
+import { DeviceError } from '../../src/block/device-error.ts';
+import { SeededRandom } from '../../src/simulator/seeded-random.ts';
+import { finish, makeStack, patternOf, type Stack } from './remap-stack.ts';
+
+describe('a remap device with several clients', () => {
+  it('I20 several clients, overlapping writes, changing faults: every acknowledged byte is found', () =>
+    fc.assert(
+      fc.asyncProperty(fc.integer({ min: 0, max: 2 ** 31 }), (seed) => runClients(seed)),
+      { numRuns: 60 },
+    ));
+});
+
+const modelSectors = 256;
+
+/** Versions that each sector may hold: the acknowledged one, or any write begun and not yet superseded. */
+class SectorModel {
+  /** Sectors that main refused to read at some time. */
+  readonly badReads = new Set<number>();
+  readonly possible: Set<number>[] = Array.from({ length: modelSectors }, () => new Set([0]));
+  readonly #pending: Set<number>[] = Array.from({ length: modelSectors }, () => new Set());
+  readonly #bornAfter = new Map<number, Set<number>[]>();
+  /** What reads under way may see, by sector: all that was possible at any moment of theirs. */
+  readonly #watching = new Set<ReadonlyMap<number, Set<number>>>();
+
+  begin(version: number, first: number, count: number): void {
+    const overtaken: Set<number>[] = [];
+    for (let sector = first; sector < first + count; sector += 1) {
+      // What was acknowledged before this write began is overwritten once it succeeds.
+      overtaken.push(
+        new Set([...this.possible[sector]!].filter((other) => !this.#pending[sector]!.has(other))),
+      );
+      this.possible[sector]!.add(version);
+      this.#pending[sector]!.add(version);
+      for (const watch of this.#watching) watch.get(sector)?.add(version);
+    }
+    this.#bornAfter.set(version, overtaken);
+  }
+
+  /** Until `stop`, collects what a read of these sectors may see. */
+  watch(first: number, count: number): { seen: ReadonlyMap<number, Set<number>>; stop: () => void } {
+    const seen = new Map<number, Set<number>>();
+    for (let sector = first; sector < first + count; sector += 1) {
+      seen.set(sector, new Set(this.possible[sector]));
+    }
+    this.#watching.add(seen);
+    return { seen, stop: () => void this.#watching.delete(seen) };
+  }
+
+  end(version: number, first: number, count: number, failed: ReadonlySet<number>): void {
+    const overtaken = this.#bornAfter.get(version)!;
+    for (let sector = first; sector < first + count; sector += 1) {
+      this.#pending[sector]!.delete(version);
+      if (failed.has(sector)) continue;
+      for (const old of overtaken[sector - first]!) this.possible[sector]!.delete(old);
+    }
+  }
+}
+
+async function runClients(seed: number): Promise<void> {
+  const random = new SeededRandom(seed);
+  const granuleBytes = random.pick([512, 4096, 16_384]);
+  const stack = makeStack({
+    seed: String(seed),
+    mainBytes: 1 << 20,
+    spareBytes: 2 << 20,
+    granuleBytes,
+    reserved: [{ slot: 0, slotCount: (16 * 4096) / granuleBytes }],
+    exactRanges: random.chance(0.5),
+    remapBytes: 64 * 1024,
+    verifySlots: random.chance(0.8),
+  });
+  const model = new SectorModel();
+  let versions = 0;
+  const client = async (chance: SeededRandom) => {
+    for (let step = 0; step < 25; step += 1) {
+      disturb(stack, model, chance);
+      const first = chance.below(modelSectors);
+      const count = 1 + chance.below(Math.min(40, modelSectors - first));
+      if (chance.chance(0.15)) await stack.device.flush();
+      else if (chance.chance(0.6)) {
+        versions += 1;
+        await writeOnce(stack, model, versions, first, count, chance.chance(0.2) ? IoFlags.fua : 0);
+      } else await readOnce(stack, model, first, count);
+    }
+  };
+  const clients = Array.from({ length: 4 }, (_, index) => client(random.fork(`client ${index}`)));
+  await stack.clock.run(Promise.all(clients));
+  await readOnceRunning(stack, model);
+  assert.equal(stack.core.table.totals().goneSectors, 0, 'the spare lost nothing here');
+  await finish(stack, { lazyLost: true });
+}
+
+/** Grows and heals bad sectors, and lets single commits fail. */
+function disturb(stack: Stack, model: SectorModel, chance: SeededRandom): void {
+  const sector = chance.below(modelSectors);
+  const count = 1 + chance.below(3);
+  const { faults } = stack.mainDisk;
+  if (chance.chance(0.15)) faults.addBadSectors(sector, count, { on: 'write' });
+  if (chance.chance(0.1)) {
+    faults.addBadSectors(sector, count, { on: 'both', healOnWrite: chance.chance(0.5) });
+    for (let bad = sector; bad < sector + count; bad += 1) model.badReads.add(bad);
+  }
+  if (chance.chance(0.05)) faults.removeBadSectors(sector, count * 8);
+  if (chance.chance(0.05)) faults.failNext(1, { kinds: ['write', 'read'] });
+  if (chance.chance(0.03))
+    stack.spareDisk.faults.addBadSectors(16 * 8 + chance.below(200), 1, { on: 'write' });
+  if (chance.chance(0.03)) stack.metadata.failures.push('METADATA_NOT_COMMITTED');
+}
+
+function failedOf(error: unknown): Set<number> {
+  assert(error instanceof DeviceError, String(error));
+  const sectors = new Set<number>();
+  for (const { offset, length } of error.ranges) {
+    assert(length > 0);
+    for (let at = offset; at < offset + length; at += sectorBytes) sectors.add(at / sectorBytes);
+  }
+  return sectors;
+}
+
+async function writeOnce(
+  stack: Stack,
+  model: SectorModel,
+  version: number,
+  first: number,
+  count: number,
+  flags: number,
+): Promise<void> {
+  model.begin(version, first, count);
+  const { failuresInjected } = stack.metadata;
+  let failed: ReadonlySet<number> = new Set();
+  try {
+    await stack.device.write(patternOf(first, count, version), first * sectorBytes, flags);
+  } catch (error) {
+    failed = failedOf(error);
+    assert(stack.metadata.failuresInjected > failuresInjected, `no commit failed, and yet: ${String(error)}`);
+    for (const sector of failed) assert(sector >= first && sector < first + count, 'its own sectors only');
+  }
+  model.end(version, first, count, failed);
+}
+
+async function readOnce(stack: Stack, model: SectorModel, first: number, count: number): Promise<void> {
+  const target = new Uint8Array(count * sectorBytes).fill(0xaa);
+  const { seen, stop } = model.watch(first, count);
+  let failed: ReadonlySet<number> = new Set();
+  try {
+    await stack.device.read(target, first * sectorBytes);
+  } catch (error) {
+    failed = failedOf(error);
+  }
+  stop();
+  const view = new DataView(target.buffer);
+  for (let index = 0; index < count; index += 1) {
+    const sector = first + index;
+    if (failed.has(sector)) {
+      assert(model.badReads.has(sector), `sector ${sector} was never bad to read`);
+      continue;
+    }
+    const version = view.getUint32(index * sectorBytes + 4, true);
+    assert(seen.get(sector)!.has(version), `sector ${sector} has version ${version}`);
+    const expected = version === 0 ? new Uint8Array(sectorBytes) : patternOf(sector, 1, version);
+    assert.deepEqual(target.slice(index * sectorBytes, (index + 1) * sectorBytes), expected);
+  }
+}
+
+/** The last look, when nothing else goes on. */
+async function readOnceRunning(stack: Stack, model: SectorModel): Promise<void> {
+  await stack.clock.run(readOnce(stack, model, 0, modelSectors));
+}
