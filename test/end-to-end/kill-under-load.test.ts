@@ -1,0 +1,198 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { NbdClient } from '../../src/nbd/client.ts';
+import { SeededRandom } from '../../src/simulator/seeded-random.ts';
+import { badGranules, remapCount, remappedGranules, spreadBadSectors } from './bad-disk.ts';
+import { DeviceLab } from './device-lab.ts';
+import { assertNothingLeftOver } from './nothing-left-over.ts';
+
+const mebibyte = 1024 * 1024;
+const mainBytes = 32 * mebibyte;
+const sectorBytes = 512;
+const sectorsPerGranule = 8;
+const sectorCount = mainBytes / sectorBytes;
+const badCount = 1000;
+const kills = 6;
+const writersAtOnce = 48;
+/** Long enough for some hundred remaps, short enough that most of them are still to come at the next kill. */
+const trafficMs = 250;
+
+let lab: DeviceLab;
+
+beforeEach(() => {
+  lab = new DeviceLab();
+});
+
+afterEach(async () => {
+  try {
+    await lab.run('remove', 'disk');
+    assert.deepEqual(lab.leftovers(), []);
+    assertNothingLeftOver(lab.folder);
+  } finally {
+    await lab.close();
+  }
+});
+
+/**
+ * What each sector may hold: the version that was acknowledged last, or one that was on its way when the process died.
+ * Version 0 is what the disk held before.
+ */
+class SectorVersions {
+  readonly acknowledged = new Uint32Array(sectorCount);
+  readonly #onTheWay = new Map<number, number>();
+  #last = 0;
+
+  begin(sector: number, count: number): number {
+    this.#last += 1;
+    for (let at = sector; at < sector + count; at += 1) this.#onTheWay.set(at, this.#last);
+    return this.#last;
+  }
+
+  acknowledge(sector: number, count: number, version: number): void {
+    this.acknowledged.fill(version, sector, sector + count);
+    for (let at = sector; at < sector + count; at += 1) this.#onTheWay.delete(at);
+  }
+
+  allows(sector: number, version: number): boolean {
+    return version === this.acknowledged[sector] || version === this.#onTheWay.get(sector);
+  }
+
+  /** What was found after a kill is what counts from now on. */
+  settle(found: Uint32Array): void {
+    this.acknowledged.set(found);
+    this.#onTheWay.clear();
+  }
+}
+
+/** A sector full of its own number and version. */
+function fillSectors(target: Uint32Array, sector: number, version: number): void {
+  for (let word = 0; word < target.length; word += 2) {
+    target[word] = sector + Math.floor((word * 4) / sectorBytes);
+    target[word + 1] = version;
+  }
+}
+
+/** The version in a sector's bytes; undefined when they are a mixture, or of another sector. */
+function versionIn(words: Uint32Array, sector: number): number | undefined {
+  const version = words[1]!;
+  const number = version === 0 ? 0 : sector;
+  for (let word = 0; word < words.length; word += 2) {
+    if (words[word] !== number || words[word + 1] !== version) return undefined;
+  }
+  return version;
+}
+
+/** Writes at chance places, at most one write in a granule at one time, until the connection breaks. */
+async function writeUntilTheEnd(
+  client: NbdClient,
+  versions: SectorVersions,
+  busy: Set<number>,
+  random: SeededRandom,
+): Promise<number> {
+  for (let written = 0; ; ) {
+    const granule = random.below(sectorCount / sectorsPerGranule);
+    if (busy.has(granule)) continue;
+    busy.add(granule);
+    const first = random.chance(0.5) ? 0 : random.below(sectorsPerGranule);
+    const count = first === 0 ? sectorsPerGranule : 1 + random.below(sectorsPerGranule - first);
+    const sector = granule * sectorsPerGranule + first;
+    const words = new Uint32Array((count * sectorBytes) / 4);
+    const version = versions.begin(sector, count);
+    fillSectors(words, sector, version);
+    try {
+      await client.write(new Uint8Array(words.buffer), sector * sectorBytes, { fua: random.chance(0.2) });
+    } catch {
+      return written;
+    }
+    versions.acknowledge(sector, count, version);
+    busy.delete(granule);
+    written += 1;
+  }
+}
+
+/** Reads all, and fails for each sector that holds what it must not. Lost sectors must never have been written. */
+async function compare(client: NbdClient, versions: SectorVersions): Promise<Uint32Array> {
+  const found = new Uint32Array(sectorCount);
+  const words = new Uint32Array((sectorsPerGranule * sectorBytes) / 4);
+  for (let sector = 0; sector < sectorCount; sector += sectorsPerGranule) {
+    if (await isRead(client, words, sector * sectorBytes)) {
+      for (let at = 0; at < sectorsPerGranule; at += 1) {
+        found[sector + at] = checkSector(words.subarray(at * 128, (at + 1) * 128), sector + at, versions);
+      }
+      continue;
+    }
+    for (let at = 0; at < sectorsPerGranule; at += 1) {
+      const one = new Uint32Array(sectorBytes / 4);
+      if (await isRead(client, one, (sector + at) * sectorBytes)) {
+        found[sector + at] = checkSector(one, sector + at, versions);
+      } else {
+        assert.equal(
+          versions.acknowledged[sector + at],
+          0,
+          `R4: sector ${sector + at} was acknowledged and is lost`,
+        );
+      }
+    }
+  }
+  return found;
+}
+
+async function isRead(client: NbdClient, words: Uint32Array, offset: number): Promise<boolean> {
+  try {
+    await client.read(new Uint8Array(words.buffer), offset);
+    return true;
+  } catch (error) {
+    assert.match(String(error), /EIO/);
+    return false;
+  }
+}
+
+function checkSector(words: Uint32Array, sector: number, versions: SectorVersions): number {
+  const version = versionIn(words, sector);
+  assert.ok(version !== undefined, `sector ${sector} holds a mixture, or the bytes of another`);
+  const wanted = versions.acknowledged[sector];
+  assert.ok(
+    versions.allows(sector, version),
+    `sector ${sector} holds version ${version}, acknowledged was ${wanted}`,
+  );
+  return version;
+}
+
+test(`I12 killed ${kills} times with ${writersAtOnce} writes in flight over ${badCount} dead sectors, no acknowledged write is lost`, async () => {
+  const random = new SeededRandom('kill-under-load');
+  const bad = spreadBadSectors('kill-under-load', badCount, 0, sectorCount);
+  const main = lab.image('main.img', mainBytes);
+  const table = lab.faultTable('main.table', main, mainBytes, bad);
+  lab.image('spare.img', 32 * mebibyte);
+  await lab.mustRun('create', 'disk', '--main-table', table, '--spare', 'spare.img');
+  const versions = new SectorVersions();
+  const dead = new Set(badGranules(bad));
+  let remapped = 0;
+  for (let kill = 0; kill < kills; kill += 1) {
+    const client = await lab.connect('disk');
+    const busy = new Set<number>();
+    const writers = Array.from({ length: writersAtOnce }, (_, writer) =>
+      writeUntilTheEnd(client, versions, busy, random.fork(`writer ${kill} ${writer}`)),
+    );
+    await sleep(trafficMs);
+    await lab.kill('disk');
+    const written = (await Promise.all(writers)).reduce((sum, count) => sum + count, 0);
+    assert.ok(written > 0, 'the traffic did not happen');
+
+    await lab.mustRun('assemble', '--main-table', table, '--spare', 'spare.img');
+    const reader = await lab.connect('disk');
+    versions.settle(await compare(reader, versions));
+    await reader.disconnect();
+    const moved = await remappedGranules(lab, 'disk');
+    assert.deepEqual(
+      moved.filter((granule) => !dead.has(granule)),
+      [],
+      'I17: nothing healthy was moved',
+    );
+    assert.equal(await remapCount(lab, 'disk'), moved.length);
+    assert.ok(moved.length >= remapped, 'a remap is never forgotten');
+    remapped = moved.length;
+  }
+  assert.ok(remapped > badCount / 4, `only ${remapped} remaps happened`);
+});
