@@ -1,5 +1,6 @@
+import { rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { type CreateReport, createDevice } from '../device/create-device.ts';
+import { type CreateOptions, type CreateReport, createDevice } from '../device/create-device.ts';
 import { parseRemapTable } from '../device/remap-table.ts';
 import {
   deviceFolder,
@@ -41,7 +42,7 @@ export async function runCreate(terminal: Terminal, name: string, flags: CreateF
   refuseTakenName(name);
   await refuseTakenExport(serve.socketPath, port);
   if (flags.createSpare !== undefined) await makeSpareFile(sparePath, spareSize(flags.createSpare));
-  const report = await createDevice({
+  const report = await createOrTakeBack(flags, {
     name,
     main,
     sparePath,
@@ -54,6 +55,16 @@ export async function runCreate(terminal: Terminal, name: string, flags: CreateF
   if (flags.json === true)
     printJson(terminal, { name, exports: ready.exports, notes: ready.notes, ...report });
   else terminal.print(createdText(ready, report));
+}
+
+/** A spare that this command made itself goes again when the command fails: the next try would find it in its way. */
+async function createOrTakeBack(flags: CreateFlags, options: CreateOptions): Promise<CreateReport> {
+  try {
+    return await createDevice(options);
+  } catch (error) {
+    if (flags.createSpare !== undefined) await rm(options.sparePath, { force: true });
+    throw error;
+  }
 }
 
 interface ChosenDisks {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, renameSync } from 'node:fs';
+import { copyFileSync, existsSync, renameSync } from 'node:fs';
 import { afterEach, beforeEach, test } from 'node:test';
 import { ExitCode } from '../../src/cli/exit-code.ts';
 import { DeviceLab, fileHash } from './device-lab.ts';
@@ -104,5 +104,14 @@ test('an existing file is never taken by --create-spare', async () => {
   const words = ['create', 'again', '--main', 'main.img', '--spare', 'spare.img', '--create-spare', '32M'];
   await lab.mustFail(ExitCode.refused, /exists already/, ...words);
   await lab.mustRun('create', 'new', '--main', 'main.img', '--spare', 'fresh.img', '--create-spare', '32M');
+  await lab.mustRun('remove', 'new');
+});
+
+test('a spare that a refused create made itself is taken back, and is not in the way of the next try', async () => {
+  await lab.mustRun('remove', 'disk');
+  const words = ['create', 'new', '--main', 'main.img', '--spare', 'fresh.img', '--create-spare'];
+  await lab.mustFail(ExitCode.refused, /fresh\.img: spare is 1 MiB, needs at least/, ...words, '1M');
+  assert.equal(existsSync(lab.path('fresh.img')), false);
+  await lab.mustRun(...words, '32M');
   await lab.mustRun('remove', 'new');
 });
