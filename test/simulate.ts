@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import { World } from '../src/simulator/world.ts';
 
 /**
- * `npm run simulate -- [--seeds N] [--seed S]`: worlds with the power cut at every device operation. A failure prints the
+ * `npm run simulate -- [--seeds N] [--seed S] [--clients N] [--kill]`: worlds with the power cut at every device operation. A failure prints the
  * one line that repeats it, and ends with exit code 1.
  */
 const clientOperations = 40;
@@ -12,11 +12,13 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '10' },
     seed: { type: 'string', default: '1' },
     'cut-at': { type: 'string' },
+    clients: { type: 'string', default: '1' },
     kill: { type: 'boolean', default: false },
   },
 });
 const firstSeed = wholeNumber('seed', values.seed);
 const seeds = wholeNumber('seeds', values['cut-at'] === undefined ? values.seeds : '1');
+const clients = wholeNumber('clients', values.clients);
 const totals = { worlds: 0, cuts: 0, operations: 0, remaps: 0 };
 
 for (let seed = firstSeed; seed < firstSeed + seeds; seed += 1) {
@@ -37,7 +39,13 @@ async function cutEverywhere(seed: number): Promise<void> {
 async function runOne(seed: number, cutAt: number | undefined): Promise<number> {
   const cutKind = values.kill ? 'kill' : 'power';
   try {
-    const world = new World({ seed, clientOperations, cutKind, ...(cutAt === undefined ? {} : { cutAt }) });
+    const world = new World({
+      seed,
+      clientOperations,
+      clients,
+      cutKind,
+      ...(cutAt === undefined ? {} : { cutAt }),
+    });
     const outcome = await world.run();
     totals.worlds += 1;
     totals.cuts += outcome.cut ? 1 : 0;
@@ -45,9 +53,12 @@ async function runOne(seed: number, cutAt: number | undefined): Promise<number> 
     totals.remaps += outcome.remappedGranules;
     return outcome.deviceOperations;
   } catch (error) {
-    const cut = cutAt === undefined ? '' : ` --cut-at ${cutAt}${values.kill ? ' --kill' : ''}`;
+    const cut =
+      cutAt === undefined ? '' : ` --cut-at ${cutAt} --clients ${clients}${values.kill ? ' --kill' : ''}`;
     console.error(error);
-    console.error(`to repeat it: npm run simulate -- --seed ${seed}${cut === '' ? ' --seeds 1' : cut}`);
+    console.error(
+      `to repeat it: npm run simulate -- --seed ${seed}${cut === '' ? ` --seeds 1 --clients ${clients}` : cut}`,
+    );
     process.exit(1);
   }
 }

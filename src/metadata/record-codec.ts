@@ -72,15 +72,20 @@ export function decodeRecord(view: DataView, at: number, units: RecordUnits): Ma
   if (mainSector % granuleSectors !== 0 || mainSector / granuleSectors + count > granules) {
     return 'a place outside main';
   }
+  const held = view.getUint32(at + 12, true);
+  const unreadable = view.getUint32(at + 32, true);
+  const gone = view.getUint32(at + 36, true);
+  if ((held & unreadable) !== 0 || ((held | unreadable) & gone) !== 0) return 'a sector in two states';
+  if (slot === noSlot && held !== 0) return 'sectors held without a slot';
   const cause = view.getUint8(at + 1);
   return {
     type: 'granules',
     granule: mainSector / granuleSectors,
     granuleCount: count,
     slot,
-    held: view.getUint32(at + 12, true),
-    unreadable: view.getUint32(at + 32, true),
-    gone: view.getUint32(at + 36, true),
+    held,
+    unreadable,
+    gone,
     flags: view.getUint16(at + 2, true),
     // A cause this version does not know changes nothing but the words people read.
     cause: cause <= lastCause ? (cause as StateCause) : StateCause.unknown,

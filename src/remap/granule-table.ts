@@ -12,7 +12,7 @@ import { noSlot } from '../metadata/mapping-state.ts';
  *                holdBits    u32   4     held or gone
  *                lossBits    u32   4     unreadable or gone
  *                unixSeconds u32   4
- *                flags, causes u8  2    = 26 bytes an entry, 38 at the 69 % fill of random insertion
+ *                flags u16, causes u8  3  = 27 bytes an entry, 39 at the 69 % fill of random insertion
  *
  * A sector is in at most one of three states, so two bits say which: held 1·0, unreadable 0·1, gone 1·1, on main 0·0.
  */
@@ -49,7 +49,7 @@ class Segment {
   readonly holdBits: Uint32Array = new Uint32Array(segmentEntriesMax);
   readonly lossBits: Uint32Array = new Uint32Array(segmentEntriesMax);
   readonly unixSeconds: Uint32Array = new Uint32Array(segmentEntriesMax);
-  readonly flags: Uint8Array = new Uint8Array(segmentEntriesMax);
+  readonly flags: Uint16Array = new Uint16Array(segmentEntriesMax);
   readonly causes: Uint8Array = new Uint8Array(segmentEntriesMax);
 
   /** Index of the first entry at or behind `granule`; `count` when there is none. */
@@ -64,7 +64,7 @@ class Segment {
     return low;
   }
 
-  arrays(): (Float64Array | Uint32Array | Uint8Array)[] {
+  arrays(): (Float64Array | Uint32Array | Uint16Array | Uint8Array)[] {
     return [
       this.granules,
       this.slots,

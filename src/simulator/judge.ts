@@ -11,8 +11,23 @@ interface SectorModel {
   allowed: number[];
   /** What a read may give after a power cut: the last flushed version and all that came since. */
   afterPowerCut: number[];
+  /** No older version may come back, whatever happens. */
+  durable: number;
+  /** The write that is under way, if any: one client at a time writes a sector. */
+  inFlight: number | undefined;
+  /** Moments of the last write's begin and of the last fault. */
+  begun: number;
+  wentBad: number;
   /** An acknowledged write has covered it since main went bad there: no read may fail any more. */
   safe: boolean;
+}
+
+/** What a flush that is under way will make durable, if it succeeds. */
+export interface FlushToken {
+  /** Writes with a higher number came later. */
+  readonly lastVersion: number;
+  /** By sector: what was acknowledged or under way. */
+  readonly versions: readonly (readonly number[])[];
 }
 
 /**
@@ -23,12 +38,17 @@ export class Judge {
   readonly #sectors: SectorModel[];
   readonly #seed: number;
   #nextVersion = 1;
+  #moment = 0;
 
   constructor(sectorCount: number, seed: number) {
     this.#seed = seed;
     this.#sectors = Array.from({ length: sectorCount }, () => ({
       allowed: [0],
       afterPowerCut: [0],
+      durable: 0,
+      inFlight: undefined,
+      begun: 0,
+      wentBad: 0,
       safe: true,
     }));
   }
@@ -53,35 +73,61 @@ export class Judge {
 
   /** Main can no longer be read there: what only main has may be lost. */
   mainWentBad(sector: number): void {
-    this.#sectors[sector]!.safe = false;
+    const model = this.#sectors[sector]!;
+    model.wentBad = this.#nextMoment();
+    model.safe = false;
   }
 
   writeBegun(firstSector: number, count: number, version: number): void {
-    for (const model of this.#models(firstSector, count)) model.afterPowerCut.push(version);
+    const begun = this.#nextMoment();
+    for (const model of this.#models(firstSector, count)) {
+      model.begun = begun;
+      model.inFlight = version;
+      model.afterPowerCut.push(version);
+    }
   }
 
   writeAcknowledged(firstSector: number, count: number, version: number, durable: boolean): void {
     for (const model of this.#models(firstSector, count)) {
+      model.inFlight = undefined;
       model.allowed = [version];
-      if (durable) model.afterPowerCut = [version];
-      model.safe = true;
+      // A sector that went bad while the write was under way may have gone bad behind it.
+      if (model.wentBad < model.begun) model.safe = true;
+      if (!durable) continue;
+      model.durable = version;
+      model.afterPowerCut = [version];
     }
   }
 
-  flushAcknowledged(): void {
-    for (const model of this.#sectors) model.afterPowerCut = [...model.allowed];
+  flushBegun(): FlushToken {
+    const versions = this.#sectors.map(({ allowed, inFlight }) =>
+      inFlight === undefined ? [...allowed] : [...allowed, inFlight],
+    );
+    return { lastVersion: this.#nextVersion - 1, versions };
   }
 
-  /** Unflushed content may be gone; a write in flight may have arrived. */
+  flushAcknowledged(token: FlushToken): void {
+    for (const [sector, model] of this.#sectors.entries()) {
+      const later = model.afterPowerCut.filter((version) => version > token.lastVersion);
+      const covered = token.versions[sector]!.filter((version) => version >= model.durable);
+      model.afterPowerCut = [...new Set([...covered, ...later])];
+    }
+  }
+
+  /** Unflushed content may be gone; a write under way may have arrived. */
   powerCut(): void {
-    for (const model of this.#sectors) model.allowed = [...model.afterPowerCut];
+    for (const model of this.#sectors) {
+      model.allowed = [...model.afterPowerCut];
+      model.inFlight = undefined;
+    }
   }
 
-  /** The process died and the disks did not: a write in flight may have arrived, acknowledged ones have. */
-  killed(inFlight: { firstSector: number; count: number; version: number } | undefined): void {
-    if (inFlight === undefined) return;
-    for (const model of this.#models(inFlight.firstSector, inFlight.count))
-      model.allowed.push(inFlight.version);
+  /** The process died and the disks did not: a write under way may have arrived, acknowledged ones have. */
+  killed(): void {
+    for (const model of this.#sectors) {
+      if (model.inFlight !== undefined) model.allowed.push(model.inFlight);
+      model.inFlight = undefined;
+    }
   }
 
   /** A read gave these bytes. Throws when they are not what was written. */
@@ -114,6 +160,11 @@ export class Judge {
     throw new JudgeViolation(
       `sector ${sector} holds version ${found} or bytes that nobody wrote, expected ${model.allowed.join(' or ')}`,
     );
+  }
+
+  #nextMoment(): number {
+    this.#moment += 1;
+    return this.#moment;
   }
 
   #models(firstSector: number, count: number): SectorModel[] {

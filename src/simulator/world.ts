@@ -20,13 +20,17 @@ const arenaBytes = 1 << 20;
 export const worldLayout: LayoutOptions = { lostRangesMax: 128, journalBytes: 8 * 4096, slotsMin: 64 };
 /** Sectors of the largest request. */
 const requestSectorsMax = 32;
+/** With several clients each owns every n-th stripe of this many sectors: not a granule's, so that granules are shared. */
+const stripeSectors = 6;
 /** Sectors of main that are bad before the first request. */
 const badAtStart = 16;
 
 export interface WorldOptions {
   readonly seed: number;
-  /** Requests of the client before the planned end, and again after each restart. */
+  /** Requests of each client before the planned end, and again after the first restart. */
   readonly clientOperations: number;
+  /** Clients at the same time; no two write the same sector, all share granules. Default 1. */
+  readonly clients?: number;
   /** Device operations (submissions and settlements, main and spare) after which it happens; never when absent. */
   readonly cutAt?: number;
   readonly cutKind?: 'power' | 'kill';
@@ -52,14 +56,8 @@ interface Generation {
   readonly arena: PagedArena;
 }
 
-interface WriteInFlight {
-  readonly firstSector: number;
-  readonly count: number;
-  readonly version: number;
-}
-
 /**
- * One client on one device: main with bad sectors, a spare, a power cut at any device operation, and a judge. The stack
+ * Clients on one device: main with bad sectors, a spare, a power cut at any device operation, and a judge. The stack
  * is the shipped one; only the disks, the clock and chance are simulated.
  */
 export class World {
@@ -74,7 +72,6 @@ export class World {
   #armed = false;
   #operations = 0;
   #cut = false;
-  #inFlight: WriteInFlight | undefined;
   #writes = 0;
   #flushes = 0;
   #checkpoints = 0;
@@ -94,7 +91,7 @@ export class World {
     await this.#untilCut(this.#firstSession());
     const second = await this.#restart();
     await this.#clock.run(this.#checkAll(second));
-    await this.#clock.run(this.#clientWork(second, this.#options.clientOperations));
+    await this.#clock.run(this.#clientsWork(second));
     const { remappedGranules } = second.status();
     await this.#clock.run(this.#checkAll(second));
     await this.#clock.run(this.#stop(second));
@@ -161,7 +158,7 @@ export class World {
   async #firstSession(): Promise<void> {
     this.#armed = true;
     const device = await this.#open();
-    await this.#clientWork(device, this.#options.clientOperations);
+    await this.#clientsWork(device);
     await this.#stop(device);
   }
 
@@ -195,10 +192,11 @@ export class World {
 
   async #stop(device: RemapDevice): Promise<void> {
     this.#checkpoints += device.status().metadata.checkpoints;
+    const token = this.#judge.flushBegun();
     await this.#answered(device.close());
     const used = this.#generation?.arena.usedBytes;
     if (used !== 0) throw new JudgeViolation(`${used} bytes of the arena are still out after close`);
-    this.#judge.flushAcknowledged();
+    this.#judge.flushAcknowledged(token);
   }
 
   #onOperation(): void {
@@ -212,36 +210,40 @@ export class World {
       if (this.#options.cutKind === 'kill') disk.kill();
       else disk.powerCut();
     }
-    if (this.#options.cutKind === 'kill') this.#judge.killed(this.#inFlight);
+    if (this.#options.cutKind === 'kill') this.#judge.killed();
     else this.#judge.powerCut();
   }
 
-  async #clientWork(device: RemapDevice, operations: number): Promise<void> {
-    for (let operation = 0; operation < operations; operation += 1) {
+  async #clientsWork(device: RemapDevice): Promise<void> {
+    const clients = this.#options.clients ?? 1;
+    await Promise.all(Array.from({ length: clients }, (_, client) => this.#clientWork(device, client)));
+  }
+
+  async #clientWork(device: RemapDevice, client: number): Promise<void> {
+    for (let operation = 0; operation < this.#options.clientOperations; operation += 1) {
       const dice = this.#random.below(100);
-      if (dice < 55) await this.#write(device, dice < 10);
-      else if (dice < 80) await this.#readSome(device);
+      if (dice < 55) await this.#write(device, client, dice < 10);
+      else if (dice < 80) await this.#readSome(device, client);
       else if (dice < 95) await this.#flush(device);
       else this.#breakSectors(1 + this.#random.below(3));
     }
   }
 
-  async #write(device: RemapDevice, fua: boolean): Promise<void> {
-    const { firstSector, count } = this.#someSectors();
+  async #write(device: RemapDevice, client: number, fua: boolean): Promise<void> {
+    const { firstSector, count } = this.#someSectors(client);
     const version = this.#judge.newVersion();
     const source = new Uint8Array(count * sectorBytes);
     this.#judge.fill(source, firstSector, version);
-    this.#inFlight = { firstSector, count, version };
     this.#judge.writeBegun(firstSector, count, version);
     await this.#answered(device.write(source, firstSector * sectorBytes, fua ? IoFlags.fua : IoFlags.none));
-    this.#inFlight = undefined;
     this.#judge.writeAcknowledged(firstSector, count, version, fua);
     this.#writes += 1;
   }
 
   async #flush(device: RemapDevice): Promise<void> {
+    const token = this.#judge.flushBegun();
     await this.#answered(device.flush());
-    this.#judge.flushAcknowledged();
+    this.#judge.flushAcknowledged(token);
     this.#flushes += 1;
   }
 
@@ -258,8 +260,8 @@ export class World {
     }
   }
 
-  async #readSome(device: RemapDevice): Promise<void> {
-    const { firstSector, count } = this.#someSectors();
+  async #readSome(device: RemapDevice, client: number): Promise<void> {
+    const { firstSector, count } = this.#someSectors(client);
     await this.#readAndCheck(device, firstSector, count);
   }
 
@@ -287,9 +289,19 @@ export class World {
     }
   }
 
-  #someSectors(): { firstSector: number; count: number } {
-    const count = 1 + this.#random.below(requestSectorsMax);
-    return { firstSector: this.#random.below(mainSectors - count + 1), count };
+  #someSectors(client: number): { firstSector: number; count: number } {
+    const clients = this.#options.clients ?? 1;
+    if (clients === 1) {
+      const count = 1 + this.#random.below(requestSectorsMax);
+      return { firstSector: this.#random.below(mainSectors - count + 1), count };
+    }
+    const stripes = Math.floor(mainSectors / stripeSectors / clients);
+    const stripe = this.#random.below(stripes) * clients + client;
+    const from = this.#random.below(stripeSectors);
+    return {
+      firstSector: stripe * stripeSectors + from,
+      count: 1 + this.#random.below(stripeSectors - from),
+    };
   }
 
   /** A sector that only fails reads heals when it is written: else an acknowledged write could be lost in silence. */

@@ -89,7 +89,7 @@ describe('a store', () => {
           unixSeconds: 4_000_000_000,
         }),
         granules(2, noSlot, { unreadable: 0xf0, cause: 2 }),
-        granules(3, noSlot, { unreadable: 1, gone: 0x0f, flags: StateFlags.suspect, cause: 5 }),
+        granules(3, noSlot, { unreadable: 1, gone: 0x0e, flags: StateFlags.suspect, cause: 5 }),
       ];
       const device = await spare.createSettled();
       await commit(device, records);
