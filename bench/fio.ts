@@ -1,8 +1,5 @@
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
+import { runCommand } from './command.ts';
 import { BenchRefusal, findTool } from './tools.ts';
-
-const execFileAsync = promisify(execFile);
 
 export type Pattern = 'randread' | 'randwrite';
 
@@ -21,6 +18,8 @@ export interface FioRun {
   readonly runtimeSeconds: number;
   /** The same seed asks for the same blocks in the same order. */
   readonly seed: number;
+  /** Ends the run. */
+  readonly signal?: AbortSignal;
 }
 
 export interface FioFigures {
@@ -35,15 +34,14 @@ export interface FioFigures {
 
 /** How long fio may take beyond its run: to connect, and to lay out nothing. */
 const fioGraceSeconds = 30;
-const fioOutputBytesMax = 4 * 1024 * 1024;
 
 /** Runs fio's nbd engine against an export. Rejects when one operation failed, or fio did. */
 export async function runFio(run: FioRun): Promise<FioFigures> {
-  const { stdout } = await execFileAsync(findTool('fio') ?? 'fio', fioArguments(run), {
-    timeout: (run.runtimeSeconds + fioGraceSeconds) * 1000,
-    maxBuffer: fioOutputBytesMax,
+  const output = await runCommand(findTool('fio') ?? 'fio', fioArguments(run), {
+    timeoutMs: (run.runtimeSeconds + fioGraceSeconds) * 1000,
+    ...(run.signal === undefined ? {} : { signal: run.signal }),
   });
-  return parseFio(stdout, run.workload.pattern);
+  return parseFio(output, run.workload.pattern);
 }
 
 export function fioArguments(run: FioRun): string[] {

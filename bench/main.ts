@@ -3,6 +3,7 @@
 import { cpus, release, tmpdir } from 'node:os';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
+import { CommandFailure } from './command.ts';
 import { requireDiskFileSystem } from './file-system.ts';
 import type { Workload } from './fio.ts';
 import { compareRows, measure } from './measure.ts';
@@ -70,7 +71,10 @@ function wholeNumber(name: string, text: string): number {
   throw new BenchRefusal(`${name} ${text}: expected a whole number from 1 to 9999\n${usage}`);
 }
 
-/** What must be undone, last first, also when somebody presses Ctrl-C. */
+/** Ctrl-C and SIGTERM: what runs ends, and everything is undone in its order. */
+const interruption = new AbortController();
+
+/** What must be undone, last first. */
 const undo: (() => Promise<void> | void)[] = [];
 
 async function undoAll(): Promise<void> {
@@ -79,6 +83,7 @@ async function undoAll(): Promise<void> {
 
 async function runBench(options: Options, told: (line: string) => void): Promise<BenchReport> {
   requireTools({ fio: 'fio', 'qemu-nbd': 'qemu-utils', 'qemu-img': 'qemu-utils' });
+  const { signal } = interruption;
   const fileSystem = requireDiskFileSystem(options.directory);
   told('making a file of 1 GiB');
   const files = makeWorkFiles(options.directory, imageBytes);
@@ -87,11 +92,15 @@ async function runBench(options: Options, told: (line: string) => void): Promise
   const servers = await startServers(files);
   const [first, ...others] = servers;
   told('comparing every byte');
-  for (const other of others) await requireEqualBytes(first!, other);
+  for (const other of others) await requireEqualBytes(first!, other, signal);
   const sections: Section[] = [];
   for (const workload of options.readsOnly ? workloads.slice(0, 1) : workloads) {
     const { rounds, runtimeSeconds } = options;
-    const rows = await measure(servers, { workload, rounds, runtimeSeconds, sizeBytes: imageBytes }, told);
+    const rows = await measure(
+      servers,
+      { workload, rounds, runtimeSeconds, sizeBytes: imageBytes, signal },
+      told,
+    );
     sections.push({ workload, rounds, runtimeSeconds, rows });
   }
   const processors = cpus();
@@ -115,6 +124,7 @@ async function startServers(files: WorkFiles): Promise<BenchServer[]> {
     const server = await starting;
     undo.push(() => server.stop());
     servers.push(server);
+    interruption.signal.throwIfAborted();
   };
   await add(startRemapServer(files, { imageBytes, remapCount }));
   await add(startQemuNbd(files));
@@ -136,14 +146,8 @@ function shortfall(report: BenchReport): string | undefined {
   return `reads are ${ratio.toFixed(2)} times as fast as qemu-nbd's, expected at least ${readRatioLeast}`;
 }
 
-/** Ctrl-C: nothing is left behind, whatever was under way. */
-async function interrupt(exitCode: number): Promise<void> {
-  await undoAll();
-  process.exit(exitCode);
-}
-
-process.once('SIGINT', () => void interrupt(130));
-process.once('SIGTERM', () => void interrupt(143));
+process.once('SIGINT', () => interruption.abort(new BenchRefusal('interrupted')));
+process.once('SIGTERM', () => interruption.abort(new BenchRefusal('terminated')));
 
 try {
   const options = readOptions(process.argv.slice(2));
@@ -155,7 +159,10 @@ try {
     process.exitCode = 1;
   }
 } catch (error) {
-  const expected = error instanceof BenchRefusal || (error instanceof Error && 'code' in error);
+  const expected =
+    error instanceof BenchRefusal ||
+    error instanceof CommandFailure ||
+    (error instanceof Error && 'code' in error);
   console.error(expected ? `bench: ${error.message}` : error);
   process.exitCode = 1;
 } finally {

@@ -7,6 +7,8 @@ export interface MeasureOptions {
   readonly rounds: number;
   readonly runtimeSeconds: number;
   readonly sizeBytes: number;
+  /** Ends the measurement, which then rejects with its reason. */
+  readonly signal: AbortSignal;
 }
 
 /** One server under one workload. */
@@ -47,9 +49,9 @@ export async function measure(
 }
 
 async function sampleOf(server: BenchServer, options: MeasureOptions, seed: number): Promise<Sample> {
-  const { workload, sizeBytes, runtimeSeconds } = options;
+  const { workload, sizeBytes, runtimeSeconds, signal } = options;
   const before = processorSeconds(server.pid);
-  const figures = await runFio({ uri: server.uri, workload, sizeBytes, runtimeSeconds, seed });
+  const figures = await runFio({ uri: server.uri, workload, sizeBytes, runtimeSeconds, seed, signal });
   const used = processorSeconds(server.pid) - before;
   return { ...figures, serverUsPerOperation: (used * 1_000_000) / figures.operations };
 }

@@ -26,7 +26,11 @@ export interface ServerCommand {
 
 /** Starts a server that listens on `socketPath` and ends at SIGTERM. */
 export async function startServerProcess(command: ServerCommand): Promise<BenchServer> {
-  const child = spawn(command.program, command.words, { stdio: ['ignore', 'ignore', 'pipe'] });
+  // In a process group of its own: see runCommand.
+  const child = spawn(command.program, command.words, {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    detached: true,
+  });
   let lastWords = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     lastWords = (lastWords + text).slice(-lastWordsLengthMax);

@@ -1,14 +1,12 @@
-import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { ControlClient } from '../src/control/client.ts';
+import { CommandFailure, runCommand } from './command.ts';
 import { type BenchServer, startServerProcess } from './server-process.ts';
 import { BenchRefusal, findTool } from './tools.ts';
 import type { WorkFiles } from './work-files.ts';
 
-const execFileAsync = promisify(execFile);
 const sectorBytes = 512;
 const deviceName = 'bench';
 
@@ -21,7 +19,7 @@ export interface RemapServerOptions {
 export async function startRemapServer(files: WorkFiles, options: RemapServerOptions): Promise<BenchServer> {
   const environment = { ...process.env, DM_REMAP_RUNTIME_DIR: join(files.folder, 'run') };
   const runCli = async (...words: string[]): Promise<void> => {
-    await execFileAsync(process.execPath, [cliPath(), ...words], { env: environment });
+    await runCommand(process.execPath, [cliPath(), ...words], { environment });
   };
   const spare = ['--spare', join(files.folder, 'spare'), '--create-spare', '64M'];
   await runCli('create', deviceName, '--main', files.imagePath, ...spare, '--cache', 'writeback');
@@ -102,12 +100,16 @@ export function startLinearServer(files: WorkFiles): Promise<BenchServer> {
 }
 
 /** Throws when two servers do not serve the same bytes; by a program that is neither of them. */
-export async function requireEqualBytes(one: BenchServer, other: BenchServer): Promise<void> {
+export async function requireEqualBytes(
+  one: BenchServer,
+  other: BenchServer,
+  signal: AbortSignal,
+): Promise<void> {
   try {
     const words = ['compare', '-f', 'raw', '-F', 'raw', one.uri, other.uri];
-    await execFileAsync(findTool('qemu-img') ?? 'qemu-img', words);
+    await runCommand(findTool('qemu-img') ?? 'qemu-img', words, { signal });
   } catch (error) {
-    const said = error instanceof Error && 'stdout' in error ? String(error.stdout).trim() : String(error);
-    throw new BenchRefusal(`${one.name} and ${other.name} serve different bytes: ${said}`);
+    if (!(error instanceof CommandFailure)) throw error;
+    throw new BenchRefusal(`${one.name} and ${other.name} do not serve the same bytes: ${error.message}`);
   }
 }
