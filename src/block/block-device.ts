@@ -58,6 +58,11 @@ export interface BlockDevice {
   readonly name: string;
   readonly geometry: Geometry;
   readonly capabilities: Capabilities;
+  /**
+   * Grows whenever a flush below has failed: everything written before and not yet flushed is in doubt (R7). Whoever serves
+   * several clients tells each of them once, for only one of them waited for that flush. Absent where nothing counts it.
+   */
+  readonly flushEpoch?: number | undefined;
   /** Fills `target`. Rejects naming every failed range; bytes outside the ranges are valid. */
   read(target: Uint8Array, offset: number, flags?: number): Promise<void>;
   /** Stores `source`. Failed ranges hold old or new bytes, block by block. */

@@ -23,6 +23,10 @@ export class FilterDevice implements BlockDevice {
     return this.below.capabilities;
   }
 
+  get flushEpoch(): number | undefined {
+    return this.below.flushEpoch;
+  }
+
   read(target: Uint8Array, offset: number, flags?: number): Promise<void> {
     return this.below.read(target, offset, flags);
   }

@@ -29,6 +29,8 @@ export class RequestsInFlight {
   readonly #counters: Float64Array;
   readonly #replies: ReplyQueue;
   readonly #idle: ClientRequest[] = [];
+  /** The device's `flushEpoch` that this client knows of. */
+  #flushEpoch: number | undefined;
   #count = 0;
   #bytes = 0;
   #wake: (() => void) | undefined;
@@ -37,6 +39,7 @@ export class RequestsInFlight {
 
   constructor(options: RequestsInFlightOptions) {
     this.#device = options.device;
+    this.#flushEpoch = options.device.flushEpoch;
     this.#arena = options.arena;
     this.#limits = options.limits;
     this.#counters = options.counters;
@@ -118,6 +121,8 @@ export class RequestsInFlight {
 
   /** A request has its result. For `ClientRequest`. */
   settled(request: ClientRequest): void {
+    const durable = request.command === Command.write && request.ioFlags !== IoFlags.none;
+    if (durable || request.command === Command.flush) this.#tellOfFailedFlush(request);
     const counters = this.#counters;
     if (request.errno !== WireError.none) {
       counters[NbdCounter.errors]! += 1;
@@ -133,6 +138,14 @@ export class RequestsInFlight {
       counters[NbdCounter.flushes]! += 1;
     }
     this.#replies.push(request);
+  }
+
+  /** R7: a flush that failed, for whomever, put this client's writes in doubt too: its next FLUSH or FUA says so, once. */
+  #tellOfFailedFlush(request: ClientRequest): void {
+    const flushEpoch = this.#device.flushEpoch;
+    if (flushEpoch === this.#flushEpoch) return;
+    this.#flushEpoch = flushEpoch;
+    if (request.errno === WireError.none) request.errno = WireError.EIO;
   }
 
   #admit(header: RequestDecoder, length: number): ClientRequest {

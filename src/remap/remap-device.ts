@@ -36,12 +36,11 @@ export class RemapDevice implements BlockDevice {
   readonly #core: RemapCore;
   readonly #metadata: MetadataLife;
   readonly #gate = new RequestGate();
-  #reportedMainFlushFailures = 0;
-  #reportedSpareEpoch: number;
+  #reportedFlushEpoch: number;
   #closing: Promise<void> | undefined;
 
   constructor(name: string, geometry: Geometry, core: RemapCore, metadata: MetadataLife) {
-    const { main, metadata: port } = core.parts;
+    const { main } = core.parts;
     this.name = name;
     this.geometry = geometry;
     this.capabilities = {
@@ -55,12 +54,16 @@ export class RemapDevice implements BlockDevice {
     };
     this.#core = core;
     this.#metadata = metadata;
-    this.#reportedSpareEpoch = port.flushEpoch;
+    this.#reportedFlushEpoch = this.flushEpoch;
   }
 
   /** Requests under way (I7). */
   get inFlight(): number {
     return this.#gate.inFlight;
+  }
+
+  get flushEpoch(): number {
+    return this.#core.mainFlush.failures + this.#core.parts.metadata.flushEpoch;
   }
 
   read(target: Uint8Array, offset: number): Promise<void> {
@@ -89,17 +92,14 @@ export class RemapDevice implements BlockDevice {
 
   async flush(): Promise<void> {
     if (!this.#gate.enter()) return this.#rejectClosed(0, 0);
-    const { mainFlush, spareFlush, parts } = this.#core;
+    const { mainFlush, spareFlush } = this.#core;
     try {
       // Both are asked even when one fails: what can be made durable, is.
       const [main, spare] = await Promise.allSettled([mainFlush.flush(), spareFlush.flush()]);
       const failed = [main, spare].find((result) => result.status === 'rejected');
       // A flush that failed behind the client's back has put its writes in doubt: it hears of it once (R7).
-      const inDoubt =
-        mainFlush.failures > this.#reportedMainFlushFailures ||
-        parts.metadata.flushEpoch > this.#reportedSpareEpoch;
-      this.#reportedMainFlushFailures = mainFlush.failures;
-      this.#reportedSpareEpoch = parts.metadata.flushEpoch;
+      const inDoubt = this.flushEpoch !== this.#reportedFlushEpoch;
+      this.#reportedFlushEpoch = this.flushEpoch;
       if (failed?.status === 'rejected') throw failed.reason;
       if (inDoubt) {
         throw deviceError(

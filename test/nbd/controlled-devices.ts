@@ -33,6 +33,15 @@ export class FailingDevice extends FilterDevice {
   }
 }
 
+/** Says, when it is told to, that a flush below has failed. */
+export class DoubtfulDevice extends FilterDevice {
+  failedFlushes = 0;
+
+  override get flushEpoch(): number {
+    return this.failedFlushes;
+  }
+}
+
 /** Records every call, and lets none through until it is released. */
 export class HeldDevice extends FilterDevice {
   /** In order of the calls: `read 0 512`, `write 512 512 fua`, `flush`. */

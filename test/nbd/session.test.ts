@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import type { FailureKind } from '../../src/block/errno.ts';
 import { MemoryDevice } from '../../src/block/memory-device.ts';
 import { NbdCounter } from '../../src/nbd/counters.ts';
-import { FailingDevice, HeldDevice } from './controlled-devices.ts';
+import { DoubtfulDevice, FailingDevice, HeldDevice } from './controlled-devices.ts';
 import { settle } from './manual-clock.ts';
 import { withServer } from './server-fixture.ts';
 import { bytesOf, replyHex, requestHex } from './wire-client.ts';
@@ -424,6 +424,30 @@ test('R22 a flush on one connection is called after every write that was answere
     assert.deepEqual(held.calls, ['write 0 512', 'flush']);
     held.releaseAll();
     await flusher.expect(replyHex(2));
+  });
+});
+
+test('R7 a failed flush is told to every connection once, on its next FLUSH or FUA, and to no later one', async () => {
+  const device = new DoubtfulDevice(new MemoryDevice({ name: 'disk', sizeBytes: mebibyte }));
+  await withServer({ device }, async (fixture) => {
+    const first = await fixture.transmission();
+    const second = await fixture.transmission();
+    await settle();
+    device.failedFlushes += 1;
+    await first.send(requestHex(flush, 1, 0, 0) + requestHex(flush, 2, 0, 0));
+    await first.expect(replyHex(1, 5) + replyHex(2));
+    const payload = pattern(512, 1);
+    await second.send(requestHex(read, 3, 0, 512, { flags: 1 }));
+    await second.expect(replyHex(3) + '00'.repeat(512));
+    await second.send(requestHex(write, 4, 0, 512, { payload }));
+    await second.expect(replyHex(4));
+    await second.send(requestHex(write, 5, 0, 512, { flags: 1, payload }));
+    await second.expect(replyHex(5, 5));
+    await second.send(requestHex(write, 6, 0, 512, { flags: 1, payload }) + requestHex(flush, 7, 0, 0));
+    await second.expect(replyHex(6) + replyHex(7));
+    const later = await fixture.transmission();
+    await later.send(requestHex(flush, 8, 0, 0));
+    await later.expect(replyHex(8));
   });
 });
 
