@@ -59,4 +59,5 @@ export { openRemapDevice, RemapOpenError } from './remap/open-remap.ts';
 export type { RemapDevice } from './remap/remap-device.ts';
 export { MessageError } from './remap/remap-messages.ts';
 export type { RemapStatus } from './remap/remap-status.ts';
+export { remapTargetType } from './remap/remap-target.ts';
 export { standardTargets } from './targets/standard-targets.ts';

@@ -7,13 +7,8 @@ import { formatBytes } from './byte-size.ts';
  * `0 LENGTH remap MAIN SPARE STATE REMAPPED/SLOTS lost SECTORS replicas VALID/TOTAL`. Lengths are sectors.
  */
 export function statusLine(status: DeviceStatus): string {
-  const { remap } = status;
-  const lost = remap.unreadableSectors + remap.goneSectors;
-  return [
-    `0 ${status.sizeBytes / sectorBytes} remap ${status.main.path} ${status.spare.path}`,
-    `${remap.state} ${remap.remappedGranules}/${remap.slotsTotal}`,
-    `lost ${lost} replicas ${remap.replicasValid}/${remap.replicasTotal}`,
-  ].join(' ');
+  const sectors = status.sizeBytes / sectorBytes;
+  return `0 ${sectors} remap ${status.main.path} ${status.spare.path} ${status.remap.statusWords}`;
 }
 
 /** The same for people, a few lines. */

@@ -57,6 +57,7 @@ const remapSummary = z.object({
   verify: z.string(),
   replicasValid: z.number(),
   replicasTotal: z.number(),
+  statusWords: z.string(),
   counters: z.record(z.string(), z.number()),
 });
 

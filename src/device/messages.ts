@@ -35,6 +35,8 @@ export interface RemapSummary {
   readonly verify: string;
   readonly replicasValid: number;
   readonly replicasTotal: number;
+  /** The words of `dmsetup status` behind the devices. */
+  readonly statusWords: string;
   /** Flat, monotonic counts by name. */
   readonly counters: Readonly<Record<string, number>>;
 }

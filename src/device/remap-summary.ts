@@ -1,4 +1,4 @@
-import type { RemapStatus } from '../remap/remap-status.ts';
+import { type RemapStatus, statusWords } from '../remap/remap-status.ts';
 import type { RemapSummary } from './messages.ts';
 
 /** The part of the remap target's state that crosses to the control plane. */
@@ -17,6 +17,7 @@ export function remapSummary(status: RemapStatus): RemapSummary {
     verify: status.verify,
     replicasValid: status.metadata.replicasInSync,
     replicasTotal: status.metadata.replicasTotal,
+    statusWords: statusWords(status),
     counters: { ...status.counters },
   };
 }

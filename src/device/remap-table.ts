@@ -13,13 +13,13 @@ export interface RemapTable {
   readonly lengthBytes: number;
 }
 
-/** Known to the parser by its two arguments; a remap device is made of disks and metadata, not by a table alone. */
+/** Only to read the line: `create` formats the spare before `remapTargetType` of remap/ could open it. */
 const remapTargetType: TargetType = {
   name: 'remap',
   usage: 'MAIN SPARE',
   argumentCountMin: 2,
   argumentCountMax: 2,
-  ctr: () => Promise.reject(new TargetError('TARGET_DEVICE', 'remap: cannot be a segment of another table')),
+  ctr: () => Promise.reject(new TargetError('TARGET_DEVICE', 'remap: this line is read, not opened')),
 };
 
 /** Reads the one line of a remap device. Throws `SetupError` usage. */

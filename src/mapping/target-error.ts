@@ -15,7 +15,8 @@ export type TargetErrorCode =
   | 'TARGET_DEVICE'
   | 'MESSAGE_SECTOR'
   | 'MESSAGE_UNKNOWN'
-  | 'MESSAGE_ARGUMENT';
+  | 'MESSAGE_ARGUMENT'
+  | 'MESSAGE_FAILED';
 
 /** Somebody asked for something that cannot be: one clear line for him, no harm done. The kernel answers EINVAL. */
 export class TargetError extends Error {

@@ -51,6 +51,16 @@ export function statusOf(core: RemapCore, metadata: MetadataStatus, requestsInFl
   };
 }
 
+/** What `dmsetup status` prints behind the devices: `STATE REMAPPED/SLOTS lost SECTORS replicas VALID/TOTAL`. */
+export function statusWords(status: RemapStatus): string {
+  const lost = status.unreadableSectors + status.goneSectors;
+  const { replicasInSync, replicasTotal } = status.metadata;
+  return (
+    `${status.state} ${status.remappedGranules}/${status.slotsTotal} ` +
+    `lost ${lost} replicas ${replicasInSync}/${replicasTotal}`
+  );
+}
+
 function stateOf(core: RemapCore): RemapState {
   const { trouble, parts } = core;
   if (trouble.metadataFailed) return 'metadata-failed';

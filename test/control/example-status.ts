@@ -27,6 +27,7 @@ export const exampleStatus: DeviceStatus = {
     verify: 'path',
     replicasValid: 2,
     replicasTotal: 3,
+    statusWords: 'ok 3/4096 lost 3 replicas 2/3',
     counters: { reads: 10, writes: 20 },
   },
   exports: ['nbd+unix:///?socket=/run/dm-remap/disk/nbd.sock'],
