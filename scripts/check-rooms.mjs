@@ -195,6 +195,26 @@ function* purityProblems(files, layers) {
   }
 }
 
+/** The table of rooms as docs/architecture.md shows it. */
+function roomTable(layers) {
+  const rows = Object.entries(layers.rooms).map(([room, { purpose, imports }]) => {
+    const names = imports.map((name) => (name.includes('/') ? `\`${name}\`` : name));
+    return `| \`${room}\` | ${purpose} | ${names.length === 0 ? '–' : names.join(' ')} |`;
+  });
+  return ['| room | purpose | may import |', '|---|---|---|', ...rows].join('\n');
+}
+
+/** The page that people read must say what is enforced. A tree without the page has nothing to compare. */
+function* documentProblems(root, layers) {
+  const path = 'docs/architecture.md';
+  if (!existsSync(join(root, path))) return;
+  const text = readFileSync(join(root, path), 'utf8');
+  const shown = /<!-- layers -->\n([\s\S]*?)\n<!-- \/layers -->/.exec(text)?.[1];
+  if (shown === roomTable(layers)) return;
+  const expected = roomTable(layers);
+  yield { path, line: 1, problem: `its table of rooms is not layers.json's; it should be:\n${expected}` };
+}
+
 /** Every rule about rooms over the tree at `root`. `problems` fail a run, `remarks` are only told. */
 export function checkRooms(root) {
   const layers = JSON.parse(readFileSync(join(root, 'layers.json'), 'utf8'));
@@ -204,6 +224,7 @@ export function checkRooms(root) {
     ...packageProblems(root, files),
     ...cycleProblems(files),
     ...purityProblems(files, layers),
+    ...documentProblems(root, layers),
   ];
   const remarks = [];
   for (const [path, { text }] of files) {

@@ -234,6 +234,22 @@ describe('pure rooms', () => {
   });
 });
 
+describe('the page about the architecture', () => {
+  const page = (rows: string): Record<string, string> => ({
+    'src/block/a.ts': 'export {};\n',
+    'docs/architecture.md': `# Rooms\n<!-- layers -->\n${rows}\n<!-- /layers -->\n`,
+  });
+
+  test('must show the rooms that are enforced, and is told what to show', () => {
+    const { good, output } = check('rooms', page('| room |'));
+    assert.equal(good, false);
+    assert.match(output, /docs\/architecture\.md:1: its table of rooms is not layers\.json's/);
+    const rows = output.split('\n').map((line) => line.trim());
+    const expected = rows.filter((line) => line.startsWith('|')).join('\n');
+    assert.equal(check('rooms', page(expected)).good, true);
+  });
+});
+
 describe('the other checks', () => {
   test('a long file is mentioned, and is no failure', () => {
     const { good, output } = check('rooms', { 'src/io/a.ts': `${'\n'.repeat(400)}export {};\n` });
