@@ -132,6 +132,7 @@ class Story {
     expectSet(moved, bad, 'blocks moved to the spare');
     const lost = await this.#stage.dmRemap('message', deviceName, '0', 'lost');
     expectNumber(countOf(lost), 0, 'lost sectors after writing');
+    await this.#stage.dmRemap('status', deviceName, '--line');
     narrator.good('exactly the blocks with dead sectors are on the spare; the unreadable ones took the');
     narrator.say('   write and were read back good, so nothing is lost any more');
     await this.#showMap();

@@ -66,6 +66,7 @@ test('the demonstration keeps a dying disk in service through kill -9, in less t
     /^ +263144 2 unreadable$/m,
     /256 MiB written without an error/,
     /^ +1000 8 \d+ writeError$/m,
+    /^ +0 524288 remap table:\S+ \S+ ok 5\/\d+ lost 0 replicas 2\/2$/m,
     /\|#\.{23}#/,
     /\|!\.{23}!/,
     /\$ kill -9 \d+/,
