@@ -1,9 +1,11 @@
+import { assert } from '../block/assert.ts';
 import type { BlockDevice, Geometry } from '../block/block-device.ts';
 import type { BufferArena } from '../block/buffer-arena.ts';
 import type { Clock } from '../block/clock.ts';
 import { noSlot } from '../metadata/mapping-state.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import type { OpenedMetadata, SettleOptions } from '../metadata/metadata-store.ts';
+import { relocationBufferBytes } from './relocation.ts';
 import { RemapCore } from './remap-core.ts';
 import { RemapDevice } from './remap-device.ts';
 import { SlotAllocator, type SlotRun } from './slot-allocator.ts';
@@ -45,6 +47,11 @@ export async function openRemapDevice(
   const { main, spare, metadata, arena, clock } = parts;
   const { facts, layout, store } = metadata;
   const geometry = geometryOf(main, spare, metadata);
+  const moveBytes = relocationBufferBytes(facts.granuleBytes);
+  assert(
+    arena.largestPiece('remap') >= moveBytes,
+    'openRemapDevice: the remap reserve is too small for one move',
+  );
   const allocator = new SlotAllocator(
     Math.floor(layout.spareSizeBytes / facts.granuleBytes),
     layout.reservedRanges().map((range) => slotsOf(range.offset, range.length, facts.granuleBytes)),

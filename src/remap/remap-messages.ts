@@ -1,4 +1,5 @@
 import { sectorBytes } from '../block/block-device.ts';
+import { delay } from '../block/clock.ts';
 import { asDeviceError } from '../block/device-error.ts';
 import { noSlot, StateCause } from '../metadata/mapping-state.ts';
 import type { GranuleState } from './granule-table.ts';
@@ -18,8 +19,10 @@ export class MessageError extends Error {
   }
 }
 
-/** Lines of `list` and `lost`; the rest is counted in a last line. */
+/** Lines of `list` and `lost`, more only by those of one granule; a last line says that there are more. */
 export const listLinesMax = 10_000;
+/** Entries of the table looked at between two turns of the event loop: about 1 ms. */
+const entriesPerSlice = 4096;
 /** Granules that one `remap` message may move. */
 export const remapGranulesMax = 1024;
 
@@ -45,12 +48,12 @@ export async function answerMessage(
   }
   if (rest.length > 0)
     throw new MessageError('MESSAGE_INVALID', `${verb} takes no words, got '${rest.join(' ')}'`);
-  if (verb === 'list') return listText(core);
-  if (verb === 'lost') return lostText(core);
+  if (verb === 'list') return await listText(core);
+  if (verb === 'lost') return await lostText(core);
   return verb === 'stats' ? statsText(status()) : helpText;
 }
 
-function listText(core: RemapCore): string {
+function listText(core: RemapCore): Promise<string> {
   return linesOf(core, (state) => {
     if (state.slot === noSlot) return [];
     const cause = Object.entries(StateCause).find(([, value]) => value === state.cause)?.[0] ?? 'unknown';
@@ -62,7 +65,7 @@ function listText(core: RemapCore): string {
   });
 }
 
-function lostText(core: RemapCore): string {
+function lostText(core: RemapCore): Promise<string> {
   return linesOf(core, (state) => [
     ...runsOf(state.unreadable).map((run) => `${sectorsText(core, state, run)} unreadable`),
     ...runsOf(state.gone).map((run) => `${sectorsText(core, state, run)} gone`),
@@ -74,20 +77,18 @@ function sectorsText(core: RemapCore, state: GranuleState, run: ByteRun): string
   return `${first} ${(run.to - run.from) / sectorBytes}`;
 }
 
-function linesOf(core: RemapCore, toLines: (state: GranuleState) => string[]): string {
+/** In slices: a walk over a million entries in one go would keep every request waiting. */
+async function linesOf(core: RemapCore, toLines: (state: GranuleState) => string[]): Promise<string> {
   const lines: string[] = [];
-  let left = 0;
-  for (
-    let state = core.table.atOrAfter(0);
-    state !== undefined;
-    state = core.table.atOrAfter(state.granule + 1)
-  ) {
-    for (const line of toLines(state)) {
-      if (lines.length < listLinesMax) lines.push(line);
-      else left += 1;
-    }
+  let visited = 0;
+  let state = core.table.atOrAfter(0);
+  while (state !== undefined && lines.length < listLinesMax) {
+    lines.push(...toLines(state));
+    visited += 1;
+    if (visited % entriesPerSlice === 0) await delay(core.parts.clock, 0);
+    state = core.table.atOrAfter(state.granule + 1);
   }
-  if (left > 0) lines.push(`# and ${left} more`);
+  if (state !== undefined) lines.push(`# the first ${lines.length} lines; stats has the totals`);
   return lines.join('\n');
 }
 
