@@ -6,11 +6,9 @@ import type { GranuleLocks } from './granule-locks.ts';
 
 /** Granules asked in one round of probing, each from another eighth of the device (R16). */
 const probeGranules = 8;
-/** One round answers for all who ask within this time (R16). */
-const probeValidMs = 1000;
+/** A device that did not work is not asked again for this long: every round to a dead one may cost as much as it waits. */
+const failureValidMs = 1000;
 const probeReserve: ArenaReserve = 'remap';
-
-type VerdictKind = ProbeDirection | 'read-under-lock';
 
 export type ProbeDirection = 'read' | 'write';
 
@@ -26,20 +24,23 @@ export interface PathProbeParts {
   readonly isSpecial: (granule: number) => boolean;
 }
 
-interface Verdict {
-  readonly atMs: number;
-  readonly answer: Promise<boolean>;
-}
-
 /**
  * Decides what EIO is about (R15): when known good granules still work, the sector is bad; when none does, the path is,
  * and nothing may be remapped. A read is probed by reading, a write by writing a good granule's own bytes back.
+ *
+ * "Works" counts for failures seen before the round began, and for no later one: a path that dies half a second after a good
+ * round would otherwise have its good sectors remapped, marked unreadable, or declared gone. "Fails" never does harm, so
+ * it answers for a second (R16).
  */
 export class PathProbe {
   readonly #parts: PathProbeParts;
   readonly #goodGranules: Float64Array = new Float64Array(probeGranules).fill(-1);
   readonly #granuleCount: number;
-  readonly #verdicts = new Map<VerdictKind, Verdict>();
+  /** When the device last failed a round, by direction. */
+  readonly #failedMs = new Map<ProbeDirection, number>();
+  readonly #running = new Map<ProbeDirection, Promise<boolean>>();
+  /** The next round, not yet begun: whoever comes now may share it. */
+  readonly #queued = new Map<ProbeDirection, Promise<boolean>>();
   #rounds = 0;
 
   constructor(parts: PathProbeParts) {
@@ -59,11 +60,18 @@ export class PathProbe {
   }
 
   /**
-   * True: the device works elsewhere, so a suspect error is about its sector. Must not be called under a lock. Writing is
-   * only for main: it takes main's granule locks.
+   * True: the device works elsewhere, so a suspect error seen before the call is about its sector. Must not be called under
+   * a lock. Writing is only for main: it takes main's granule locks.
    */
   deviceWorks(direction: ProbeDirection): Promise<boolean> {
-    return this.#verdict(direction, () => this.#askRound(direction, undefined));
+    if (this.#failedLately(direction)) return Promise.resolve(false);
+    const queued = this.#queued.get(direction);
+    if (queued !== undefined) return queued;
+    const running = this.#running.get(direction);
+    if (running === undefined) return this.#startRound(direction);
+    const next = this.#roundAfter(running, direction);
+    this.#queued.set(direction, next);
+    return next;
   }
 
   /**
@@ -71,16 +79,30 @@ export class PathProbe {
    * takes nothing that another holder could have: it never waits for one of the others, which may wait for memory (I14).
    */
   worksUnderLock(memory: Uint8Array): Promise<boolean> {
-    return this.#verdict('read-under-lock', () => this.#askRound('read', memory));
+    return this.#failedLately('read') ? Promise.resolve(false) : this.#judge('read', memory);
   }
 
-  #verdict(kind: VerdictKind, ask: () => Promise<boolean>): Promise<boolean> {
-    const now = this.#parts.clock.nowMs();
-    const last = this.#verdicts.get(kind);
-    if (last !== undefined && now - last.atMs < probeValidMs) return last.answer;
-    const answer = ask();
-    this.#verdicts.set(kind, { atMs: now, answer });
-    return answer;
+  async #roundAfter(running: Promise<boolean>, direction: ProbeDirection): Promise<boolean> {
+    await running;
+    this.#queued.delete(direction);
+    return this.#failedLately(direction) ? false : await this.#startRound(direction);
+  }
+
+  #startRound(direction: ProbeDirection): Promise<boolean> {
+    const round = this.#judge(direction, undefined).finally(() => this.#running.delete(direction));
+    this.#running.set(direction, round);
+    return round;
+  }
+
+  async #judge(direction: ProbeDirection, memory: Uint8Array | undefined): Promise<boolean> {
+    const works = await this.#askRound(direction, memory);
+    if (!works) this.#failedMs.set(direction, this.#parts.clock.nowMs());
+    return works;
+  }
+
+  #failedLately(direction: ProbeDirection): boolean {
+    const failedMs = this.#failedMs.get(direction);
+    return failedMs !== undefined && this.#parts.clock.nowMs() - failedMs < failureValidMs;
   }
 
   async #askRound(direction: ProbeDirection, memory: Uint8Array | undefined): Promise<boolean> {

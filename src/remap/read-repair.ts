@@ -37,7 +37,7 @@ export async function repairRead(
     const state = core.stateOf(repair.granule);
     if (!stillThere(core, repair, state)) return 'again';
     return repair.place === 'main'
-      ? await salvageFromMain(core, repair, state, target, deadlineMs)
+      ? await salvageFromMain(core, repair, state, target, buffer, deadlineMs)
       : await salvageFromSlot(core, repair, state, target, buffer);
   } finally {
     core.locks.release(lock);
@@ -65,6 +65,7 @@ async function salvageFromMain(
   repair: ReadRepair,
   state: GranuleState,
   target: Uint8Array,
+  buffer: Uint8Array,
   deadlineMs: number,
 ): Promise<FailedRange[]> {
   const { main, clock, granuleBytes } = core.parts;
@@ -87,6 +88,12 @@ async function salvageFromMain(
       const from = offset - repair.granule * granuleBytes;
       if (kind === 'medium' || kind === 'suspect') unreadable |= sectorMask(from, from + step);
     }
+  }
+  // A mark stays until the sector is written. The path may have gone since it was probed: then there is nothing to mark.
+  const undecided = failed.some(({ kind }) => kind === 'suspect');
+  if (undecided && !(await core.probe.worksUnderLock(buffer.subarray(0, granuleBytes)))) {
+    core.notePathFailed('main');
+    return failed.map((range) => (range.kind === 'suspect' ? { ...range, kind: 'path' } : range));
   }
   // A mark may be lost without harm, so the reader's answer does not wait for it.
   if (unreadable !== 0 && core.roomForMarks()) {

@@ -152,8 +152,7 @@ const nothingThere: SlotContent = { saved: 0, failure: undefined };
 
 /**
  * Reads the sectors of `mask` of a slot into `content`, first together, then one by one. Whoever takes a sector for lost
- * gives up acknowledged bytes: so only an error about the sector counts, EIO only when the spare reads elsewhere (R5, R15).
- * `probeMemory` is one granule of the caller's, free until then.
+ * gives up acknowledged bytes: so only an error about the sector counts (R5, R15). `probeMemory` is one granule of the caller's, free until then.
  */
 export async function readSlot(
   core: RemapCore,
@@ -173,18 +172,32 @@ export async function readSlot(
     const sectors = blockMask(from, step) & mask;
     if (sectors === 0) continue;
     const part = content.subarray(from, from + step);
-    const failure = await readPart(core, slot * granuleBytes + from, part);
+    const failure = await readSector(core, slot * granuleBytes + from, part, probeMemory);
     if (failure === undefined) {
       saved |= sectors;
       continue;
     }
-    const sectorIsBad =
-      aboutSector(failure) &&
-      (failure.kind === 'medium' || (await core.spareProbe.worksUnderLock(probeMemory)));
-    if (!sectorIsBad) return { saved: saved >>> 0, failure };
+    if (failure.kind !== 'medium') return { saved: saved >>> 0, failure };
     part.fill(0);
   }
   return { saved: saved >>> 0, failure: undefined };
+}
+
+/**
+ * Reads one block of a slot. `medium`: it is bad. EIO is that only when the spare works elsewhere and the block then fails
+ * once more, so that a path that was away for a moment costs nobody acknowledged bytes (R5, R17).
+ */
+async function readSector(
+  core: RemapCore,
+  offset: number,
+  target: Uint8Array,
+  probeMemory: Uint8Array,
+): Promise<FailedRange | undefined> {
+  const first = await readPart(core, offset, target);
+  if (first?.kind !== 'suspect') return first;
+  if (!(await core.spareProbe.worksUnderLock(probeMemory))) return first;
+  const second = await readPart(core, offset, target);
+  return second?.kind === 'suspect' ? { ...second, kind: 'medium' } : second;
 }
 
 /** Reads from the spare, again after transient errors (R15). */

@@ -1,7 +1,18 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Errno } from '../../src/block/errno.ts';
-import { failureOf, finish, makeStack, patternOf, readSectors, writeSectors } from './remap-stack.ts';
+import {
+  failedRead,
+  failedSectors,
+  failureOf,
+  finish,
+  makeStack,
+  patternOf,
+  readSectors,
+  remappedGranules,
+  type Stack,
+  writeSectors,
+} from './remap-stack.ts';
 
 describe('PathProbe', () => {
   it('R16 a read is probed by reading a granule that worked, a write by writing its own bytes back', async () => {
@@ -25,18 +36,113 @@ describe('PathProbe', () => {
     await finish(stack);
   });
 
-  it('R16 one round answers for all who ask within a second', async () => {
+  it('R16 those who ask while a round is under way share the next one, whoever asks later has one of his own', async () => {
     const stack = makeStack();
-    const asked = Array.from({ length: 20 }, () => stack.core.probe.deviceWorks('read'));
+    const { probe } = stack.core;
+    const asked = Array.from({ length: 20 }, () => probe.deviceWorks('read'));
     assert.deepEqual(
       await stack.clock.run(Promise.all(asked)),
       asked.map(() => true),
     );
-    assert.equal(stack.core.probe.rounds, 1);
-    await stack.clock.runFor(1001);
-    await stack.clock.run(stack.core.probe.deviceWorks('read'));
-    assert.equal(stack.core.probe.rounds, 2);
+    assert.equal(probe.rounds, 2);
+    assert(await stack.clock.run(probe.deviceWorks('read')));
+    assert.equal(probe.rounds, 3);
     await finish(stack);
+  });
+
+  it('R16 a device that failed a round is not asked again for a second', async () => {
+    const stack = makeStack();
+    const { probe } = stack.core;
+    stack.mainDisk.faults.setPathError(Errno.EIO);
+    const asked = Array.from({ length: 20 }, () => probe.deviceWorks('read'));
+    assert((await stack.clock.run(Promise.all(asked))).every((works) => !works));
+    stack.mainDisk.faults.setPathError(undefined);
+    assert(!(await stack.clock.run(probe.deviceWorks('read'))));
+    assert.equal(probe.rounds, 1);
+    await stack.clock.runFor(1001);
+    assert(await stack.clock.run(probe.deviceWorks('read')));
+    assert.equal(probe.rounds, 2);
+    await finish(stack);
+  });
+
+  describe('R14 a path that dies right after a good round', () => {
+    /** Makes the probes say that main works, now. */
+    async function remapOneGranule(stack: Stack): Promise<void> {
+      stack.mainDisk.faults.addBadSectors(80, 8, { on: 'both', readErrno: Errno.EIO });
+      await writeSectors(stack, 80, patternOf(80, 8));
+      assert.deepEqual(remappedGranules(stack), [10]);
+    }
+
+    it('has no good sector of main remapped', async () => {
+      const stack = makeStack();
+      await remapOneGranule(stack);
+      stack.mainDisk.faults.setPathError(Errno.EIO);
+      const error = await failureOf(stack.clock.run(stack.device.write(patternOf(800, 64), 800 * 512)));
+      assert.equal(error.kind, 'path');
+      assert.deepEqual(remappedGranules(stack), [10]);
+      stack.mainDisk.faults.setPathError(undefined);
+      await finish(stack);
+    });
+
+    it('has no good sector of main marked unreadable', async () => {
+      const stack = makeStack();
+      await writeSectors(stack, 800, patternOf(800, 64));
+      stack.mainDisk.faults.addBadSectors(160, 1, { on: 'read', readErrno: Errno.EIO });
+      assert.deepEqual(failedSectors((await failedRead(stack, 160, 8)).error), [160]);
+      assert.equal(stack.core.table.totals().unreadableSectors, 1);
+      stack.mainDisk.faults.setPathError(Errno.EIO);
+      assert.equal((await failedRead(stack, 800, 64)).error.kind, 'path');
+      assert.equal(stack.core.table.totals().unreadableSectors, 1);
+      stack.mainDisk.faults.setPathError(undefined);
+      assert.deepEqual(await readSectors(stack, 800, 64), patternOf(800, 64));
+      await finish(stack);
+    });
+
+    it('has no good sector of main marked when it dies between the probe and the second read', async () => {
+      const stack = makeStack();
+      await writeSectors(stack, 800, patternOf(800, 8));
+      const { faults } = stack.mainDisk;
+      faults.failNext(1, { errno: Errno.EIO, sector: 800, sectorCount: 8 });
+      const { deviceWorks } = stack.core.probe;
+      stack.core.probe.deviceWorks = async (direction) => {
+        const works = await deviceWorks.call(stack.core.probe, direction);
+        faults.setPathError(Errno.EIO);
+        return works;
+      };
+      assert.equal((await failedRead(stack, 800, 8)).error.kind, 'path');
+      assert(faults.counts.path > 8, 'it died, and was probed');
+      assert.equal(stack.core.table.totals().unreadableSectors, 0);
+      faults.setPathError(undefined);
+      await finish(stack);
+    });
+
+    it('R5 has no sector of a slot declared gone, and no slot retired', async () => {
+      const stack = makeStack();
+      await remapOneGranule(stack);
+      assert(await stack.clock.run(stack.core.spareProbe.worksUnderLock(new Uint8Array(4096))));
+      assert(await stack.clock.run(stack.core.spareProbe.deviceWorks('read')));
+      stack.spareDisk.faults.setPathError(Errno.EIO);
+      const failed = stack.clock.run(stack.device.read(new Uint8Array(4096), 80 * 512));
+      assert.equal((await failureOf(failed)).kind, 'path');
+      stack.spareDisk.faults.setPathError(undefined);
+      assert.equal(stack.core.table.totals().goneSectors, 0);
+      assert.equal(stack.device.status().slotsRetired, 0);
+      assert.deepEqual(await readSectors(stack, 80, 8), patternOf(80, 8));
+      await finish(stack);
+    });
+
+    it('R5 a slot that fails while the path is away for a moment is read once more before its bytes are given up', async () => {
+      const stack = makeStack();
+      await remapOneGranule(stack);
+      const slotSector = stack.core.stateOf(10).slot * 8;
+      // The request, a probe that happens to look there, the reading of the whole slot and of its first sector; then it is back.
+      const scope = { errno: Errno.EIO, kinds: ['read'] as const, sector: slotSector, sectorCount: 8 };
+      stack.spareDisk.faults.failNext(4, scope);
+      assert.deepEqual(await readSectors(stack, 80, 8), patternOf(80, 8));
+      assert.equal(stack.spareDisk.faults.counts.transient, 4);
+      assert.equal(stack.core.table.totals().goneSectors, 0);
+      await finish(stack);
+    });
   });
 
   it('judges the first request ever: one granule of each eighth is asked until one works', async () => {
