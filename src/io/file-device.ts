@@ -146,10 +146,13 @@ export abstract class FileDevice implements BlockDevice {
   protected errorOf(failure: RequestFailure): DeviceError {
     const kind = failure.timedOut ? 'timed-out' : failureKindOfErrno(failure.errno);
     assert(kind !== 'bug', `${this.name}: the kernel refused operation ${failure.operation} as malformed`);
-    const good = failure.done - (failure.done % this.geometry.logicalBlockBytes);
     // A flush has no length: it is about everything.
-    const length = failure.length === 0 ? this.geometry.sizeBytes : failure.length - good;
-    return deviceError(this.name, kind, failure.fileOffset + good, length, failure.errno);
+    if (failure.length === 0) return deviceError(this.name, kind, 0, this.geometry.sizeBytes, failure.errno);
+    // Whole blocks of the device, wherever the request began: the ring may have got the rest of a read within a block.
+    const good = failure.fileOffset + failure.done;
+    const offset = good - (good % this.geometry.logicalBlockBytes);
+    const length = failure.fileOffset + failure.length - offset;
+    return deviceError(this.name, kind, offset, length, failure.errno);
   }
 
   /** Runs a request of several steps so that `close` waits for it, and still admits its next step, nested or not. */

@@ -238,9 +238,10 @@ export class RequestScheduler implements TurnWork {
     }
     const tail = request.done % request.lane!.alignmentBytes;
     request.done -= tail;
-    // A piece that ends inside a block may bring nothing: bounded as a retry.
+    // A piece that ends inside a block may bring nothing: bounded as a retry. What never gets behind that block is the ragged
+    // end of a file that was cut under us: no more about a bad sector than an end between two blocks is.
     request.retries += tail === 0 ? 0 : 1;
-    if (request.retries > retriesMax) this.#rejectAndFinish(request, Errno.EIO, false);
+    if (request.retries > retriesMax) this.#rejectAndFinish(request, Errno.ENXIO, false);
     else this.#makeReady(request);
   }
 
