@@ -85,15 +85,19 @@ function mainIsASpare(main: CandidateFacts): SetupError | undefined {
 }
 
 /**
- * Main can be read and carries nothing, the spare carries something: then the spare is the one with data on it, and a
- * routine `--overwrite-spare` must not cost a disk. A main that cannot be read is proof enough that it is the failing one.
+ * Main can be read, the spare carries something, and main carries nothing or is the smaller one: then the spare is the
+ * disk to keep, and a routine `--overwrite-spare` must not cost it. A main that cannot be read is proof enough that it
+ * is the failing one.
  */
 function looksSwapped(main: CandidateFacts, spare: CandidateFacts): SetupError | undefined {
   // Moved sectors may hold anything, other people's signatures too: a spare of ours is no proof.
   if (spare.isSpare) return undefined;
-  if (spare.signatures.length === 0 || main.signatures.length > 0 || main.unreadable) return undefined;
+  if (spare.signatures.length === 0 || main.unreadable) return undefined;
+  const isLarger = spare.sizeBytes > main.sizeBytes;
+  if (main.signatures.length > 0 && !isLarger) return undefined;
+  const than = main.signatures.length === 0 ? 'carries nothing known' : 'is smaller';
   return refused(
-    `${spare.path}: given as spare, but it carries ${spare.signatures.join(', ')} while main ${main.path} carries nothing known; ` +
+    `${spare.path}: given as spare, but it carries ${spare.signatures.join(', ')} while main ${main.path} ${than}; ` +
       `are they swapped? If not, clear it first: wipefs --all ${spare.path}`,
   );
 }

@@ -86,6 +86,15 @@ test('M17 swapped arguments: data on the spare and none on main is refused even 
   );
 });
 
+test('M17 swapped arguments: data on a spare larger than main is refused even with --overwrite-spare', () => {
+  const old = { ...spare, signatures: ['vfat'] };
+  const refusal = createRefusal(old, main, overwriting)!;
+  assert.equal(refusal.reason, 'refused');
+  assert.match(refusal.message, /carries ext4 while main \/dev\/sdc is smaller; are they swapped/);
+  assert.equal(createRefusal(main, old, overwriting), undefined, 'the right way round');
+  assert.equal(createRefusal(old, { ...main, sizeBytes: old.sizeBytes }, overwriting), undefined, 'as large');
+});
+
 test('M17 a main that cannot be read is the failing one: --overwrite-spare then works', () => {
   const unreadable = { ...main, signatures: [], unreadable: true };
   const dirty = { ...spare, signatures: ['vfat'] };
