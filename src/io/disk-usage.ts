@@ -17,6 +17,9 @@ import {
   unescapeOctal,
 } from './system-files.ts';
 
+/** Unit of `size` in sysfs, whatever the disk's blocks are. */
+const sysfsSectorBytes = 512;
+
 export interface DiskUser {
   readonly kind: 'mounted' | 'swap' | 'holder' | 'loop';
   /** The device that is used: the one asked about, a partition of it, or the disk it is a partition of; or the file. */
@@ -58,6 +61,7 @@ export async function findBlockUsers(
     swaps(candidates, roots),
     holders(candidates),
     loops(candidates, roots),
+    loopTwins(candidates, roots),
   ]);
   return withoutRepeats(found.flat());
 }
@@ -151,13 +155,19 @@ async function holders(candidates: readonly Candidate[]): Promise<readonly DiskU
 interface LoopDevice {
   readonly name: string;
   readonly backingPath: string;
+  /** The part of the file that it shows. */
+  readonly startBytes: number;
+  readonly endBytes: number;
 }
 
 async function loopDevices(roots: SystemRoots): Promise<readonly LoopDevice[]> {
   const devices: LoopDevice[] = [];
   for (const name of (await readNames(roots.sysfs, 'block')).filter((one) => one.startsWith('loop'))) {
     const backingPath = await readText(roots.sysfs, 'block', name, 'loop', 'backing_file');
-    if (backingPath !== '') devices.push({ name, backingPath });
+    if (backingPath === '') continue;
+    const startBytes = Number(await readText(roots.sysfs, 'block', name, 'loop', 'offset')) || 0;
+    const sectors = Number(await readText(roots.sysfs, 'block', name, 'size')) || 0;
+    devices.push({ name, backingPath, startBytes, endBytes: startBytes + sectors * sysfsSectorBytes });
   }
   return devices;
 }
@@ -169,6 +179,23 @@ async function loops(candidates: readonly Candidate[], roots: SystemRoots): Prom
     if (deviceNumber === '') continue;
     for (const { prefix, path } of candidates.filter((one) => one.deviceNumber === deviceNumber)) {
       users.push({ kind: 'loop', device: path, text: `${prefix}attached as /dev/${name}` });
+    }
+  }
+  return users;
+}
+
+/** Two loop devices over one piece of a file are one disk under two names, and neither keeps the other from being opened. */
+async function loopTwins(candidates: readonly Candidate[], roots: SystemRoots): Promise<readonly DiskUser[]> {
+  const users: DiskUser[] = [];
+  const devices = await loopDevices(roots);
+  for (const { directory, path, prefix } of candidates) {
+    const own = devices.find((device) => directory.endsWith(`/${device.name}`));
+    if (own === undefined) continue;
+    for (const other of devices) {
+      const apart = other.startBytes >= own.endBytes || own.startBytes >= other.endBytes;
+      if (other === own || apart || !(await isOneFile(own.backingPath, other.backingPath))) continue;
+      const text = `${prefix}its file ${own.backingPath} is attached as /dev/${other.name} too`;
+      users.push({ kind: 'loop', device: path, text });
     }
   }
   return users;

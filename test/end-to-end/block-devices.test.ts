@@ -76,6 +76,18 @@ describe('block devices', { skip, timeout: 60_000 }, () => {
     assert.deepEqual(lab.leftovers(), []);
   });
 
+  it('R27 are refused while their file, or a part of it, is attached twice', async () => {
+    const hash = await fileHash(lab.path('main.img'));
+    const twin = attach(lab.path('main.img'));
+    const pair = ['create', 'disk', '--main', main, '--spare', twin, '--overwrite-spare'];
+    await lab.mustFail(
+      ExitCode.busy,
+      new RegExp(`its file .*main\\.img is attached as ${twin} too`),
+      ...pair,
+    );
+    assert.equal(await fileHash(lab.path('main.img')), hash);
+  });
+
   it('refuse writeback, and a second owner', async () => {
     const disks = ['--main', main, '--spare', spare];
     await lab.mustFail(ExitCode.usage, /cache=none/, 'create', 'disk', ...disks, '--cache', 'writeback');

@@ -95,6 +95,26 @@ describe('R27 who uses a block device', () => {
     assert.deepEqual(await usersOf(machine, '/dev/sda1', '8:1'), ['attached as /dev/loop4']);
   });
 
+  test('a loop device over the same piece of the same file, of the device or of the disk of a partition', async () => {
+    using machine = new MachineDescription();
+    const path = join(machine.files, 'disk.img');
+    writeFileSync(path, 'x');
+    const loop = (number: number, offsetBytes: number, sectors: number): void =>
+      machine.addBlock(`loop${number}`, `7:${number}`, {
+        size: `${sectors}\n`,
+        'loop/backing_file': `${path}\n`,
+        'loop/offset': `${offsetBytes}\n`,
+      });
+    loop(0, 0, 8);
+    loop(1, 4096, 8);
+    loop(10, 7680, 2);
+    machine.addBlock('loop1/loop1p1', '259:1', { size: '8\n', partition: '1\n' });
+    const text = `its file ${path} is attached as /dev/loop10 too`;
+    assert.deepEqual(await usersOf(machine, '/dev/loop0', '7:0'), [], 'a neighbour in the file is free');
+    assert.deepEqual(await usersOf(machine, '/dev/loop1', '7:1'), [text]);
+    assert.deepEqual(await usersOf(machine, '/dev/loop1p1', '259:1'), [`/dev/loop1 ${text}`]);
+  });
+
   test('each user once, and all of them in one line', async () => {
     using machine = new MachineDescription();
     addSataDisk(machine);
