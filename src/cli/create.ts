@@ -5,6 +5,7 @@ import { parseRemapTable } from '../device/remap-table.ts';
 import {
   deviceFolder,
   folderState,
+  makeRuntimeDirectory,
   removeDeadFolder,
   runtimeDirectory,
 } from '../device/runtime-directory.ts';
@@ -94,10 +95,11 @@ function spareSize(text: string): number {
   throw new SetupError('usage', `--create-spare ${text}: expected a multiple of 4 KiB such as 64M or 1G`);
 }
 
-/** Before the spare is touched: a name that is taken must not cost its contents. */
+/** Before the spare is touched: a name that is taken, or no place for sockets, must not cost its contents. */
 function refuseTakenName(name: string): void {
   const directory = runtimeDirectory();
   const folder = deviceFolder(directory, name);
+  makeRuntimeDirectory(directory);
   if (folderState(folder).state !== 'absent') removeDeadFolder(directory, folder);
 }
 

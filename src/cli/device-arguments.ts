@@ -26,6 +26,9 @@ export function mainChoice(flags: DiskFlags): MainChoice | undefined {
   if (flags.main !== undefined && flags.mainTable !== undefined) {
     throw usage('--main and --main-table both name the main device; give one');
   }
+  if (flags.main === '' || flags.mainTable === '' || flags.spare === '') {
+    throw usage('--main, --main-table or --spare names nothing: its value is empty');
+  }
   if (flags.main !== undefined) return { kind: 'path', path: flags.main };
   if (flags.mainTable === undefined) return undefined;
   return {

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readSync, rmSync } from 'node:fs';
+import { closeSync, openSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { runtimeDirectory } from '../device/runtime-directory.ts';
+import { makeRuntimeDirectory, runtimeDirectory } from '../device/runtime-directory.ts';
 import type { ReadinessReport, ServeOptions } from '../device/serve-options.ts';
 import { ExitCode } from './exit-code.ts';
 import { LaunchError } from './failure.ts';
@@ -80,7 +80,7 @@ export function serveArguments(options: ServeOptions): string[] {
  */
 function openLastWords(): number {
   const directory = runtimeDirectory();
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeRuntimeDirectory(directory);
   const path = join(directory, `.start-${process.pid}`);
   const descriptor = openSync(path, 'w+', 0o600);
   rmSync(path);

@@ -1,5 +1,7 @@
 import {
+  accessSync,
   chmodSync,
+  constants,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -11,7 +13,7 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import process from 'node:process';
 import { invalidDeviceName } from './device-name.ts';
 import {
@@ -59,6 +61,36 @@ export function runtimeDirectory(
     'usage',
     'neither XDG_RUNTIME_DIR nor DM_REMAP_RUNTIME_DIR is set; set one to a folder of yours',
   );
+}
+
+/**
+ * Makes the folder of all devices, and those above it, unless they are there. Throws `SetupError` when that cannot be, or
+ * when it is not for us to write to.
+ */
+export function makeRuntimeDirectory(directory: string): void {
+  try {
+    makeFolders(directory);
+    accessSync(directory, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new SetupError(
+      'failed',
+      `${directory}: cannot hold the sockets of devices (${why}); DM_REMAP_RUNTIME_DIR names another folder`,
+      { cause: error },
+    );
+  }
+}
+
+/** Not by `recursive` of Node 20, which tries forever where nobody can make a folder: in /proc, for one. */
+function makeFolders(directory: string): void {
+  try {
+    mkdirSync(directory, { mode: 0o700 });
+  } catch (error) {
+    if (errorCode(error) === 'EEXIST' && statSync(directory).isDirectory()) return;
+    if (errorCode(error) !== 'ENOENT' || existsSync(dirname(directory))) throw error;
+    makeFolders(dirname(directory));
+    makeFolders(directory);
+  }
 }
 
 /** The paths of one device; nothing is touched. Throws `SetupError` for a bad name or a path too long for a socket. */
@@ -127,7 +159,7 @@ export function listDevices(directory: string): ListedDevice[] {
  * file, and of two processes that want one name exactly one wins (rename(2) onto a folder that is not empty fails).
  */
 export function claimFolder(directory: string, folder: DeviceFolder, self: ProcessIdentity): void {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeRuntimeDirectory(directory);
   sweepUnfinished(directory);
   removeDeadFolder(directory, folder);
   const building = join(directory, `.claim-${self.pid}-${self.startTicks}-${folder.name}`);

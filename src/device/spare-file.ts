@@ -1,4 +1,5 @@
 import { close, constants, open } from 'node:fs';
+import { stat, statfs } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { createImage } from '../io/create-image.ts';
 import { allocateFile } from '../linux/file-calls.ts';
@@ -9,12 +10,16 @@ import { setupErrorOf } from './setup-failure.ts';
 const openAsync = promisify(open);
 const closeAsync = promisify(close);
 
+/** Unit of `st_blocks`, whatever the file system's blocks are (man 3 stat). */
+const statBlockBytes = 512;
+
 /**
  * M17: an image file is allocated in full before it becomes a spare. A sparse one would run out of room in the very
  * moment a sector has to be saved. A spare that is a disk is left as it is.
  */
 export async function allocateSpareFile(spare: OpenedDisk): Promise<void> {
   if (spare.device.kind !== 'file') return;
+  await refuseWithoutRoom(spare);
   const descriptor = await openAsync(spare.path, constants.O_RDWR);
   try {
     if (await allocateFile(descriptor, spare.device.geometry.sizeBytes)) return;
@@ -24,6 +29,20 @@ export async function allocateSpareFile(spare: OpenedDisk): Promise<void> {
   throw new SetupError(
     'failed',
     `${spare.path}: cannot be allocated in full: its file system has no room for it, or cannot allocate`,
+  );
+}
+
+/** Asked before: an allocation that fails half-way leaves the file system full, and nobody knows any more what to give back. */
+async function refuseWithoutRoom(spare: OpenedDisk): Promise<void> {
+  const { blocks } = await stat(spare.path);
+  const room = await statfs(spare.path);
+  const missingBytes = spare.device.geometry.sizeBytes - blocks * statBlockBytes;
+  const freeBytes = room.bavail * room.bsize;
+  // Some file systems do not tell how large they are.
+  if (room.blocks === 0 || missingBytes <= freeBytes) return;
+  throw new SetupError(
+    'failed',
+    `${spare.path}: cannot be allocated in full: it lacks ${missingBytes} bytes, its file system has ${freeBytes} free`,
   );
 }
 

@@ -19,6 +19,7 @@ import {
   deviceFolder,
   folderState,
   listDevices,
+  makeRuntimeDirectory,
   releaseFolder,
   removeDeadFolder,
   runtimeDirectory,
@@ -54,6 +55,19 @@ test('the directory is chosen by variable, then by user', () => {
   assert.equal(runtimeDirectory({}, 0), '/run/dm-remap');
   assert.equal(runtimeDirectory({ XDG_RUNTIME_DIR: '/run/user/7' }, 7), '/run/user/7/dm-remap');
   assert.throws(() => runtimeDirectory({}, 7), reasonIs('usage'));
+});
+
+test('the directory is made with what is above it, and what cannot be one is refused at once', () => {
+  const deep = join(directory, 'a', 'b');
+  makeRuntimeDirectory(deep);
+  makeRuntimeDirectory(deep);
+  assert.equal(statSync(deep).mode & 0o777, 0o700);
+  const file = join(directory, 'file');
+  writeFileSync(file, '');
+  // Nobody can make a folder in /proc; Node 20's own recursion tries for ever there.
+  for (const impossible of [file, join(file, 'below'), '/proc/dm-remap']) {
+    assert.throws(() => makeRuntimeDirectory(impossible), reasonIs('failed'), impossible);
+  }
 });
 
 test('a claimed folder is live, private, and names its process', () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, linkSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, rmdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { ExitCode } from '../../src/cli/exit-code.ts';
 import { DeviceLab, fileHash } from './device-lab.ts';
@@ -156,6 +156,8 @@ test('a wrong command line says what is wrong with it', async () => {
     [['create'], /missing required argument 'NAME'/],
     [['create', 'disk'], /--main/],
     [['create', 'disk', '--main', 'main.img'], /--spare/],
+    [['create', 'disk', '--main', '', '--spare', 'spare.img'], /its value is empty/],
+    [['assemble', '--spare', ''], /its value is empty/],
     [['create', '../disk', '--main', 'main.img', '--spare', 'spare.img'], /may not start with/],
     [['create', 'a/b', '--main', 'main.img', '--spare', 'spare.img'], /letters, digits/],
     [create('main.img', 'spare.img', '--port', '99999'), /--port 99999: expected/],
@@ -177,6 +179,19 @@ test('a socket or a port that cannot be is refused before the spare is formatted
     /no folder/,
     ...create('main.img', 'spare.img', '--socket', 'no/x.sock'),
   );
+});
+
+test('a runtime directory that cannot be is refused before the spare is formatted', async () => {
+  const nowhere = new DeviceLab();
+  try {
+    rmdirSync(nowhere.runtime);
+    writeFileSync(nowhere.runtime, '');
+    const words = create(lab.path('main.img'), lab.path('spare.img'));
+    await nowhere.mustFail(ExitCode.failed, /run: cannot hold the sockets.*DM_REMAP_RUNTIME_DIR/, ...words);
+    rmSync(nowhere.runtime);
+  } finally {
+    await nowhere.close();
+  }
 });
 
 test('a device that does not exist is told so by every verb', async () => {
