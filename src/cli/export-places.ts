@@ -1,5 +1,5 @@
 import { lstatSync, statSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { dirname } from 'node:path';
 import { socketPathBytesMax } from '../device/runtime-directory.ts';
 import { SetupError } from '../device/setup-error.ts';
@@ -9,12 +9,12 @@ export async function refuseTakenExport(
   socketPath: string | undefined,
   port: number | undefined,
 ): Promise<void> {
-  if (socketPath !== undefined) refuseSocketPath(socketPath);
+  if (socketPath !== undefined) await refuseSocketPath(socketPath);
   if (port !== undefined) await refusePort(port);
 }
 
-/** A socket that is there may be a stale one; whether it is, the device's process finds out. */
-function refuseSocketPath(path: string): void {
+/** A socket that is there and that nobody listens on is a stale one; the device's process takes its place. */
+async function refuseSocketPath(path: string): Promise<void> {
   if (Buffer.byteLength(path) > socketPathBytesMax) {
     throw new SetupError(
       'usage',
@@ -25,8 +25,23 @@ function refuseSocketPath(path: string): void {
     throw new SetupError('not-found', `--socket ${path}: there is no folder ${dirname(path)}`);
   }
   const found = lstatSync(path, { throwIfNoEntry: false });
-  if (found === undefined || found.isSocket()) return;
-  throw new SetupError('busy', `--socket ${path}: exists and is not a socket`);
+  if (found === undefined) return;
+  if (!found.isSocket()) throw new SetupError('busy', `--socket ${path}: exists and is not a socket`);
+  if (await isListenedOn(path)) {
+    throw new SetupError('busy', `--socket ${path}: another process listens there`);
+  }
+}
+
+function isListenedOn(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const answer = (listened: boolean): void => {
+      socket.destroy();
+      resolve(listened);
+    };
+    socket.once('connect', () => answer(true));
+    socket.once('error', () => answer(false));
+  });
 }
 
 function refusePort(port: number): Promise<void> {

@@ -47,6 +47,7 @@ function usageFailure(error: CommanderError, command: string, terminal: Terminal
 function buildProgram(terminal: Terminal, running: Running): Command {
   const program = new Command('dm-remap')
     .description('Keeps a failing disk in service: bad sectors move to a spare.')
+    .option('-V, --version', 'print the version')
     .helpCommand('help [COMMAND]', 'show how a command is used')
     .addHelpText('after', examples);
   program.hook('preSubcommand', (_, subcommand) => {
@@ -60,6 +61,7 @@ function buildProgram(terminal: Terminal, running: Running): Command {
   program
     .command('remove')
     .description('end a device cleanly; of a killed one, clean up what it left')
+    .summary('end a device cleanly')
     .argument('<NAME>')
     .option('--json', 'print what was done as JSON')
     .action(async (name, options) => {
@@ -73,6 +75,10 @@ function buildProgram(terminal: Terminal, running: Running): Command {
       const version = packageVersion();
       terminal.print(options.json === true ? JSON.stringify({ version }) : version);
     });
+  program.on('option:version', () => {
+    terminal.print(packageVersion());
+    throw new CommanderError(ExitCode.ok, 'commander.version', '');
+  });
   for (const command of [program, ...program.commands]) configure(command, terminal);
   return program;
 }
@@ -80,6 +86,7 @@ function buildProgram(terminal: Terminal, running: Running): Command {
 /** Errors are thrown, not printed: `runProgram` prints each as one line. */
 function configure(command: Command, terminal: Terminal): void {
   command.exitOverride();
+  command.configureHelp({ subcommandTerm });
   command.configureOutput({
     writeOut: (text) => terminal.print(text.trimEnd()),
     writeErr: (text) => terminal.warn(text.trimEnd()),
@@ -87,14 +94,37 @@ function configure(command: Command, terminal: Terminal): void {
   });
 }
 
-/** What `create`, `assemble` and `serve` share. */
-function addServingFlags(command: Command): Command {
+/** Every command has options; saying so for each leaves no room on a line for what it does. */
+function subcommandTerm(command: Command): string {
+  const words = command.registeredArguments.map((argument) => {
+    const name = argument.variadic ? `${argument.name()}...` : argument.name();
+    return argument.required ? `<${name}>` : `[${name}]`;
+  });
+  return [command.name(), ...words].join(' ');
+}
+
+/** Options come in the order in which people need them: the disks, what may be done to them, the export. */
+function addMainFlags(command: Command): Command {
   return command
     .option('--main <DEVICE>', 'the failing disk, a block device or an image file')
     .option(
       '--main-table <FILE>',
       'main as a device-mapper table (linear, error, dust lines); - for standard input',
-    )
+    );
+}
+
+/** What `assemble` and `serve` share. */
+function addAssemblyFlags(command: Command): Command {
+  command.argument('[NAME]', 'a new name for the device; without it, the one on the spare');
+  command.requiredOption('--spare <DEVICE>', 'the spare of the device');
+  addMainFlags(command)
+    .option('--accept-main', 'take a main that is not the one the spare remembers')
+    .option('--force', 'open from replicas that are not in sync; acknowledged changes may be missing');
+  return addExportFlags(command);
+}
+
+function addExportFlags(command: Command): Command {
+  return command
     .option('--socket <PATH>', "the export's Unix socket (default: in the runtime directory)")
     .option('--port <NUMBER>', 'also export on 127.0.0.1 at this port')
     .option('--cache <MODE>', 'none, or writeback for image files', 'none');
@@ -104,12 +134,14 @@ function addCreate(program: Command, terminal: Terminal): void {
   const command = program
     .command('create')
     .description('format a spare, put it under a failing disk, and serve the two as one healthy device')
+    .summary('format a spare, serve it and main as one')
     .argument('<NAME>');
-  addServingFlags(command)
+  addMainFlags(command)
     .option('--spare <DEVICE>', 'a healthy disk or image file for the bad sectors; its contents are lost')
-    .option('--table <LINE>', "'0 LENGTH remap MAIN SPARE' instead of --main and --spare")
     .option('--create-spare <SIZE>', 'make the spare as an image file of this size (64M, 1G) first')
     .option('--overwrite-spare', 'format a spare that carries something')
+    .option('--table <LINE>', "'0 LENGTH remap MAIN SPARE' instead of --main and --spare");
+  addExportFlags(command)
     .option('--json', 'print the new device as JSON')
     .action(async (name, options) => {
       await (await import('./create.ts')).runCreate(terminal, name, options);
@@ -120,11 +152,8 @@ function addAssemble(program: Command, terminal: Terminal): void {
   const command = program
     .command('assemble')
     .description('serve a device again: its name and its main are on the spare')
-    .argument('[NAME]');
-  addServingFlags(command)
-    .requiredOption('--spare <DEVICE>', 'the spare of the device')
-    .option('--force', 'open from replicas that are not in sync; acknowledged changes may be missing')
-    .option('--accept-main', 'take a main that is not the one the spare remembers')
+    .summary('serve a device again, from its spare');
+  addAssemblyFlags(command)
     .option('--json', 'print the device as JSON')
     .action(async (name, options) => {
       await (await import('./assemble.ts')).runAssemble(terminal, name, options);
@@ -135,11 +164,8 @@ function addServe(program: Command, running: Running): void {
   const command = program
     .command('serve')
     .description('as assemble, in the foreground, for systemd and the like')
-    .argument('[NAME]');
-  addServingFlags(command)
-    .requiredOption('--spare <DEVICE>', 'the spare of the device')
-    .option('--force', 'open from replicas that are not in sync; acknowledged changes may be missing')
-    .option('--accept-main', 'take a main that is not the one the spare remembers')
+    .summary('as assemble, in the foreground');
+  addAssemblyFlags(command)
     .addOption(new Option('--main-label <TEXT>', 'where the table came from').hideHelp())
     .addOption(new Option('--report-descriptor <NUMBER>', 'report readiness there').hideHelp())
     .action(async (name, options) => {
@@ -151,6 +177,7 @@ function addExamine(program: Command, terminal: Terminal): void {
   program
     .command('examine')
     .description('show what is on a spare, without changing it')
+    .summary('show what is on a spare')
     .argument('<DEVICE>')
     .option('--json', 'as JSON')
     .action(async (path, options) => {
@@ -186,8 +213,9 @@ function addQueries(program: Command, terminal: Terminal): void {
   program
     .command('message')
     .description(
-      'send a message to a device: help, remap, list, lost, stats; "main SECTOR WORDS…" to main\'s table',
+      'send a message to a device: help, remap, list, lost, stats; "main SECTOR WORDS..." to main\'s table',
     )
+    .summary('ask a device; "help" lists the messages')
     .argument('<NAME>')
     .argument('<SECTOR>')
     .argument('<WORDS...>')

@@ -114,7 +114,9 @@ function noAnswer(error: Error, deadlineMs: number): ControlError {
     return new ControlError('NOBODY', 'nobody answers on its control socket', { cause: error });
   }
   const why =
-    code === 'ABORT_ERR' ? `no answer after ${deadlineMs} ms` : `the connection broke: ${error.message}`;
+    code === 'ABORT_ERR'
+      ? `no answer within ${deadlineMs / 1000} s: its process is stopped, or hangs`
+      : `the connection broke: ${error.message}`;
   return new ControlError('NO_ANSWER', why, { cause: error });
 }
 

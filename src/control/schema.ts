@@ -1,9 +1,12 @@
 import * as z from 'zod/mini';
-import type { ControlAnswers, DeviceStatus, DeviceTable, RemoveReport } from '../device/messages.ts';
-
-/** Words of one message, and characters of one word: no message of ours comes near. */
-export const messageWordsMax = 64;
-export const messageWordLengthMax = 256;
+import {
+  type ControlAnswers,
+  type DeviceStatus,
+  type DeviceTable,
+  messageWordLengthMax,
+  messageWordsMax,
+  type RemoveReport,
+} from '../device/messages.ts';
 
 export interface MessageBody {
   readonly sector: number;

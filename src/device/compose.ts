@@ -9,7 +9,7 @@ import { Disks, type OpenedMain } from './disks.ts';
 import { type ClosingStep, runClosingSteps } from './lifecycle.ts';
 import { identityDifference, identityRecord, recordedMain } from './main-identity.ts';
 import { type DeviceFolder, noteSocketElsewhere } from './runtime-directory.ts';
-import type { ServeOptions } from './serve-options.ts';
+import type { MainChoice, ServeOptions } from './serve-options.ts';
 import { SetupError } from './setup-error.ts';
 import { isWorldError, setupErrorOf } from './setup-failure.ts';
 import { Stack, type StackParts } from './stack.ts';
@@ -112,7 +112,7 @@ class StackOpening {
     const choice = this.#options.main ?? recordedMain(recorded);
     const { cache, acceptMain } = this.#options;
     const main = await disks.openMain(choice, cache).catch((error: unknown) => {
-      throw this.#options.main === undefined ? missingMain(error) : error;
+      throw this.#options.main === undefined ? missingMain(error, choice) : error;
     });
     this.#closeBy('main', diskDeadlineMs, () => main.device.close());
     const difference = identityDifference(recorded, main);
@@ -177,13 +177,11 @@ class StackOpening {
 }
 
 /** A main that is not where the spare last saw it: the operator never named this path, so he is told where it is from. */
-function missingMain(error: unknown): unknown {
+function missingMain(error: unknown, recorded: MainChoice): unknown {
   if (!(error instanceof OpenError) || error.code !== 'OPEN_NOT_FOUND') return error;
-  return new SetupError(
-    'not-found',
-    `${error.message}; there the spare last saw its main, --main names another place`,
-    {
-      cause: error,
-    },
-  );
+  const hint =
+    recorded.kind === 'table'
+      ? `the table ${recorded.label} names it, and names count from the current folder`
+      : 'there the spare last saw its main, --main names another place';
+  return new SetupError('not-found', `${error.message}; ${hint}`, { cause: error });
 }

@@ -3,6 +3,10 @@
  * The control room may import this file and no other of this room.
  */
 
+/** Words of one message, and characters of one word: no message of ours comes near. */
+export const messageWordsMax = 64;
+export const messageWordLengthMax = 256;
+
 /** Where a device is in its life; see `lifecycle.ts` for the arrows. */
 export type LifecycleState = 'starting' | 'serving' | 'removing' | 'removed' | 'failed';
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, lstatSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,13 +29,18 @@ const refusal =
     return true;
   };
 
-test('free places, and a socket that may be stale, are left to the device', async () => {
+test('free places, and a socket that nobody listens on any more, are left to the device', async () => {
   const path = join(folder, 'x.sock');
+  const stale = join(folder, 'stale.sock');
   await refuseTakenExport(path, undefined);
   await new Promise<void>((resolve) => {
     server.listen(path, resolve);
   });
-  await refuseTakenExport(path, undefined);
+  linkSync(path, stale);
+  await assert.rejects(refuseTakenExport(path, undefined), refusal('busy', /another process listens/));
+  await new Promise((resolve) => server.close(resolve));
+  assert.ok(lstatSync(stale).isSocket());
+  await refuseTakenExport(stale, undefined);
   await refuseTakenExport(undefined, undefined);
 });
 

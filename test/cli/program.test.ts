@@ -37,6 +37,7 @@ test('help is an answer, with examples and the exit codes', async () => {
   }
   const { output } = await run('--help');
   assert.match(output.join('\n'), /Examples:[\s\S]*Exit codes:/);
+  for (const line of output.join('\n').split('\n')) assert.ok(line.length <= 80, `fits a terminal: ${line}`);
 });
 
 test('a wrong command line is one line on standard error, naming the command', async () => {
@@ -54,6 +55,19 @@ test('a wrong command line is one line on standard error, naming the command', a
     assert.equal(errors.length, 1, errors.join('\n'));
     assert.ok(errors[0]!.startsWith(line), errors[0]);
     assert.ok(!errors[0]!.includes('\n'));
+  }
+});
+
+test('words that no device would take are refused before one is asked', async () => {
+  const long = 'x'.repeat(257);
+  for (const [words, line] of [
+    [[''], 'a word of the message is empty'],
+    [[long], 'a word of the message has 257 characters: expected at most 256'],
+    [Array.from({ length: 65 }, () => 'x'), 'a message of 65 words: expected at most 64'],
+  ] as const) {
+    const { exitCode, errors } = await run('message', 'nobody', '0', ...words);
+    assert.equal(exitCode, ExitCode.usage);
+    assert.deepEqual(errors, [`dm-remap: message: ${line}`]);
   }
 });
 
