@@ -35,7 +35,19 @@ export const IoFlags = {
   onlyIfFast: 4,
   /** May be delayed behind other requests. */
   background: 8,
+  /** Must share its fate with no neighbour: see `apart`. */
+  apartEven: 16,
+  apartOdd: 32,
 } as const;
+
+/**
+ * For a request whose failure is to say something about its own blocks. A kernel joins requests that follow each other on a
+ * disk, and when one block of what it joined is bad, all of them fail; sent again together they are joined and fail again.
+ * Neighbours with flags of different parity are not joined, nor is one with a request that has no such flag.
+ */
+export function apart(index: number): number {
+  return index % 2 === 0 ? IoFlags.apartEven : IoFlags.apartOdd;
+}
 
 export type ExtentState = 'data' | 'zero' | 'hole' | 'remapped' | 'lost';
 

@@ -1,3 +1,4 @@
+import { IoFlags } from '../block/block-device.ts';
 import { Errno } from '../block/errno.ts';
 import { NoWaitReader, readAt, rwFlag, writeAt } from '../linux/file-calls.ts';
 import { Operation } from '../linux/uring-numbers.ts';
@@ -48,7 +49,8 @@ export class BufferedFileDevice extends FileDevice {
       : this.#later(target.length, () => this.#readNow(target, offset));
   }
 
-  protected override writePiece(source: Uint8Array, offset: number, durable: boolean): Promise<void> {
+  protected override writePiece(source: Uint8Array, offset: number, flags: number): Promise<void> {
+    const durable = (flags & IoFlags.fua) !== 0;
     const throughRing = this.#mode === 'through' || (durable && this.#mode === 'writeback');
     if (throughRing) return this.engine.write(this.lane, source, offset, rwFlag.dataSync);
     return this.#budget.spend(source.length)

@@ -1,5 +1,13 @@
+import { IoFlags } from '../block/block-device.ts';
 import { rwFlag } from '../linux/file-calls.ts';
 import { FileDevice, type FileDeviceOptions } from './file-device.ts';
+
+/**
+ * Two priorities of the best-effort class that nobody has by default (that is 4, or none): linux/ioprio.h. Blocks of
+ * different priority are never joined into one request (blk_rq_merge_ok in block/blk-merge.c).
+ */
+const apartEvenPriority = (2 << 13) | 3;
+const apartOddPriority = (2 << 13) | 5;
 
 /** Block devices and image files without the page cache: every request is one request of the ring. */
 export class DirectFileDevice extends FileDevice {
@@ -16,11 +24,17 @@ export class DirectFileDevice extends FileDevice {
     return this.engine.arena.contains(buffer) && buffer.byteOffset % this.#memoryAlignBytes === 0;
   }
 
-  protected override readPiece(target: Uint8Array, offset: number): Promise<void> {
-    return this.engine.read(this.lane, target, offset, this.#readTimeoutMs);
+  protected override readPiece(target: Uint8Array, offset: number, flags: number): Promise<void> {
+    return this.engine.read(this.lane, target, offset, this.#readTimeoutMs, ioPriorityOf(flags));
   }
 
-  protected override writePiece(source: Uint8Array, offset: number, durable: boolean): Promise<void> {
-    return this.engine.write(this.lane, source, offset, durable ? rwFlag.dataSync : 0);
+  protected override writePiece(source: Uint8Array, offset: number, flags: number): Promise<void> {
+    const writeFlags = (flags & IoFlags.fua) === 0 ? 0 : rwFlag.dataSync;
+    return this.engine.write(this.lane, source, offset, writeFlags, ioPriorityOf(flags));
   }
+}
+
+function ioPriorityOf(flags: number): number {
+  if ((flags & IoFlags.apartEven) !== 0) return apartEvenPriority;
+  return (flags & IoFlags.apartOdd) === 0 ? 0 : apartOddPriority;
 }

@@ -93,19 +93,20 @@ export abstract class FileDevice implements BlockDevice {
     return this.lane.inFlight;
   }
 
-  read(target: Uint8Array, offset: number): Promise<void> {
+  read(target: Uint8Array, offset: number, flags: number = IoFlags.none): Promise<void> {
     const refusal = this.#refusal(offset, target.length);
     if (refusal !== undefined) return refusal;
-    return this.fits(target) ? this.readPiece(target, offset) : this.#readBounced(target, offset);
+    return this.fits(target)
+      ? this.readPiece(target, offset, flags)
+      : this.#readBounced(target, offset, flags);
   }
 
   write(source: Uint8Array, offset: number, flags: number = IoFlags.none): Promise<void> {
     const refusal = this.#refusal(offset, source.length) ?? this.#writeRefusal(offset, source.length);
     if (refusal !== undefined) return refusal;
-    const durable = (flags & IoFlags.fua) !== 0;
     return this.fits(source)
-      ? this.writePiece(source, offset, durable)
-      : this.#writeBounced(source, offset, durable);
+      ? this.writePiece(source, offset, flags)
+      : this.#writeBounced(source, offset, flags);
   }
 
   /** fdatasync. A failure is final: what the kernel dropped does not come back with a second call. */
@@ -139,8 +140,8 @@ export abstract class FileDevice implements BlockDevice {
 
   /** True when the kernel can use this memory as it is. */
   protected abstract fits(buffer: Uint8Array): boolean;
-  protected abstract readPiece(target: Uint8Array, offset: number): Promise<void>;
-  protected abstract writePiece(source: Uint8Array, offset: number, durable: boolean): Promise<void>;
+  protected abstract readPiece(target: Uint8Array, offset: number, flags: number): Promise<void>;
+  protected abstract writePiece(source: Uint8Array, offset: number, flags: number): Promise<void>;
 
   /** R15. Names only what is not known to be good: a block that was cut is not. */
   protected errorOf(failure: RequestFailure): DeviceError {
@@ -185,10 +186,10 @@ export abstract class FileDevice implements BlockDevice {
     return Promise.reject(deviceError(this.name, 'closed', offset, length, Errno.ESHUTDOWN));
   }
 
-  #readBounced(target: Uint8Array, offset: number): Promise<void> {
+  #readBounced(target: Uint8Array, offset: number, flags: number): Promise<void> {
     return this.#bounced(offset, target.length, async (piece, at) => {
       try {
-        await this.readPiece(piece, offset + at);
+        await this.readPiece(piece, offset + at, flags);
       } finally {
         // After a failure too: bytes outside the failed ranges are valid.
         target.set(piece, at);
@@ -196,10 +197,10 @@ export abstract class FileDevice implements BlockDevice {
     });
   }
 
-  #writeBounced(source: Uint8Array, offset: number, durable: boolean): Promise<void> {
+  #writeBounced(source: Uint8Array, offset: number, flags: number): Promise<void> {
     return this.#bounced(offset, source.length, (piece, at) => {
       piece.set(source.subarray(at, at + piece.length));
-      return this.writePiece(piece, offset + at, durable);
+      return this.writePiece(piece, offset + at, flags);
     });
   }
 
@@ -271,7 +272,7 @@ export abstract class FileDevice implements BlockDevice {
   #writePlainZeroes(offset: number, length: number): Promise<void> {
     return this.#bounced(offset, length, (piece, at) => {
       piece.fill(0);
-      return this.writePiece(piece, offset + at, false);
+      return this.writePiece(piece, offset + at, IoFlags.none);
     });
   }
 

@@ -101,6 +101,8 @@ export class IoRequest {
   done = 0;
   fileOffset = 0;
   operationFlags = 0;
+  /** As `SubmissionEntry.ioPriority`. */
+  ioPriority = 0;
   /** On the clock of `performance.now()`. */
   deadlineMs: number = Number.POSITIVE_INFINITY;
   retries = 0;
@@ -127,6 +129,7 @@ export class IoRequest {
     this.done = 0;
     this.fileOffset = 0;
     this.operationFlags = 0;
+    this.ioPriority = 0;
     this.deadlineMs = Number.POSITIVE_INFINITY;
     this.retries = 0;
     this.slot = -1;

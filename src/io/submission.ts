@@ -7,6 +7,7 @@ import type { SlotMemory } from './slot-memory.ts';
 export function emptyEntry(): SubmissionEntry {
   return {
     operation: Operation.nop,
+    ioPriority: 0,
     fd: -1,
     offset: 0,
     address: 0,
@@ -20,6 +21,7 @@ export function emptyEntry(): SubmissionEntry {
 /** Writes what the kernel has to know of a request; which field means what, differs by operation: man io_uring_enter. */
 export function describeRequest(request: IoRequest, entry: SubmissionEntry, slotMemory: SlotMemory): void {
   entry.operation = request.operation;
+  entry.ioPriority = request.ioPriority;
   entry.fd = request.lane!.fd;
   entry.operationFlags = request.operationFlags;
   entry.offset = 0;
@@ -61,6 +63,7 @@ export function describeRequest(request: IoRequest, entry: SubmissionEntry, slot
 /** Asks the kernel to give up the request with this `user_data`. */
 export function describeCancel(entry: SubmissionEntry, userData: number, answerTo: number): void {
   entry.operation = Operation.asyncCancel;
+  entry.ioPriority = 0;
   entry.fd = -1;
   entry.offset = 0;
   entry.address = userData;

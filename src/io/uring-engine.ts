@@ -72,13 +72,29 @@ export class UringEngine {
   }
 
   /** Reads all of `target`, which lies in the arena. Rejects as the lane says after `timeoutMs`. */
-  read(lane: RequestLane, target: Uint8Array, fileOffset: number, timeoutMs?: number): Promise<void> {
-    return this.#transfer(Operation.read, lane, target, fileOffset, 0, timeoutMs);
+  read(
+    lane: RequestLane,
+    target: Uint8Array,
+    fileOffset: number,
+    timeoutMs?: number,
+    ioPriority: number = 0,
+  ): Promise<void> {
+    const request = this.#newTransfer(Operation.read, lane, target, fileOffset, ioPriority);
+    this.#setDeadline(request, timeoutMs);
+    return this.#startDone(request);
   }
 
   /** Writes all of `source`, which lies in the arena. `writeFlags` are RWF_ bits. */
-  write(lane: RequestLane, source: Uint8Array, fileOffset: number, writeFlags: number): Promise<void> {
-    return this.#transfer(Operation.write, lane, source, fileOffset, writeFlags, undefined);
+  write(
+    lane: RequestLane,
+    source: Uint8Array,
+    fileOffset: number,
+    writeFlags: number,
+    ioPriority: number = 0,
+  ): Promise<void> {
+    const request = this.#newTransfer(Operation.write, lane, source, fileOffset, ioPriority);
+    request.operationFlags = writeFlags;
+    return this.#startDone(request);
   }
 
   /** fdatasync. Never retried: a second answer would say nothing about what the first one lost. */
@@ -163,21 +179,19 @@ export class UringEngine {
     this.#slotMemory.close();
   }
 
-  #transfer(
+  #newTransfer(
     operation: Operation,
     lane: RequestLane,
     buffer: Uint8Array,
     fileOffset: number,
-    operationFlags: number,
-    timeoutMs: number | undefined,
-  ): Promise<void> {
+    ioPriority: number,
+  ): IoRequest {
     const request = this.#newRequest(operation, lane);
     this.#lend(request, buffer);
     request.length = buffer.length;
     request.fileOffset = fileOffset;
-    request.operationFlags = operationFlags;
-    this.#setDeadline(request, timeoutMs);
-    return this.#startDone(request);
+    request.ioPriority = ioPriority;
+    return request;
   }
 
   #newRequest(operation: Operation, lane: RequestLane): IoRequest {

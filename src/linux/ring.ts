@@ -48,6 +48,8 @@ export interface RingOptions {
 /** One request as the kernel reads it; fields not named here are zero. */
 export interface SubmissionEntry {
   operation: Operation;
+  /** Reads and writes: class and level as in linux/ioprio.h; 0 is the thread's own. */
+  ioPriority: number;
   fd: number;
   /** File offset, or the second address of operations that have one. */
   offset: number;
@@ -161,7 +163,8 @@ export class Ring {
     if (this.full) return false;
     const at = (this.#tail & this.#sqMask) * (submissionEntryBytes / 4);
     const words = this.#submissions;
-    words[at] = entry.operation;
+    // u8 opcode, u8 flags, u16 ioprio.
+    words[at] = entry.operation + entry.ioPriority * 0x1_0000;
     this.#submissionSigned[at + 1] = entry.fd;
     words[at + 2] = entry.offset % twoTo32;
     words[at + 3] = Math.floor(entry.offset / twoTo32);

@@ -1,3 +1,4 @@
+import { apart } from '../block/block-device.ts';
 import { asDeviceError, type FailedRange } from '../block/device-error.ts';
 import { Errno, type FailureKind } from '../block/errno.ts';
 import { StateCause } from '../metadata/mapping-state.ts';
@@ -79,7 +80,7 @@ async function salvageFromMain(
       break;
     }
     try {
-      await main.read(target.subarray(at, at + step), offset);
+      await main.read(target.subarray(at, at + step), offset, apart(repair.granule));
       core.counters.readsSaved += 1;
     } catch (error) {
       const range = asDeviceError(error).ranges[0];

@@ -9,6 +9,8 @@ export const readBudget: NarrowingBudget = { failuresMax: 1024, msMax: 10_000 };
 
 /** A read of something special, or one that main has failed: good parts are delivered, failed ones named. */
 export class ReadRequest extends SplitRequest {
+  /** Its repair reads each sector again, alone, in any case. */
+  protected readonly asksAlone = false;
   #repairs: ReadRepair[] = [];
 
   constructor(core: RemapCore, target: Uint8Array, offset: number) {
@@ -19,10 +21,10 @@ export class ReadRequest extends SplitRequest {
     return this.#repairs.length > 0;
   }
 
-  protected send(piece: Piece, bytes: Uint8Array): Promise<void> {
+  protected send(piece: Piece, bytes: Uint8Array, flags: number): Promise<void> {
     const { main, spare } = this.core.parts;
-    if (piece.place === 'main') return main.read(bytes, piece.deviceOffset);
-    if (piece.place === 'spare') return spare.read(bytes, piece.deviceOffset);
+    if (piece.place === 'main') return main.read(bytes, piece.deviceOffset, flags);
+    if (piece.place === 'spare') return spare.read(bytes, piece.deviceOffset, flags);
     // Main is not asked again without `retry`, for gone sectors never (R4, R18).
     return Promise.reject(deviceError('lost', 'lost', piece.deviceOffset, piece.length));
   }

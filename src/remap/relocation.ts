@@ -1,3 +1,4 @@
+import { apart } from '../block/block-device.ts';
 import { asDeviceError, type FailedRange } from '../block/device-error.ts';
 import { noSlot, type StateCause, StateFlags } from '../metadata/mapping-state.ts';
 import type { GranuleState } from './granule-table.ts';
@@ -209,7 +210,7 @@ async function readPart(
   let failure: FailedRange | undefined;
   for (let attempt = 0; attempt <= transientRetriesMax; attempt += 1) {
     try {
-      await core.parts.spare.read(target, offset);
+      await core.parts.spare.read(target, offset, apart(Math.floor(offset / core.parts.granuleBytes)));
       return undefined;
     } catch (error) {
       const { kind, errno } = asDeviceError(error);
@@ -258,14 +259,18 @@ async function storeInSlot(
   readBack: Uint8Array,
 ): Promise<Attempt> {
   const offset = slot * core.parts.granuleBytes;
-  const written = await onSlot(core, slot, 'write', readBack, () => core.writeSpare(content, offset, 0));
+  const written = await onSlot(core, slot, 'write', readBack, () =>
+    core.writeSpare(content, offset, apart(slot)),
+  );
   if (written !== 'moved') return written;
   // A failed flush says nothing about this slot, but its bytes are in doubt: they go to a fresh one (R7).
   const flushed = await onSlot(core, slot, 'flush', readBack, () => core.spareFlush.flush());
   if (flushed !== 'moved') return flushed;
   core.trouble.sparePathFailed = false;
   if (!core.parts.verifySlots) return 'moved';
-  const read = await onSlot(core, slot, 'read', readBack, () => core.parts.spare.read(readBack, offset));
+  const read = await onSlot(core, slot, 'read', readBack, () =>
+    core.parts.spare.read(readBack, offset, apart(slot)),
+  );
   if (read !== 'moved') return read;
   if (sameBytes(content, readBack)) return 'moved';
   core.counters.verifyMismatches += 1;

@@ -1,3 +1,4 @@
+import { IoFlags } from '../block/block-device.ts';
 import type { DeviceError, FailedRange } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import type { RemapCore } from './remap-core.ts';
@@ -7,6 +8,11 @@ import { type Piece, planPieces } from './request-plan.ts';
 export interface ByteRange {
   readonly offset: number;
   readonly length: number;
+}
+
+/** A range to be sent; `flags` are those of `apart`, or none. */
+export interface PendingRange extends ByteRange {
+  readonly flags: number;
 }
 
 /**
@@ -20,18 +26,18 @@ export const transientRetriesMax = 3;
 
 /** What is still to be done for one request, and what could not be. */
 export class RequestProgress {
-  pending: ByteRange[];
+  pending: PendingRange[];
   readonly failed: FailedRange[] = [];
   transientRetries = 0;
   /** Sub-requests that failed, for whatever reason. */
   failures = 0;
 
   constructor(offset: number, length: number) {
-    this.pending = [{ offset, length }];
+    this.pending = [{ offset, length, flags: IoFlags.none }];
   }
 
-  again(range: ByteRange): void {
-    this.pending.push({ offset: range.offset, length: range.length });
+  again(range: ByteRange, flags: number = IoFlags.none): void {
+    this.pending.push({ offset: range.offset, length: range.length, flags });
   }
 
   /** Sends a transient failure again, a bounded number of times; then it stays one. */
@@ -45,7 +51,7 @@ export class RequestProgress {
   }
 
   /** Takes what is pending for the next round. */
-  take(): ByteRange[] {
+  take(): PendingRange[] {
     const ranges = this.pending;
     this.pending = [];
     return ranges;

@@ -1,9 +1,11 @@
+import { apart, IoFlags } from '../block/block-device.ts';
 import { asDeviceError, DeviceError, type FailedRange } from '../block/device-error.ts';
 import type { RemapCore } from './remap-core.ts';
 import { type Piece, planPieces } from './request-plan.ts';
 import {
   type ByteRange,
   halves,
+  type PendingRange,
   RequestProgress,
   roundsMax,
   stillThere,
@@ -43,8 +45,10 @@ export abstract class SplitRequest {
     this.deadlineMs = core.parts.clock.nowMs() + budget.msMax;
   }
 
-  /** Sends one piece to its device. A lost piece is the subclass's to answer. */
-  protected abstract send(piece: Piece, bytes: Uint8Array): Promise<void>;
+  /** Sends one piece to its device; `flags` are those of `apart`. A lost piece is the subclass's to answer. */
+  protected abstract send(piece: Piece, bytes: Uint8Array, flags: number): Promise<void>;
+  /** A failure of one granule that may be a neighbour's, joined with it by the kernel, is tried once more on its own. */
+  protected abstract readonly asksAlone: boolean;
   /** Notes a failed or lost range inside one granule, or many once the budget is spent, for `repairAll`. */
   protected abstract repairLater(piece: Piece, range: FailedRange): void;
   /** The budget is spent on a range of several granules. */
@@ -62,7 +66,8 @@ export abstract class SplitRequest {
     const { progress } = this;
     if (mainFailed !== undefined) {
       progress.take();
-      this.#classify({ place: 'main', deviceOffset: this.offset, ...this.#whole() }, mainFailed);
+      const whole = { place: 'main', deviceOffset: this.offset, ...this.#whole() } as const;
+      this.#classify(whole, mainFailed, IoFlags.none);
     }
     for (
       let round = 0;
@@ -86,7 +91,7 @@ export abstract class SplitRequest {
     return { offset: this.offset, length: this.#buffer.length };
   }
 
-  async #sendRange(range: ByteRange): Promise<void> {
+  async #sendRange(range: PendingRange): Promise<void> {
     const { inFlight, locks, table, parts } = this.core;
     const first = Math.floor(range.offset / parts.granuleBytes);
     const last = Math.floor((range.offset + range.length - 1) / parts.granuleBytes);
@@ -96,18 +101,18 @@ export abstract class SplitRequest {
     const ticket = inFlight.begin(first, last);
     let failures: (DeviceError | undefined)[];
     try {
-      failures = await Promise.all(pieces.map((piece) => this.#sendPiece(piece)));
+      failures = await Promise.all(pieces.map((piece) => this.#sendPiece(piece, range.flags)));
     } finally {
       inFlight.end(ticket);
     }
     for (const [index, failure] of failures.entries()) {
-      if (failure !== undefined) this.#classify(pieces[index]!, failure);
+      if (failure !== undefined) this.#classify(pieces[index]!, failure, range.flags);
     }
   }
 
-  async #sendPiece(piece: Piece): Promise<DeviceError | undefined> {
+  async #sendPiece(piece: Piece, flags: number): Promise<DeviceError | undefined> {
     try {
-      await this.send(piece, this.bytesOf(piece));
+      await this.send(piece, this.bytesOf(piece), flags);
       this.core.noteWorked(piece.place, Math.floor(piece.offset / this.core.parts.granuleBytes));
       return undefined;
     } catch (error) {
@@ -115,18 +120,18 @@ export abstract class SplitRequest {
     }
   }
 
-  #classify(piece: Piece, failure: DeviceError): void {
+  #classify(piece: Piece, failure: DeviceError, flags: number): void {
     this.countFailure(piece);
     // Sectors known to be lost were not asked for: they cost nothing.
     if (piece.place !== 'lost') this.progress.failures += 1;
-    for (const range of toVirtual(piece, failure)) this.#classifyRange(piece, range);
+    for (const range of toVirtual(piece, failure)) this.#classifyRange(piece, range, flags);
   }
 
-  #classifyRange(piece: Piece, range: FailedRange): void {
+  #classifyRange(piece: Piece, range: FailedRange, flags: number): void {
     if (range.kind === 'transient') this.progress.retryOrFail(range);
     else if (range.kind === 'lost') this.repairLater(piece, range);
     else if (range.kind !== 'medium' && range.kind !== 'suspect') this.#giveUp(piece, range);
-    else if (stillThere(this.core, piece, range)) this.#narrow(piece, range);
+    else if (stillThere(this.core, piece, range)) this.#narrow(piece, range, flags);
     else this.progress.again(range);
   }
 
@@ -135,15 +140,18 @@ export abstract class SplitRequest {
     this.progress.failed.push(range);
   }
 
-  #narrow(piece: Piece, range: FailedRange): void {
+  #narrow(piece: Piece, range: FailedRange, flags: number): void {
     const { granuleBytes, clock } = this.core.parts;
     const halfRanges = halves(range, granuleBytes);
-    if (halfRanges === undefined) {
-      this.repairLater(piece, range);
-    } else if (this.progress.failures > this.#budget.failuresMax || clock.nowMs() > this.deadlineMs) {
-      this.budgetSpent(piece, range);
+    const spent = this.progress.failures > this.#budget.failuresMax || clock.nowMs() > this.deadlineMs;
+    if (halfRanges !== undefined) {
+      if (spent) this.budgetSpent(piece, range);
+      // Even and odd by turns, so that no two neighbours have the same: also those of another request are halves.
+      else for (const [index, half] of halfRanges.entries()) this.progress.again(half, apart(index));
+    } else if (this.asksAlone && flags === IoFlags.none && !spent) {
+      this.progress.again(range, apart(Math.floor(range.offset / granuleBytes)));
     } else {
-      for (const half of halfRanges) this.progress.again(half);
+      this.repairLater(piece, range);
     }
   }
 }

@@ -1,4 +1,4 @@
-import { IoFlags } from '../block/block-device.ts';
+import { apart, IoFlags } from '../block/block-device.ts';
 import { asDeviceError, type FailedRange } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import { StateCause } from '../metadata/mapping-state.ts';
@@ -146,11 +146,12 @@ async function writeHome(
   flags: number,
 ): Promise<RepairOutcome | 'relocate'> {
   const start = repair.granule * core.parts.granuleBytes;
+  const alone = apart(repair.granule);
   try {
     for (const { from, to } of runsOf(mask)) {
-      await core.writeMain(bytes.subarray(from, to), start + from, flags | IoFlags.fua);
+      await core.writeMain(bytes.subarray(from, to), start + from, flags | IoFlags.fua | alone);
       const readBack = buffer.subarray(from, to);
-      await core.parts.main.read(readBack, start + from);
+      await core.parts.main.read(readBack, start + from, alone);
       if (readBack.some((byte, index) => byte !== bytes[from + index])) {
         core.counters.verifyMismatches += 1;
         return 'relocate';

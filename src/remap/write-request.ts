@@ -19,6 +19,8 @@ const reasonOfPlace = { main: 'main-failed', spare: 'spare-failed', lost: 'lost'
 
 /** A write to something special, or one that main has failed: it succeeds when every byte is stored somewhere durable. */
 export class WriteRequest extends SplitRequest {
+  /** What is moved without need costs a slot for ever. */
+  protected readonly asksAlone = true;
   readonly #flags: number;
   readonly #end: number;
   #repairs = new Map<number, WriteRepair>();
@@ -33,9 +35,10 @@ export class WriteRequest extends SplitRequest {
     return this.#repairs.size > 0;
   }
 
-  protected send(piece: Piece, bytes: Uint8Array): Promise<void> {
-    if (piece.place === 'main') return this.core.writeMain(bytes, piece.deviceOffset, this.#flags);
-    if (piece.place === 'spare') return this.core.writeSpare(bytes, piece.deviceOffset, this.#flags);
+  protected send(piece: Piece, bytes: Uint8Array, flags: number): Promise<void> {
+    const all = this.#flags | flags;
+    if (piece.place === 'main') return this.core.writeMain(bytes, piece.deviceOffset, all);
+    if (piece.place === 'spare') return this.core.writeSpare(bytes, piece.deviceOffset, all);
     return Promise.reject(deviceError('lost', 'lost', piece.deviceOffset, piece.length));
   }
 

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, constants, openSync, readFileSync, readSync, writeSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { apart, IoFlags } from '../../src/block/block-device.ts';
 import { createImage } from '../../src/io/create-image.ts';
 import { describeBlockDevice } from '../block/device-contract.ts';
 import { type DataPlaneFixture, dataPlaneFixture } from './data-plane-fixture.ts';
@@ -52,6 +53,41 @@ describe('block special files', { skip, timeout: 30_000 }, () => {
     await assert.rejects(fixture.plane.openFile({ path: loop, cache: 'none' }), { code: 'OPEN_IN_USE' });
     const look = await fixture.plane.openFile({ path: loop, cache: 'none', readOnly: true, lock: false });
     await look.close();
+    await device.close();
+  });
+
+  it('I17 the kernel joins neighbouring requests, and none that are kept apart', async () => {
+    const { plane } = fixture;
+    const device = await plane.openFile({ path: loop, cache: 'none' });
+    const requests = 64;
+    const buffer = plane.arena.take(requests * 512, 'client');
+    assert.ok(buffer);
+    /** Requests that reached the disk: /sys/block/NAME/stat, reads or writes. */
+    const requestsOf = async (
+      kind: 'read' | 'write',
+      flagsOf: (index: number) => number,
+    ): Promise<number> => {
+      const count = (): number =>
+        Number(
+          readFileSync(`/sys/block/${basename(loop)}/stat`, 'utf8')
+            .trim()
+            .split(/\s+/)[kind === 'read' ? 0 : 4],
+        );
+      const before = count();
+      const all = Array.from({ length: requests }, (_, index) => {
+        const piece = buffer.subarray(index * 512, (index + 1) * 512);
+        return device[kind](piece, index * 512, flagsOf(index));
+      });
+      await Promise.all(all);
+      return count() - before;
+    };
+    for (const kind of ['read', 'write'] as const) {
+      assert.ok((await requestsOf(kind, () => IoFlags.none)) < requests, `${kind}: this kernel joins`);
+      assert.equal(await requestsOf(kind, apart), requests, kind);
+      const everySecond = await requestsOf(kind, (index) => (index % 2 === 0 ? apart(index) : IoFlags.none));
+      assert.equal(everySecond, requests, `${kind} beside others`);
+    }
+    plane.arena.release(buffer);
     await device.close();
   });
 

@@ -10,6 +10,7 @@ const nothing = {
   offset: 0,
   address: 0,
   length: 0,
+  ioPriority: 0,
   operationFlags: 0,
   userHigh: 0,
 };

@@ -103,9 +103,10 @@ describe('PathProbe', () => {
       await writeSectors(stack, 800, patternOf(800, 8));
       const { faults } = stack.mainDisk;
       faults.failNext(1, { errno: Errno.EIO, sector: 800, sectorCount: 8 });
-      const { deviceWorks } = stack.core.probe;
-      stack.core.probe.deviceWorks = async (direction) => {
-        const works = await deviceWorks.call(stack.core.probe, direction);
+      const { probe } = stack.core;
+      const deviceWorks = probe.deviceWorks.bind(probe);
+      probe.deviceWorks = async (direction) => {
+        const works = await deviceWorks(direction);
         faults.setPathError(Errno.EIO);
         return works;
       };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { IoFlags, sectorBytes } from '../../src/block/block-device.ts';
+import { apart, IoFlags, sectorBytes } from '../../src/block/block-device.ts';
 import { Errno } from '../../src/block/errno.ts';
 import { MemoryDevice } from '../../src/block/memory-device.ts';
 import { createMappedDevice } from '../../src/mapping/create-mapped-device.ts';
@@ -66,6 +66,38 @@ describe('a write over bad sectors of main', () => {
       await finish(stack);
     });
   }
+
+  it('I17 what is sent again is kept apart from its neighbours, also a single granule, and each slot from the next', async () => {
+    const stack = makeStack();
+    stack.mainDisk.faults.addBadSectors(96, 8 * 8, { on: 'write' });
+    const before = stack.counter.count;
+    const one = stack.device.write(patternOf(96, 64), 96 * sectorBytes);
+    const other = stack.device.write(patternOf(160, 8), 160 * sectorBytes);
+    await stack.clock.run(Promise.all([one, other]));
+    assert.deepEqual(remappedGranules(stack), [12, 13, 14, 15, 16, 17, 18, 19]);
+    const sent = (device: Stack['main']): { offset: number; length: number; flags: number }[] =>
+      device.operations.filter(
+        ({ sequence, phase, kind }) => sequence > before && phase === 'submit' && kind === 'write',
+      );
+    const again = sent(stack.main).filter(({ flags }) => (flags & IoFlags.fua) === 0);
+    for (const { offset, length, flags } of again) {
+      const whole = length === 64 * sectorBytes || offset === 160 * sectorBytes;
+      assert.equal(flags === IoFlags.none, whole, `${length} bytes at ${offset}`);
+      const next = again.filter((other) => other.offset === offset + length && other.length === length);
+      for (const neighbour of next) if (!whole) assert.notEqual(neighbour.flags, flags);
+    }
+    assert.ok(again.length > 8);
+    const slots = sent(stack.spare).filter(({ length }) => length === stack.granuleBytes);
+    for (const { offset, flags } of slots) assert.equal(flags, apart(offset / stack.granuleBytes));
+    stack.mainDisk.faults.addBadSectors(400, 1, { on: 'write' });
+    await writeSectors(stack, 400, patternOf(400, 8));
+    const single = sent(stack.main).filter(({ offset }) => offset === 400 * sectorBytes);
+    assert.deepEqual(
+      single.map(({ flags }) => flags),
+      [IoFlags.none, apart(50)],
+    );
+    await finish(stack);
+  });
 
   it('I13 the very next I/O goes to the spare, and to nothing else', async () => {
     const stack = makeStack();
