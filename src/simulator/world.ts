@@ -13,7 +13,8 @@ import { SimulatedDisk } from './simulated-disk.ts';
 import { GenerationClock, VirtualClock } from './virtual-clock.ts';
 
 const granuleBytes = 4096;
-const mainSectors = 512;
+/** Bad sectors must stay rare: where most granules have one, a probe of eight rightly suspects the path (R16). */
+const mainSectors = 1024;
 const spareBytes = 3 << 20;
 const arenaBytes = 1 << 20;
 /** Metadata small enough that checkpoints, full journals and generations happen every few remaps. */
@@ -23,7 +24,7 @@ const requestSectorsMax = 32;
 /** With several clients each owns every n-th stripe of this many sectors: not a granule's, so that granules are shared. */
 const stripeSectors = 6;
 /** Sectors of main that are bad before the first request. */
-const badAtStart = 16;
+const badAtStart = 24;
 
 export interface WorldOptions {
   readonly seed: number;
