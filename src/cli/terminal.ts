@@ -1,4 +1,5 @@
 import process from 'node:process';
+import { ExitCode } from './exit-code.ts';
 
 /** Where a command prints; tests put a list in its place. */
 export interface Terminal {
@@ -8,14 +9,17 @@ export interface Terminal {
   warn(line: string): void;
 }
 
-/** The process's own standard streams. A reader that went away (`dm-remap status x | head -1`) is no error. */
+/**
+ * The process's own standard streams. A reader that went away (`dm-remap status x | head -1`) is no error; an answer that
+ * nobody can have got is one. A complaint that finds no reader ends nothing: `serve` may be the one who complains.
+ */
 export function processTerminal(): Terminal {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
-      throw error;
-    });
-  }
+  process.stderr.on('error', () => undefined);
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(process.exitCode ?? ExitCode.ok);
+    process.stderr.write(`dm-remap: standard output: ${error.message}\n`);
+    process.exit(ExitCode.failed);
+  });
   return {
     print: (text) => {
       process.stdout.write(`${text}\n`);
