@@ -6,11 +6,10 @@ import { SeededRandom } from '../../src/simulator/seeded-random.ts';
 import { badGranules, remapCount, remappedGranules, spreadBadSectors } from './bad-disk.ts';
 import { DeviceLab } from './device-lab.ts';
 import { assertNothingLeftOver } from './nothing-left-over.ts';
+import { fillSectors, SectorVersions, sectorBytes, sectorsPerGranule } from './sector-versions.ts';
 
 const mebibyte = 1024 * 1024;
 const mainBytes = 32 * mebibyte;
-const sectorBytes = 512;
-const sectorsPerGranule = 8;
 const sectorCount = mainBytes / sectorBytes;
 const badCount = 1000;
 const kills = 5;
@@ -36,55 +35,6 @@ afterEach(async () => {
     await lab.close();
   }
 });
-
-/**
- * What each sector may hold: the version that was acknowledged last, or one that was on its way when the process died.
- * Version 0 is what the disk held before.
- */
-class SectorVersions {
-  readonly acknowledged = new Uint32Array(sectorCount);
-  readonly #onTheWay = new Map<number, number>();
-  #last = 0;
-
-  begin(sector: number, count: number): number {
-    this.#last += 1;
-    for (let at = sector; at < sector + count; at += 1) this.#onTheWay.set(at, this.#last);
-    return this.#last;
-  }
-
-  acknowledge(sector: number, count: number, version: number): void {
-    this.acknowledged.fill(version, sector, sector + count);
-    for (let at = sector; at < sector + count; at += 1) this.#onTheWay.delete(at);
-  }
-
-  allows(sector: number, version: number): boolean {
-    return version === this.acknowledged[sector] || version === this.#onTheWay.get(sector);
-  }
-
-  /** What was found after a kill is what counts from now on. */
-  settle(found: Uint32Array): void {
-    this.acknowledged.set(found);
-    this.#onTheWay.clear();
-  }
-}
-
-/** A sector full of its own number and version. */
-function fillSectors(target: Uint32Array, sector: number, version: number): void {
-  for (let word = 0; word < target.length; word += 2) {
-    target[word] = sector + Math.floor((word * 4) / sectorBytes);
-    target[word + 1] = version;
-  }
-}
-
-/** The version in a sector's bytes; undefined when they are a mixture, or of another sector. */
-function versionIn(words: Uint32Array, sector: number): number | undefined {
-  const version = words[1]!;
-  const number = version === 0 ? 0 : sector;
-  for (let word = 0; word < words.length; word += 2) {
-    if (words[word] !== number || words[word + 1] !== version) return undefined;
-  }
-  return version;
-}
 
 /** Writes at chance places, at most one write in a granule at one time, until the connection breaks. */
 async function writeUntilTheEnd(
@@ -141,7 +91,7 @@ async function compareGranule(
     const part = words.slice(at * wordsPerSector, (at + 1) * wordsPerSector);
     // The whole fails for one lost sector of it; the others must be readable by themselves.
     if (whole || (await isRead(client, part, sector * sectorBytes))) {
-      found[sector] = checkSector(part, sector, versions);
+      found[sector] = versions.check(part, sector);
     } else {
       assert.equal(versions.acknowledged[sector], 0, `R4: sector ${sector} was acknowledged and is lost`);
     }
@@ -158,17 +108,6 @@ async function isRead(client: NbdClient, words: Uint32Array, offset: number): Pr
   }
 }
 
-function checkSector(words: Uint32Array, sector: number, versions: SectorVersions): number {
-  const version = versionIn(words, sector);
-  assert.ok(version !== undefined, `sector ${sector} holds a mixture, or the bytes of another`);
-  const wanted = versions.acknowledged[sector];
-  assert.ok(
-    versions.allows(sector, version),
-    `sector ${sector} holds version ${version}, acknowledged was ${wanted}`,
-  );
-  return version;
-}
-
 test(`I12 killed ${kills} times with ${writersAtOnce} writes in flight over ${badCount} dead sectors, no acknowledged write is lost`, async () => {
   const random = new SeededRandom('kill-under-load');
   const bad = spreadBadSectors('kill-under-load', badCount, 0, sectorCount);
@@ -176,7 +115,7 @@ test(`I12 killed ${kills} times with ${writersAtOnce} writes in flight over ${ba
   const table = lab.faultTable('main.table', main, mainBytes, bad);
   lab.image('spare.img', 32 * mebibyte);
   await lab.mustRun('create', 'disk', '--main-table', table, '--spare', 'spare.img');
-  const versions = new SectorVersions();
+  const versions = new SectorVersions(sectorCount);
   const dead = new Set(badGranules(bad));
   let remapped = 0;
   for (let kill = 0; kill < kills; kill += 1) {
