@@ -8,6 +8,8 @@ import {
   blockDirectory,
   deviceNumberOf,
   formatDeviceNumber,
+  type MountEntry,
+  mountOf,
   readMounts,
   readNames,
   readText,
@@ -16,6 +18,12 @@ import {
   systemRoots,
   unescapeOctal,
 } from './system-files.ts';
+
+/**
+ * File systems that another process or machine answers for. To ask one of these about a file may take for ever, and who
+ * opens a disk must not wait for somebody else's that hangs.
+ */
+const answeredElsewhere = /^(fuse|nfs|cifs|smb3|9p|ceph|afs)/;
 
 /** Unit of `size` in sysfs, whatever the disk's blocks are. */
 const sysfsSectorBytes = 512;
@@ -174,7 +182,10 @@ async function loopDevices(roots: SystemRoots): Promise<readonly LoopDevice[]> {
 
 async function loops(candidates: readonly Candidate[], roots: SystemRoots): Promise<readonly DiskUser[]> {
   const users: DiskUser[] = [];
+  const mounted = await readMounts(roots);
   for (const { name, backingPath } of await loopDevices(roots)) {
+    // Nobody keeps device files there.
+    if (answeredElsewhere.test(mountOf(mounted, backingPath)?.type ?? '')) continue;
     const deviceNumber = await deviceNumberOf(roots, backingPath);
     if (deviceNumber === '') continue;
     for (const { prefix, path } of candidates.filter((one) => one.deviceNumber === deviceNumber)) {
@@ -187,13 +198,14 @@ async function loops(candidates: readonly Candidate[], roots: SystemRoots): Prom
 /** Two loop devices over one piece of a file are one disk under two names, and neither keeps the other from being opened. */
 async function loopTwins(candidates: readonly Candidate[], roots: SystemRoots): Promise<readonly DiskUser[]> {
   const users: DiskUser[] = [];
+  const mounted = await readMounts(roots);
   const devices = await loopDevices(roots);
   for (const { directory, path, prefix } of candidates) {
     const own = devices.find((device) => directory.endsWith(`/${device.name}`));
     if (own === undefined) continue;
     for (const other of devices) {
       const apart = other.startBytes >= own.endBytes || own.startBytes >= other.endBytes;
-      if (other === own || apart || !(await isOneFile(own.backingPath, other.backingPath))) continue;
+      if (other === own || apart || !(await isOneFile(own.backingPath, other.backingPath, mounted))) continue;
       const text = `${prefix}its file ${own.backingPath} is attached as /dev/${other.name} too`;
       users.push({ kind: 'loop', device: path, text });
     }
@@ -204,19 +216,26 @@ async function loopTwins(candidates: readonly Candidate[], roots: SystemRoots): 
 /** A file is known by its inode: it may have several names, and the kernel tells the one it was opened by. */
 async function findFileUsers(path: string, roots: SystemRoots): Promise<readonly DiskUser[]> {
   const users: DiskUser[] = [];
+  const mounted = await readMounts(roots);
   for (const { name, backingPath } of await loopDevices(roots)) {
-    if (await isOneFile(path, backingPath)) {
+    if (await isOneFile(path, backingPath, mounted)) {
       users.push({ kind: 'loop', device: path, text: `attached as /dev/${name}` });
     }
   }
   for (const swap of await swapPaths(roots)) {
-    if (await isOneFile(path, swap)) users.push({ kind: 'swap', device: path, text: 'used as swap' });
+    if (await isOneFile(path, swap, mounted))
+      users.push({ kind: 'swap', device: path, text: 'used as swap' });
   }
   return withoutRepeats(users);
 }
 
-async function isOneFile(path: string, other: string): Promise<boolean> {
-  if ((await resolvePath(path)) === (await resolvePath(other))) return true;
+/** `other` is a path that the kernel tells, without links. It is asked about only when both can be on one file system. */
+async function isOneFile(path: string, other: string, mounted: readonly MountEntry[]): Promise<boolean> {
+  const resolved = await resolvePath(path);
+  if (resolved === other) return true;
+  const [here, there] = [mountOf(mounted, resolved), mountOf(mounted, other)];
+  const canBe = here === undefined || there === undefined || here.deviceNumber === there.deviceNumber;
+  if (!canBe && answeredElsewhere.test(there.type)) return false;
   try {
     const [one, two] = [await stat(path, { bigint: true }), await stat(other, { bigint: true })];
     return one.dev === two.dev && one.ino === two.ino;

@@ -101,6 +101,17 @@ export async function readMounts(roots: SystemRoots): Promise<readonly MountEntr
   return entries;
 }
 
+/** The mount that holds an absolute path without links: of those over one another the last. No question to a file system. */
+export function mountOf(mounts: readonly MountEntry[], path: string): MountEntry | undefined {
+  let found: MountEntry | undefined;
+  for (const mount of mounts) {
+    const folder = mount.mountPoint.endsWith('/') ? mount.mountPoint : `${mount.mountPoint}/`;
+    if (`${path}/`.startsWith(folder) && mount.mountPoint.length >= (found?.mountPoint.length ?? 0))
+      found = mount;
+  }
+  return found;
+}
+
 /** `major:minor` of a `st_dev` or `st_rdev`, as glibc's `gnu_dev_major` and `gnu_dev_minor` take it apart. */
 export function formatDeviceNumber(encoded: bigint): string {
   const major = ((encoded >> 8n) & 0xfffn) | ((encoded >> 32n) & ~0xfffn);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sectorBytes } from '../../src/block/block-device.ts';
 import { createDataPlane, type DataPlane } from '../../src/io/data-plane.ts';
@@ -105,6 +106,18 @@ export class FailingDisk {
     const ended = new Promise((resolve) => fuse.once('exit', resolve));
     fuse.kill('SIGKILL');
     await ended;
+  }
+
+  /** Requests are taken and not answered, until `thaw`. */
+  async freeze(): Promise<void> {
+    const pid = this.#fuse?.pid;
+    assert.ok(pid !== undefined);
+    process.kill(pid, 'SIGSTOP');
+    while (!/^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))) await sleep(5);
+  }
+
+  thaw(): void {
+    this.#fuse?.kill('SIGCONT');
   }
 
   /** Takes everything down again; nobody uses the loop device any more. */

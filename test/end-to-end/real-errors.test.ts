@@ -322,6 +322,23 @@ describe('errors of the kernel’s own block layer', { skip, timeout: 240_000 },
     assert.deepEqual(lab.leftovers(), []);
   });
 
+  test('R36 a disk that hangs keeps nobody from creating another device', async () => {
+    await main.freeze();
+    try {
+      const names = ['other.img', 'other-spare.img'] as const;
+      lab.image(names[0], mainBytes);
+      lab.image(names[1], spareBytes);
+      const startMs = Date.now();
+      await lab.mustRun('create', 'disk', '--main', names[0], '--spare', names[1]);
+      await lab.mustRun('remove', 'disk');
+      await lab.mustRun('create', 'disk', '--main', names[0], '--spare', spare.path);
+      await lab.mustRun('remove', 'disk');
+      assert.ok(Date.now() - startMs < 20_000);
+    } finally {
+      main.thaw();
+    }
+  });
+
   test('R5 a spare whose path dies: main goes on, nothing is declared gone, and all is there when it comes back', async () => {
     await main.addBad(bad);
     await create();
