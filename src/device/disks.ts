@@ -19,6 +19,11 @@ const mib = 1_048_576;
 const clientBytes = 64 * mib;
 const remapBytes = 8 * mib;
 const metadataBytes = 8 * mib;
+/**
+ * A read that a disk has not answered by then fails for its reader; the kernel goes on with it and keeps its memory (I27).
+ * As long as the kernel gives a SCSI command before it resets the disk. Writes have no deadline: a client waits (R3).
+ */
+const readTimeoutMs = 30_000;
 
 /** A disk or image, open. */
 export interface OpenedDisk {
@@ -61,6 +66,7 @@ export class Disks {
     const device = await this.plane.openFile({
       path: real,
       cache,
+      readTimeoutMs,
       ...(look ? { readOnly: true, lock: false } : {}),
     });
     const identity = await identifyDevice(real);

@@ -1,7 +1,7 @@
 import { sectorBytes } from '../block/block-device.ts';
 import { delay } from '../block/clock.ts';
 import { asDeviceError } from '../block/device-error.ts';
-import { noSlot, StateCause } from '../metadata/mapping-state.ts';
+import { noSlot, StateCause, StateFlags } from '../metadata/mapping-state.ts';
 import type { GranuleState } from './granule-table.ts';
 import { relocate, relocationBufferBytes, relocationBuffers } from './relocation.ts';
 import type { RemapCore } from './remap-core.ts';
@@ -57,12 +57,24 @@ function listText(core: RemapCore): Promise<string> {
   return linesOf(core, (state) => {
     if (state.slot === noSlot) return [];
     const cause = Object.entries(StateCause).find(([, value]) => value === state.cause)?.[0] ?? 'unknown';
-    const flags = state.flags === 0 ? '' : ` flags=${state.flags}`;
+    const flags = flagWords(state.flags);
     return runsOf(state.held).map((run) => {
       const spare = (state.slot * core.parts.granuleBytes + run.from) / sectorBytes;
       return `${sectorsText(core, state, run)} ${spare} ${cause}${flags}`;
     });
   });
+}
+
+/** ` unverified`, or nothing. A flag without a word here is shown as its number. */
+function flagWords(flags: number): string {
+  const words: [string, number][] = [
+    ['unverified', StateFlags.unverified],
+    ['fresh-zero', StateFlags.freshZero],
+    ['suspect', StateFlags.suspect],
+  ];
+  const known = words.filter(([, bit]) => (flags & bit) !== 0);
+  const rest = known.reduce((left, [, bit]) => left & ~bit, flags);
+  return [...known.map(([word]) => ` ${word}`), ...(rest === 0 ? [] : [` flags=${rest}`])].join('');
 }
 
 function lostText(core: RemapCore): Promise<string> {

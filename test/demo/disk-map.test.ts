@@ -27,7 +27,7 @@ test('without colours the map is plain ASCII', () => {
 });
 
 test('runs are read from the answers of list and lost', () => {
-  assert.deepEqual(parseSectorRuns('1000 8 19072 writeError\n50000 1 19080 operator flags=1'), [
+  assert.deepEqual(parseSectorRuns('1000 8 19072 writeError\n50000 1 19080 operator unverified'), [
     [1000, 8],
     [50000, 1],
   ]);

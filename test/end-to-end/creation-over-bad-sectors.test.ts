@@ -9,9 +9,8 @@ import { assertNothingLeftOver } from './nothing-left-over.ts';
 const mebibyte = 1024 * 1024;
 const mainBytes = 100 * mebibyte;
 const sectorCount = mainBytes / 512;
-const creationMsMax = 1000;
-/** The fastest counts: what other work on the machine costs is not what creation costs. */
-const attemptsMax = 6;
+/** A hang, whatever else the machine does: alone it takes 0.6 s. The count of reads below is the real measure. */
+const creationMsMax = 10_000;
 /** Looking for signatures at the start and the end of main, once by each of the two processes. */
 const mainReadsMax = 64;
 
@@ -61,17 +60,13 @@ async function create(table: string): Promise<number> {
 }
 
 for (const [name, bad] of places) {
-  test(`I1 creation over dead sectors takes less than ${creationMsMax} ms: ${name}`, async () => {
+  test(`I1 creation over dead sectors ends in bounded time: ${name}`, async (context) => {
     const main = lab.image('main.img', mainBytes);
     const table = lab.faultTable('main.table', main, mainBytes, bad);
     lab.image('spare.img', 32 * mebibyte);
-    const tookMs: number[] = [];
-    for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
-      if (attempt > 0) await lab.mustRun('remove', 'disk');
-      tookMs.push(await create(table));
-      if (tookMs.at(-1)! < creationMsMax) break;
-    }
-    assert.ok(Math.min(...tookMs) < creationMsMax, `took ${tookMs.map(Math.round).join(', ')} ms`);
+    const tookMs = await create(table);
+    context.diagnostic(`${Math.round(tookMs)} ms`);
+    assert.ok(tookMs < creationMsMax, `took ${Math.round(tookMs)} ms`);
 
     const offset = bad[0]![0] * 512;
     const client = await lab.connect('disk');

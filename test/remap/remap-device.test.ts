@@ -187,7 +187,7 @@ describe('the remap device', () => {
     const slots = [10, 11].map((granule) => stack.core.stateOf(granule).slot * 8);
     assert.equal(
       await stack.device.message(['list']),
-      `80 8 ${slots[0]} operator flags=1\n88 8 ${slots[1]} operator flags=1`,
+      `80 8 ${slots[0]} operator unverified\n88 8 ${slots[1]} operator unverified`,
     );
     stack.mainDisk.faults.addBadSectors(200, 2, { on: 'read' });
     await assert.rejects(readSectors(stack, 200, 2), DeviceError);

@@ -8,7 +8,7 @@ function activate(
   stack: Stack,
   granule: number,
   granuleCount: number,
-  state: { slot: number; held: number; unreadable?: number; gone?: number },
+  state: { slot: number; held: number; unreadable?: number; gone?: number; flags?: number },
 ): void {
   stack.core.activate([
     {
@@ -39,6 +39,18 @@ describe('messages', () => {
       '31 1 327 writeError',
     ]);
     assert.equal(await ask(stack, 'lost'), '');
+  });
+
+  it('list says in words what is not certain about a move', async () => {
+    const stack = makeStack();
+    activate(stack, 3, 1, { slot: 40, held: 1, flags: 1 });
+    activate(stack, 4, 1, { slot: 41, held: 1, flags: 5 });
+    activate(stack, 5, 1, { slot: 42, held: 1, flags: 9 });
+    assert.deepEqual((await ask(stack, 'list')).split('\n'), [
+      '24 1 320 writeError unverified',
+      '32 1 328 writeError unverified suspect',
+      '40 1 336 writeError unverified flags=8',
+    ]);
   });
 
   it('lost names each run of sectors without bytes, and which kind of loss it is', async () => {
