@@ -43,18 +43,28 @@ export async function writeGeneration(io: SpareIo, set: ReplicaSet, plan: Genera
   let written: Written | undefined;
   let lastError: DeviceError | undefined;
   for (const replica of plan.targets) {
-    if (replica.state === 'failed') continue;
-    try {
-      written = await writeReplica(io, set, plan, replica, written);
-    } catch (error) {
-      lastError = asDeviceError(error);
-      if (!isPlaceFault(lastError) || set.hasLateWrite) throw error;
-      // A copy that could not be read is written from the table again; the blame is in the states.
-      if (written?.replica.state === 'failed') written = undefined;
+    while (!hasFailed(replica)) {
+      try {
+        written = await writeReplica(io, set, plan, replica, written);
+        break;
+      } catch (error) {
+        lastError = asDeviceError(error);
+        if (set.hasLateWrite) throw error;
+        if (hasFailed(replica)) break;
+        // Nobody's place is to blame, but a flush or the path is: going on would leave a member behind the others.
+        if (written === undefined || !hasFailed(written.replica)) throw error;
+        // What it was copied from could not be read: it is written from the table instead.
+        written = undefined;
+      }
     }
   }
   if (written !== undefined) return;
   throw lastError ?? deviceError(io.spare.name, 'path', 0, blockBytes, Errno.EIO, 'no replica is left');
+}
+
+/** The blame for a fault of a place is in the states; see `blaming`. */
+function hasFailed(replica: Replica): boolean {
+  return replica.state === 'failed';
 }
 
 /**

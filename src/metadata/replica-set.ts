@@ -109,10 +109,12 @@ export class ReplicaSet {
       // Each round but the last loses a replica, and a round without replicas rejects.
       let written = false;
       while (!written) written = await this.#writeMembers();
+      const epoch = this.#io.flusher.epoch;
       for (const replica of this.replicas) {
         if (replica.state !== 'in-sync') await this.#invalidate(replica);
       }
       await this.#io.flusher.flush();
+      this.#io.checkFlushed(epoch);
       this.#consistent = true;
     });
   }

@@ -452,7 +452,21 @@ describe('any faults', () => {
           });
         },
       ),
-      { numRuns: 60, includeErrorInReport: true },
+      {
+        numRuns: 60,
+        includeErrorInReport: true,
+        // A flush that failed while one replica was written left that replica a generation behind, in sync.
+        examples: [
+          [
+            388709235,
+            [
+              { atCall: 18, kind: 'flush', extent: 0, lastsMs: 0 },
+              { atCall: 16, kind: 'journal', extent: 6, lastsMs: 0 },
+              { atCall: 19, kind: 'flush', extent: 0, lastsMs: 0 },
+            ],
+          ],
+        ],
+      },
     );
     assert.ok(givenUp > 20, `only ${givenUp} calls were given up`);
     assert.ok(acknowledged > 1000, `only ${acknowledged} calls were acknowledged`);
