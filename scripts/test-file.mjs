@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const reporter = fileURLToPath(new URL('test-reporter.mjs', import.meta.url));
+const fixedSeed = new URL('fixed-seed.mjs', import.meta.url).href;
 
 /** How much of a failed file's own output is shown. */
 const outputBytesMax = 64 * 1024;
@@ -112,6 +113,7 @@ export function runTestFile(path, { cwd, timeoutMs, environment }) {
       process.execPath,
       [
         '--enable-source-maps',
+        ...(environment.CI ? ['--import', fixedSeed] : []),
         `--test-reporter=${reporter}`,
         `--test-reporter-destination=${eventsPath}`,
         path,

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { IoFlags, sectorBytes } from '../../src/block/block-device.ts';
 import { DeviceError } from '../../src/block/device-error.ts';
+import { allocationsMax } from '../../src/remap/relocation.ts';
 import { SeededRandom } from '../../src/simulator/seeded-random.ts';
 import { finish, makeStack, patternOf, type Stack } from './remap-stack.ts';
 
@@ -10,7 +11,8 @@ describe('a remap device with several clients', () => {
   it('I20 several clients, overlapping writes, changing faults: every acknowledged byte is found', () =>
     fc.assert(
       fc.asyncProperty(fc.integer({ min: 0, max: 2 ** 31 }), (seed) => runClients(seed)),
-      { numRuns: 60 },
+      // The first seed puts four bad slots in a row.
+      { numRuns: 60, examples: [[2115162662]] },
     ));
 });
 
@@ -136,10 +138,19 @@ async function writeOnce(
     await stack.device.write(patternOf(first, count, version), first * sectorBytes, flags);
   } catch (error) {
     failed = failedOf(error);
-    assert(stack.metadata.failuresInjected > failuresInjected, `no commit failed, and yet: ${String(error)}`);
+    const commitFailed = stack.metadata.failuresInjected > failuresInjected;
+    // R5: a write gives up after four bad slots, which may well follow each other on so small a spare.
+    const excused = commitFailed || badSlotsMet(stack) >= allocationsMax;
+    assert(excused, `no commit failed, the slots were good, and yet: ${String(error)}`);
     for (const sector of failed) assert(sector >= first && sector < first + count, 'its own sectors only');
   }
   model.end(version, first, count, failed);
+}
+
+/** Slots that really failed a write. */
+function badSlotsMet(stack: Stack): number {
+  const struck = [...stack.spareDisk.faults.struckSectors('write')];
+  return new Set(struck.map((sector) => Math.floor((sector * sectorBytes) / stack.granuleBytes))).size;
 }
 
 async function readOnce(stack: Stack, model: SectorModel, first: number, count: number): Promise<void> {
