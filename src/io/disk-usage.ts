@@ -229,13 +229,16 @@ async function findFileUsers(path: string, roots: SystemRoots): Promise<readonly
   return withoutRepeats(users);
 }
 
-/** `other` is a path that the kernel tells, without links. It is asked about only when both can be on one file system. */
+/**
+ * `other` is a path that the kernel tells, without links. A file system that may hang is asked about it only when `path` is
+ * there too. In a chroot or container `path` may lie on no mount of the list: then it is not on that one either.
+ */
 async function isOneFile(path: string, other: string, mounted: readonly MountEntry[]): Promise<boolean> {
   const resolved = await resolvePath(path);
   if (resolved === other) return true;
   const [here, there] = [mountOf(mounted, resolved), mountOf(mounted, other)];
-  const canBe = here === undefined || there === undefined || here.deviceNumber === there.deviceNumber;
-  if (!canBe && answeredElsewhere.test(there.type)) return false;
+  const apart = there !== undefined && here?.deviceNumber !== there.deviceNumber;
+  if (apart && answeredElsewhere.test(there.type)) return false;
   try {
     const [one, two] = [await stat(path, { bigint: true }), await stat(other, { bigint: true })];
     return one.dev === two.dev && one.ino === two.ino;

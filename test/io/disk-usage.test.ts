@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { linkSync, statSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { explainUsers, findBlockUsers, findUsers } from '../../src/io/disk-usage.ts';
@@ -134,6 +134,23 @@ describe('R27 who uses a block device', () => {
 });
 
 describe('R27 who uses a file', () => {
+  test('R36 a file system that may hang is asked nothing about files elsewhere, also where no mount is known', async () => {
+    using machine = new MachineDescription();
+    const path = join(machine.files, 'spare.img');
+    const net = join(machine.files, 'net');
+    writeFileSync(path, 'x');
+    mkdirSync(net);
+    // The same inode, so that asking would show: only a question not asked finds nothing.
+    linkSync(path, join(net, 'spare.img'));
+    machine.addBlock('loop1', '7:1', { size: '8\n', 'loop/backing_file': `${join(net, 'spare.img')}\n` });
+    const attached = [{ kind: 'loop', device: path, text: 'attached as /dev/loop1' }];
+    assert.deepEqual(await findUsers(path, machine), attached, 'no mounts known: a plain file system');
+    machine.write('proc/self/mountinfo', mount('0:50', net, 'fuse.nbdfuse', 'nbdfuse'));
+    assert.deepEqual(await findUsers(path, machine), []);
+    machine.write('proc/self/mountinfo', mount('0:50', machine.files, 'fuse.nbdfuse', 'nbdfuse'));
+    assert.deepEqual(await findUsers(path, machine), attached, 'both on it: it must be asked');
+  });
+
   test('a loop device and swap, whatever name they opened it by', async () => {
     using machine = new MachineDescription();
     const path = join(machine.files, 'spare disk.img');
