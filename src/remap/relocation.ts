@@ -153,7 +153,8 @@ const nothingThere: SlotContent = { saved: 0, failure: undefined };
 
 /**
  * Reads the sectors of `mask` of a slot into `content`, first together, then one by one. Whoever takes a sector for lost
- * gives up acknowledged bytes: so only an error about the sector counts (R5, R15). `probeMemory` is one granule of the caller's, free until then.
+ * gives up acknowledged bytes: so only an error about the sector counts (R5, R15). `probeMemory` is one granule of the
+ * caller's memory that nothing else uses meanwhile.
  */
 export async function readSlot(
   core: RemapCore,

@@ -11,7 +11,7 @@ import {
 } from './bad-disk.ts';
 import { DeviceLab } from './device-lab.ts';
 import { missingTool, mustRunTool, runTool } from './foreign-tool.ts';
-import { assertNothingLeftOver } from './nothing-left-over.ts';
+import { endLab } from './nothing-left-over.ts';
 
 const mebibyte = 1024 * 1024;
 const mainBytes = 128 * mebibyte;
@@ -23,15 +23,7 @@ beforeEach(() => {
   lab = new DeviceLab();
 });
 
-afterEach(async () => {
-  try {
-    await lab.run('remove', 'disk');
-    assert.deepEqual(lab.leftovers(), []);
-    assertNothingLeftOver(lab.folder);
-  } finally {
-    await lab.close();
-  }
-});
+afterEach(() => endLab(lab));
 
 /** Every block of the export once, in chance order, each with its own checksum in it. */
 function fioWords(uri: string): string[] {

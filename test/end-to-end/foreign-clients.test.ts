@@ -5,7 +5,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { type BadRun, badGranules, exportUri, remapCount, remappedGranules } from './bad-disk.ts';
 import { DeviceLab, fileHash } from './device-lab.ts';
 import { missingTool, mustRunTool, runTool } from './foreign-tool.ts';
-import { assertNothingLeftOver } from './nothing-left-over.ts';
+import { endLab } from './nothing-left-over.ts';
 
 const mebibyte = 1024 * 1024;
 const mainBytes = 100 * mebibyte;
@@ -34,15 +34,7 @@ beforeEach(async () => {
   uri = exportUri(lab, 'disk');
 });
 
-afterEach(async () => {
-  try {
-    await lab.run('remove', 'disk');
-    assert.deepEqual(lab.leftovers(), []);
-    assertNothingLeftOver(lab.folder);
-  } finally {
-    await lab.close();
-  }
-});
+afterEach(() => endLab(lab));
 
 test('nbdcopy writes a whole disk over bad sectors and reads the same bytes back, through kill and assemble', {
   skip: missingTool('nbdcopy'),

@@ -9,7 +9,7 @@ import { SeededRandom } from '../../src/simulator/seeded-random.ts';
 import { writeFailCountMax } from '../../src/targets/dust-blocks.ts';
 import { remappedGranules } from './bad-disk.ts';
 import { DeviceLab } from './device-lab.ts';
-import { assertNothingLeftOver } from './nothing-left-over.ts';
+import { endLab } from './nothing-left-over.ts';
 import { fillSectors, SectorVersions, sectorBytes, sectorsPerGranule } from './sector-versions.ts';
 
 const mebibyte = 1024 * 1024;
@@ -28,15 +28,7 @@ beforeEach(() => {
   lab = new DeviceLab();
 });
 
-afterEach(async () => {
-  try {
-    await lab.run('remove', 'disk');
-    assert.deepEqual(lab.leftovers(), []);
-    assertNothingLeftOver(lab.folder);
-  } finally {
-    await lab.close();
-  }
-});
+afterEach(() => endLab(lab));
 
 /** A disk that gets worse while it is in use, and what its users may then see. */
 class DyingDisk {

@@ -5,7 +5,7 @@ import { type NbdClient, NbdRequestError } from '../../src/nbd/client.ts';
 import { SeededRandom } from '../../src/simulator/seeded-random.ts';
 import { badGranules, remapCount, remappedGranules, spreadBadSectors } from './bad-disk.ts';
 import { DeviceLab } from './device-lab.ts';
-import { assertNothingLeftOver } from './nothing-left-over.ts';
+import { endLab } from './nothing-left-over.ts';
 import { fillSectors, SectorVersions, sectorBytes, sectorsPerGranule } from './sector-versions.ts';
 
 const mebibyte = 1024 * 1024;
@@ -26,15 +26,7 @@ beforeEach(() => {
   lab = new DeviceLab();
 });
 
-afterEach(async () => {
-  try {
-    await lab.run('remove', 'disk');
-    assert.deepEqual(lab.leftovers(), []);
-    assertNothingLeftOver(lab.folder);
-  } finally {
-    await lab.close();
-  }
-});
+afterEach(() => endLab(lab));
 
 /** Writes at chance places, at most one write in a granule at one time, until the connection breaks. */
 async function writeUntilTheEnd(

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
+import type { DeviceLab } from './device-lab.ts';
 
 /**
  * I24: nothing of a test may outlive it. Asked of the kernel, not of those who should have cleaned up: processes that
@@ -11,6 +12,17 @@ export function assertNothingLeftOver(folder: string): void {
   assert.deepEqual(processesNaming(folder), [], 'processes left over');
   assert.deepEqual(loopDevicesOn(folder), [], 'loop devices left over');
   assert.deepEqual(mountsBelow(folder), [], 'mounts left over');
+}
+
+/** The end of a test with the device `disk`: it goes, and nothing of it is left; the lab is taken down whatever happens. */
+export async function endLab(lab: DeviceLab): Promise<void> {
+  try {
+    await lab.run('remove', 'disk');
+    assert.deepEqual(lab.leftovers(), []);
+    assertNothingLeftOver(lab.folder);
+  } finally {
+    await lab.close();
+  }
 }
 
 /** `PID COMMAND` of each process, except this one, with the folder in its command line or below an open file of it. */
