@@ -14,8 +14,17 @@ export class RealClock implements Clock {
   }
 
   schedule(delayMs: number, action: () => void): ScheduledAction {
-    // setTimeout rounds down to whole milliseconds; the contract is "not before".
-    const timer = setTimeout(action, Math.min(Math.ceil(delayMs), timerDelayMsMax));
+    const dueMs = performance.now() + delayMs;
+    const arm = (leftMs: number): NodeJS.Timeout => {
+      return setTimeout(fire, Math.min(Math.ceil(leftMs), timerDelayMsMax));
+    };
+    // Timers count from the loop's own whole milliseconds and may come up to one early; the contract is "not before".
+    const fire = (): void => {
+      const leftMs = dueMs - performance.now();
+      if (leftMs > 0) timer = arm(leftMs);
+      else action();
+    };
+    let timer = arm(delayMs);
     return {
       cancel: (): void => clearTimeout(timer),
     };
