@@ -29,6 +29,11 @@ export const StateCause = {
   salvage: 3,
   operator: 4,
   spareError: 5,
+  /** A request that never came back, with good probes before and after (R14). */
+  timeout: 6,
+  imported: 7,
+  /** Moved because `verify` found it bad. */
+  verify: 8,
 } as const;
 export type StateCause = (typeof StateCause)[keyof typeof StateCause];
 

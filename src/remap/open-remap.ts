@@ -5,6 +5,7 @@ import type { Clock } from '../block/clock.ts';
 import { noSlot } from '../metadata/mapping-state.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import type { OpenedMetadata, SettleOptions } from '../metadata/metadata-store.ts';
+import { policiesOf } from './policies.ts';
 import { relocationBufferBytes } from './relocation.ts';
 import { RemapCore } from './remap-core.ts';
 import { RemapDevice } from './remap-device.ts';
@@ -67,6 +68,7 @@ export async function openRemapDevice(
     arena,
     clock,
     verifySlots: options.verifySlots ?? true,
+    policies: policiesOf(facts.properties.policies),
   });
   core.activate(metadata.records);
   deriveAllocator(core);

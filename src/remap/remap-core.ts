@@ -15,6 +15,7 @@ import { GranuleLocks } from './granule-locks.ts';
 import { type GranuleState, GranuleTable, healthyState } from './granule-table.ts';
 import { InFlight } from './in-flight.ts';
 import { PathProbe } from './path-probe.ts';
+import { defaultPolicies, type Policies } from './policies.ts';
 import type { Place } from './request-plan.ts';
 import type { SlotAllocator } from './slot-allocator.ts';
 import { SpecialMap } from './special-map.ts';
@@ -67,6 +68,8 @@ export interface RemapCoreParts {
   readonly clock: Clock;
   /** R24: read back what was written to a slot for the first time. */
   readonly verifySlots: boolean;
+  /** Default: `defaultPolicies`. */
+  readonly policies?: Policies;
 }
 
 /** What the parts of the remap target share: the live table with its locks, and the two devices with their flushes. */
@@ -80,6 +83,8 @@ export class RemapCore implements MappingStateSource {
   readonly spareFlush: FlushGate;
   readonly probe: PathProbe;
   readonly spareProbe: PathProbe;
+  /** Replaced as a whole; every request reads it anew. */
+  policies: Policies;
   readonly counters: RemapCounters = {
     mainWriteErrors: 0,
     mainReadErrors: 0,
@@ -104,6 +109,7 @@ export class RemapCore implements MappingStateSource {
 
   constructor(parts: RemapCoreParts) {
     this.parts = parts;
+    this.policies = parts.policies ?? defaultPolicies;
     this.specials = new SpecialMap(Math.ceil(parts.sizeBytes / parts.granuleBytes));
     this.mainFlush = new FlushGate(parts.main);
     // What an earlier process had acknowledged and not flushed may still be in main's cache, and a client that came back

@@ -1,0 +1,79 @@
+/**
+ * What an operator decides about one device. Kept in the superblock as text, changed while the device serves, and read by
+ * every request anew: a change holds for the next one.
+ */
+export interface Policies {
+  /** R17: how long requests wait for a main or spare that does not answer, milliseconds. */
+  readonly pathTimeoutMs: number;
+  /** R12: what an export read of a lost sector gets. Internal reads never see it. */
+  readonly onLost: 'error' | 'zero';
+  /** What a full spare means: only writes to new bad sectors fail, or all writes. */
+  readonly onSpareFull: 'fail-writes' | 'read-only';
+  /** `rewrite-first` writes again in place and reads back before it moves, as drive firmware does. */
+  readonly onWriteError: 'remap' | 'rewrite-first';
+  /** R8: a main with a volatile cache that has shown a medium error is written with FUA (`fua`), always (`off`), never. */
+  readonly mainCache: 'off' | 'fua' | 'as-is';
+  /** R24: read back after the first write to a slot, after each, or never. */
+  readonly verify: 'first' | 'always' | 'off';
+  /** R18: whether the background salvager goes on with what a read left undecided. */
+  readonly salvage: 'on' | 'off';
+}
+
+export const defaultPolicies: Policies = {
+  pathTimeoutMs: 15_000,
+  onLost: 'error',
+  onSpareFull: 'fail-writes',
+  onWriteError: 'remap',
+  mainCache: 'fua',
+  verify: 'first',
+  salvage: 'on',
+};
+
+/** Longer than this and a client's own time-outs come first. */
+export const pathTimeoutSecondsMax = 3600;
+
+type ChoiceKey = Exclude<keyof Policies, 'pathTimeoutMs'>;
+
+/** The words people use, on the command line, in messages and in the superblock; seconds for times. */
+const choices: Readonly<Record<string, { readonly key: ChoiceKey; readonly values: readonly string[] }>> = {
+  'on-lost': { key: 'onLost', values: ['error', 'zero'] },
+  'on-spare-full': { key: 'onSpareFull', values: ['fail-writes', 'read-only'] },
+  'on-write-error': { key: 'onWriteError', values: ['remap', 'rewrite-first'] },
+  'main-cache': { key: 'mainCache', values: ['off', 'fua', 'as-is'] },
+  verify: { key: 'verify', values: ['first', 'always', 'off'] },
+  salvage: { key: 'salvage', values: ['on', 'off'] },
+};
+
+export const policyNames: readonly string[] = ['path-timeout', ...Object.keys(choices)];
+
+/** `policies` with one of them changed, or one clause about what is wrong with the words. */
+export function withPolicy(policies: Policies, name: string, value: string): Policies | string {
+  if (name === 'path-timeout') {
+    const seconds = /^[0-9]{1,4}$/.test(value) ? Number(value) : Number.NaN;
+    return seconds <= pathTimeoutSecondsMax
+      ? { ...policies, pathTimeoutMs: seconds * 1000 }
+      : `path-timeout is '${value}', expected seconds from 0 to ${pathTimeoutSecondsMax}`;
+  }
+  const choice = choices[name];
+  if (choice === undefined) return `unknown policy '${name}', expected one of ${policyNames.join(', ')}`;
+  return choice.values.includes(value)
+    ? { ...policies, [choice.key]: value }
+    : `${name} is '${value}', expected ${choice.values.join(' or ')}`;
+}
+
+/** As `withPolicy` for all of a record; names that this program does not know are skipped: a later one wrote them. */
+export function policiesOf(record: Readonly<Record<string, string>>): Policies {
+  let policies = defaultPolicies;
+  for (const [name, value] of Object.entries(record)) {
+    const changed = withPolicy(policies, name, value);
+    if (typeof changed !== 'string') policies = changed;
+  }
+  return policies;
+}
+
+/** For the superblock and for people. */
+export function policyRecord(policies: Policies): Readonly<Record<string, string>> {
+  const record: Record<string, string> = { 'path-timeout': String(policies.pathTimeoutMs / 1000) };
+  for (const [name, { key }] of Object.entries(choices)) record[name] = policies[key];
+  return record;
+}
