@@ -29,7 +29,7 @@ export const IoFlags = {
   none: 0,
   /** The write is durable when it settles. */
   fua: 1,
-  /** Zeroing must leave the range allocated. */
+  /** Zeroing and discarding must leave the range allocated. */
   keepAllocated: 2,
   /** Refuse (`unsupported`) when it would not be faster than writing. */
   onlyIfFast: 4,

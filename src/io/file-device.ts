@@ -115,9 +115,12 @@ export abstract class FileDevice implements BlockDevice {
     return this.engine.syncData(this.lane);
   }
 
-  discard(offset: number, length: number): Promise<void> {
+  discard(offset: number, length: number, flags: number = IoFlags.none): Promise<void> {
     const refusal = this.#refusal(offset, length) ?? this.#writeRefusal(offset, length);
-    return refusal ?? this.#discard(offset, length);
+    if (refusal !== undefined) return refusal;
+    // A hole in a file is room given away; a disk only forgets.
+    const keep = this.kind === 'file' && (flags & IoFlags.keepAllocated) !== 0;
+    return keep ? Promise.resolve() : this.#discard(offset, length);
   }
 
   writeZeroes(offset: number, length: number, flags: number = IoFlags.none): Promise<void> {

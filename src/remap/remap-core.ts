@@ -14,6 +14,7 @@ import { FlushGate } from './flush-gate.ts';
 import { GranuleLocks } from './granule-locks.ts';
 import { type GranuleState, GranuleTable, healthyState } from './granule-table.ts';
 import { InFlight } from './in-flight.ts';
+import { OptionalCommands } from './optional-commands.ts';
 import { PathProbe } from './path-probe.ts';
 import { defaultPolicies, type Policies } from './policies.ts';
 import type { Place } from './request-plan.ts';
@@ -83,6 +84,7 @@ export class RemapCore implements MappingStateSource {
   readonly spareFlush: FlushGate;
   readonly probe: PathProbe;
   readonly spareProbe: PathProbe;
+  readonly optional: OptionalCommands;
   /** Replaced as a whole; every request reads it anew. */
   policies: Policies;
   readonly counters: RemapCounters = {
@@ -110,6 +112,7 @@ export class RemapCore implements MappingStateSource {
   constructor(parts: RemapCoreParts) {
     this.parts = parts;
     this.policies = parts.policies ?? defaultPolicies;
+    this.optional = new OptionalCommands(parts.main, parts.spare);
     this.specials = new SpecialMap(Math.ceil(parts.sizeBytes / parts.granuleBytes));
     this.mainFlush = new FlushGate(parts.main);
     // What an earlier process had acknowledged and not flushed may still be in main's cache, and a client that came back

@@ -10,12 +10,14 @@ import { asDeviceError, type DeviceError, deviceError } from '../block/device-er
 import { Errno } from '../block/errno.ts';
 import { RequestGate } from '../block/request-gate.ts';
 import type { MetadataStatus } from '../metadata/metadata-store.ts';
+import { discardRange } from './discard-request.ts';
 import { ReadRequest } from './read-request.ts';
 import type { RemapCore } from './remap-core.ts';
 import { answerMessage, MessageError } from './remap-messages.ts';
 import { type RemapStatus, statusOf } from './remap-status.ts';
 import { planPieces } from './request-plan.ts';
 import { WriteRequest } from './write-request.ts';
+import { ZeroRequest } from './zero-request.ts';
 
 /** What the device needs of the metadata beyond commits. */
 export interface MetadataLife {
@@ -32,7 +34,6 @@ export interface MetadataLife {
 export class RemapDevice implements BlockDevice {
   readonly name: string;
   readonly geometry: Geometry;
-  readonly capabilities: Capabilities;
   readonly #core: RemapCore;
   readonly #metadata: MetadataLife;
   readonly #gate = new RequestGate();
@@ -40,21 +41,26 @@ export class RemapDevice implements BlockDevice {
   #closing: Promise<void> | undefined;
 
   constructor(name: string, geometry: Geometry, core: RemapCore, metadata: MetadataLife) {
-    const { main } = core.parts;
     this.name = name;
     this.geometry = geometry;
-    this.capabilities = {
-      write: main.capabilities.write,
-      flush: true,
-      fua: true,
-      discard: false,
-      writeZeroes: false,
-      fastZeroes: false,
-      rotational: main.capabilities.rotational,
-    };
     this.#core = core;
     this.#metadata = metadata;
     this.#reportedFlushEpoch = this.flushEpoch;
+  }
+
+  /** What main stops knowing is cleared here. Zeroes are always known: they can be written. */
+  get capabilities(): Capabilities {
+    const { optional, parts } = this.#core;
+    const { write, rotational } = parts.main.capabilities;
+    return {
+      write,
+      flush: true,
+      fua: true,
+      discard: optional.knows('main', 'discard'),
+      writeZeroes: write,
+      fastZeroes: optional.fastZeroes,
+      rotational,
+    };
   }
 
   /** Requests under way (I7). */
@@ -116,12 +122,22 @@ export class RemapDevice implements BlockDevice {
     }
   }
 
-  discard(offset: number, length: number): Promise<void> {
-    return this.#rejectUnsupported(offset, length);
+  async discard(offset: number, length: number): Promise<void> {
+    await this.#enterToWrite(offset, length);
+    try {
+      await discardRange(this.#core, offset, length);
+    } finally {
+      this.#gate.leave();
+    }
   }
 
-  writeZeroes(offset: number, length: number): Promise<void> {
-    return this.#rejectUnsupported(offset, length);
+  async writeZeroes(offset: number, length: number, flags: number = IoFlags.none): Promise<void> {
+    await this.#enterToWrite(offset, length);
+    try {
+      await new ZeroRequest(this.#core, this.name, offset, length, flags).run();
+    } finally {
+      this.#gate.leave();
+    }
   }
 
   extents(offset: number, length: number): Promise<readonly Extent[]> {
@@ -231,10 +247,15 @@ export class RemapDevice implements BlockDevice {
     return Promise.reject(deviceError(this.name, 'closed', offset, length, Errno.ESHUTDOWN));
   }
 
-  #rejectUnsupported(offset: number, length: number): Promise<never> {
-    if (this.#gate.closed) return this.#rejectClosed(offset, length);
-    const refusal = rejectInvalid(this, offset, length);
-    if (refusal !== undefined) return refusal;
-    return Promise.reject(deviceError(this.name, 'unsupported', offset, length, Errno.EOPNOTSUPP));
+  /** Admission of what changes sectors without bytes of the client's; the caller leaves the gate. */
+  async #enterToWrite(offset: number, length: number): Promise<void> {
+    const refusal = rejectInvalid(this, offset, length) ?? this.#writesRefused(offset, length);
+    if (refusal !== undefined) await refusal;
+    if (!this.#core.parts.main.capabilities.write) await this.#rejectReadOnly(offset, length);
+    if (!this.#gate.enter()) await this.#rejectClosed(offset, length);
+  }
+
+  #rejectReadOnly(offset: number, length: number): Promise<never> {
+    return Promise.reject(deviceError(this.name, 'refused', offset, length, Errno.EROFS));
   }
 }

@@ -54,8 +54,8 @@ export class RemapTarget implements Target {
     return this.#device.discard(offset, length);
   }
 
-  writeZeroes(offset: number, length: number): Promise<void> {
-    return this.#device.writeZeroes(offset, length);
+  writeZeroes(offset: number, length: number, flags?: number): Promise<void> {
+    return this.#device.writeZeroes(offset, length, flags);
   }
 
   extents(offset: number, length: number): Promise<readonly Extent[]> {
