@@ -7,6 +7,7 @@ import type { MappingStateSource } from './mapping-state.ts';
 import { MetadataError } from './metadata-error.ts';
 import type { ReplicaSet } from './replica-set.ts';
 import type { SpareIo } from './spare-io.ts';
+import { hexText } from './uuid.ts';
 
 /** How long the store tries to settle what is in doubt, or to write a checkpoint while the journal is full. */
 const settleTimeoutMs = 15_000;
@@ -66,6 +67,11 @@ export class CommitPipeline {
   /** A commit is in doubt and could not be settled: there will be no more. */
   get failed(): boolean {
     return this.#failed;
+  }
+
+  /** 16 hexadecimal digits. */
+  get sessionNonce(): string {
+    return hexText(this.#sessionNonce);
   }
 
   get checkpointRunning(): boolean {

@@ -36,6 +36,7 @@ export class JournalWriter {
   #generation: number;
   #journal: 0 | 1;
   #lastSequence: number;
+  #acknowledgedSequence: number;
   /** CRC of the block `#lastSequence`; 0 when no reader reads that one together with the next. */
   #predecessorChecksum = 0;
   /** Next block of the journal, by replica. */
@@ -50,6 +51,7 @@ export class JournalWriter {
     this.#generation = start.generation;
     this.#journal = start.journal;
     this.#lastSequence = start.lastSequence;
+    this.#acknowledgedSequence = start.lastSequence;
     this.#positions = set.replicas.map(() => 0);
   }
 
@@ -69,6 +71,11 @@ export class JournalWriter {
   /** The last sequence number that is durable, or was given up. */
   get lastSequence(): number {
     return this.#lastSequence;
+  }
+
+  /** The last sequence number that is durable. */
+  get acknowledgedSequence(): number {
+    return this.#acknowledgedSequence;
   }
 
   get usedBlocks(): number {
@@ -111,6 +118,7 @@ export class JournalWriter {
   confirm(): void {
     const pending = this.#takePending();
     this.#lastSequence += pending.blocks;
+    this.#acknowledgedSequence = this.#lastSequence;
     this.#predecessorChecksum = pending.checksum;
   }
 

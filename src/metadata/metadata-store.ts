@@ -87,6 +87,12 @@ export interface MetadataStatus {
   readonly generation: number;
   /** Sequence number of the last journal block that is durable. */
   readonly sequence: number;
+  /** As `sequence`, never one that was given up: a spare that knows less is an older one (M12). */
+  readonly acknowledgedSequence: number;
+  /** Of this session once settled, else of the last one: 16 hexadecimal digits. */
+  readonly sessionNonce: string;
+  /** Of the newest superblock. */
+  readonly revision: number;
   readonly journalBlocksUsed: number;
   readonly journalBlocks: number;
   /** Commit calls that resolved. */
@@ -231,6 +237,9 @@ export class MetadataStore {
       replicasTotal: this.#set.replicas.length,
       generation: journal?.generation ?? this.#opened.facts.generation,
       sequence: journal?.lastSequence ?? this.#opened.facts.lastSequence,
+      acknowledgedSequence: journal?.acknowledgedSequence ?? this.#opened.facts.lastSequence,
+      sessionNonce: this.#pipeline?.sessionNonce ?? this.#opened.facts.sessionNonce,
+      revision: this.#set.shared.revision,
       journalBlocksUsed: journal?.usedBlocks ?? 0,
       journalBlocks: this.#opened.layout.journalBlocks,
       ...counts,

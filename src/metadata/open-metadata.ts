@@ -11,7 +11,7 @@ import type { Replica } from './replica-set.ts';
 import type { SpareIo } from './spare-io.ts';
 import type { SharedFacts } from './superblock.ts';
 import { type FoundSuperblock, type SuperblockScan, scanSuperblocks } from './superblock-scan.ts';
-import { uuidText } from './uuid.ts';
+import { hexText, uuidText } from './uuid.ts';
 
 /** What a session begins with. */
 export interface OpenedState {
@@ -244,6 +244,8 @@ function sessionStart(
       cleanlyClosed: shared.cleanlyClosed,
       lastSequence: journal[journal.length - 1]?.header.sequence ?? checkpoint.lastSequence,
       generation: checkpoint.generation,
+      sessionNonce: hexText(checkpoint.sessionNonce),
+      revision,
       membershipEpoch,
     },
     layout,

@@ -51,6 +51,10 @@ export interface DeviceFacts {
   /** The last sequence number that counts (M12). */
   readonly lastSequence: number;
   readonly generation: number;
+  /** Of the session that wrote the checkpoint, 16 hexadecimal digits (M12). */
+  readonly sessionNonce: string;
+  /** The highest of any superblock: higher in every one written later (M12). */
+  readonly revision: number;
   readonly membershipEpoch: number;
 }
 

@@ -12,6 +12,11 @@ export function newUuid(random: Random): Uint8Array {
 
 /** As people write it: 8-4-4-4-12 lower-case hexadecimal digits. */
 export function uuidText(uuid: Uint8Array): string {
-  const digits = Array.from(uuid, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  const digits = hexText(uuid);
   return [8, 12, 16, 20, 32].map((end, index) => digits.slice([0, 8, 12, 16, 20][index], end)).join('-');
+}
+
+/** Two lower-case hexadecimal digits a byte. */
+export function hexText(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -9,6 +9,7 @@ import {
 import { asDeviceError, type DeviceError, deviceError } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import { RequestGate } from '../block/request-gate.ts';
+import type { MappingStateSource } from '../metadata/mapping-state.ts';
 import type { MetadataStatus } from '../metadata/metadata-store.ts';
 import { discardRange } from './discard-request.ts';
 import { ReadRequest } from './read-request.ts';
@@ -61,6 +62,11 @@ export class RemapDevice implements BlockDevice {
       fastZeroes: optional.fastZeroes,
       rotational,
     };
+  }
+
+  /** The live table, for a copy of it on the host (M13). */
+  get mappingState(): MappingStateSource {
+    return this.#core;
   }
 
   /** Requests under way (I7). */
