@@ -55,7 +55,8 @@ describe('M20 golden images of format 1', () => {
         const { image, expectation } = golden(name);
         spare.disk.load(image);
         const opened = await spare.open();
-        assert.deepEqual(opened.facts, expectation.facts);
+        // Later versions say more about an image than was known of it when it was made, and nothing else.
+        assert.deepEqual({ ...opened.facts, ...expectation.facts }, opened.facts);
         assert.deepEqual(opened.records, expectation.records);
         assert.deepEqual(
           opened.report.replicas.map(({ condition }) => condition),
