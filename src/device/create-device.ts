@@ -1,6 +1,5 @@
 import { describeIdentity } from '../io/identity-verdict.ts';
 import { planLayout } from '../metadata/layout.ts';
-import { MetadataError } from '../metadata/metadata-error.ts';
 import { MetadataStore } from '../metadata/metadata-store.ts';
 import { describeClosed, describeOpen, describeUnread } from './candidate.ts';
 import { type CandidateFacts, createRefusal, createWarnings } from './create-safety.ts';
@@ -131,18 +130,9 @@ async function createOn(
   };
 }
 
-/** The larger physical block of the two (R10). */
+/** The larger physical block of the two (R10): so a slot is whole blocks of the spare, also of one larger than main's (R9). */
 function granuleOf(main: OpenedMain, spare: OpenedDisk): number {
-  const mainBlock = main.device.geometry;
-  const spareBlock = spare.device.geometry;
-  if (spareBlock.logicalBlockBytes > mainBlock.logicalBlockBytes) {
-    throw new MetadataError(
-      'METADATA_UNSUITABLE_SPARE',
-      `the spare has logical blocks of ${spareBlock.logicalBlockBytes} bytes, main of ${mainBlock.logicalBlockBytes}; ` +
-        "use a spare with blocks as small as main's",
-    );
-  }
-  return Math.max(mainBlock.physicalBlockBytes, spareBlock.physicalBlockBytes);
+  return Math.max(main.device.geometry.physicalBlockBytes, spare.device.geometry.physicalBlockBytes);
 }
 
 function refuseLength(options: CreateOptions, main: OpenedMain): void {

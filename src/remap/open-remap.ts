@@ -93,11 +93,11 @@ function geometryOf(main: BlockDevice, spare: BlockDevice, metadata: OpenedMetad
         `${facts.logicalBlockBytes}: name the disk it was made for`,
     );
   }
-  if (spare.geometry.logicalBlockBytes > facts.logicalBlockBytes) {
+  if (spare.geometry.logicalBlockBytes > facts.granuleBytes) {
     throw new RemapOpenError(
       'REMAP_UNSUITABLE_SPARE',
-      `spare ${spare.name} has logical blocks of ${spare.geometry.logicalBlockBytes} bytes, main of ` +
-        `${facts.logicalBlockBytes}: use a spare with blocks as small as main's`,
+      `spare ${spare.name} has logical blocks of ${spare.geometry.logicalBlockBytes} bytes, its table is for blocks of ` +
+        `${facts.granuleBytes}: put the copy on a disk with blocks as small as that`,
     );
   }
   return {

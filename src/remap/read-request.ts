@@ -2,6 +2,7 @@ import { deviceError, type FailedRange } from '../block/device-error.ts';
 import { type ReadRepair, repairRead } from './read-repair.ts';
 import type { RemapCore } from './remap-core.ts';
 import type { Piece } from './request-plan.ts';
+import { cutsSpareBlock, readSlotPart } from './slot-part.ts';
 import { type NarrowingBudget, SplitRequest } from './split-request.ts';
 
 /** R18: what is undecided when it is spent answers EIO without a mark, and the next read goes on. */
@@ -24,9 +25,14 @@ export class ReadRequest extends SplitRequest {
   protected send(piece: Piece, bytes: Uint8Array, flags: number): Promise<void> {
     const { main, spare } = this.core.parts;
     if (piece.place === 'main') return main.read(bytes, piece.deviceOffset, flags);
+    if (cutsSpareBlock(this.core, piece)) return readSlotPart(this.core, bytes, piece.deviceOffset, flags);
     if (piece.place === 'spare') return spare.read(bytes, piece.deviceOffset, flags);
     // Main is not asked again without `retry`, for gone sectors never (R4, R18).
     return Promise.reject(deviceError('lost', 'lost', piece.deviceOffset, piece.length));
+  }
+
+  protected takesOver(): boolean {
+    return false;
   }
 
   protected repairLater(piece: Piece, range: FailedRange): void {

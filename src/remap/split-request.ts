@@ -57,6 +57,8 @@ export abstract class SplitRequest {
   protected abstract repairAll(): Promise<void>;
   protected abstract get repairsWaiting(): boolean;
   protected abstract countFailure(piece: Piece): void;
+  /** Notes a piece that must not be sent without its granule's lock, for `repairAll`; false for all others. */
+  protected abstract takesOver(piece: Piece): boolean;
 
   /**
    * Runs to the end. `mainFailed` is main's answer to the whole request, when it was sent there already. Throws a
@@ -97,7 +99,9 @@ export abstract class SplitRequest {
     const last = Math.floor((range.offset + range.length - 1) / parts.granuleBytes);
     while (locks.blocked(first, last)) await locks.whenUnblocked(first, last);
     // From the plan to the ticket nothing is awaited: a move that begins later waits for this ticket (R1).
-    const pieces = planPieces(table, parts.granuleBytes, range.offset, range.length);
+    const pieces = planPieces(table, parts.granuleBytes, range.offset, range.length).filter(
+      (piece) => !this.takesOver(piece),
+    );
     const ticket = inFlight.begin(first, last);
     let failures: (DeviceError | undefined)[];
     try {

@@ -6,6 +6,7 @@ import type { GranuleState } from './granule-table.ts';
 import { type RelocationFailure, relocate, relocationBufferBytes, relocationBuffers } from './relocation.ts';
 import { commitErrorCode, type RemapCore } from './remap-core.ts';
 import { runsOf, sectorMask } from './sector-mask.ts';
+import { writeSlotPart } from './slot-part.ts';
 
 /**
  * Why a part of a write needs its granule's lock.
@@ -13,8 +14,9 @@ import { runsOf, sectorMask } from './sector-mask.ts';
  * - `main-failed`   main has a medium error there
  * - `spare-failed`  the slot that holds it has one
  * - `lost`          the range covers lost sectors (R23)
+ * - `slot-part`     the range begins or ends inside a block of the spare (R9)
  */
-export type WriteRepairReason = 'main-failed' | 'spare-failed' | 'lost';
+export type WriteRepairReason = 'main-failed' | 'spare-failed' | 'lost' | 'slot-part';
 
 /** A part of a write that could not simply be sent to its place: inside one granule. */
 export interface WriteRepair {
@@ -90,6 +92,7 @@ function failureStands(core: RemapCore, repair: WriteRepair, state: GranuleState
   const failed = sectorMask(from, to);
   const lost = state.unreadable | state.gone;
   if (repair.reason === 'lost') return (failed & lost) !== 0;
+  if (repair.reason === 'slot-part') return (failed & state.held) !== 0;
   if (repair.reason === 'spare-failed') return state.slot === repair.seen.slot && (failed & state.held) !== 0;
   return (failed & ~(state.held | lost)) !== 0;
 }
@@ -123,11 +126,17 @@ async function repairLocked(
     const home = await writeHome(core, state, (mask & ~state.held) >>> 0, bytes, buffer, repair, flags);
     if (home !== 'relocate') return home;
   }
-  const cause = repair.reason === 'spare-failed' ? StateCause.spareError : StateCause.writeError;
+  let slotIsBad = repair.reason === 'spare-failed';
+  if (repair.reason === 'slot-part' && (mask & (state.unreadable | state.gone)) === 0) {
+    const outcome = await writeSlotPart(core, state, (mask & state.held) >>> 0, bytes, buffer, flags);
+    if (outcome !== 'bad-slot') return outcome;
+    slotIsBad = true;
+  }
+  const cause = slotIsBad ? StateCause.spareError : StateCause.writeError;
   const failure = await relocate(core, state, { granuleBytes: bytes, mask }, cause, buffer, {
     keepReserve: false,
     unverified: repair.unverified,
-    oldSlotIsBad: repair.reason === 'spare-failed',
+    oldSlotIsBad: slotIsBad,
   });
   return failure === undefined ? 'done' : refusal(repair, failure);
 }

@@ -1,7 +1,9 @@
 import { deviceError, type FailedRange } from '../block/device-error.ts';
+import { Errno } from '../block/errno.ts';
 import type { RemapCore } from './remap-core.ts';
 import type { Piece } from './request-plan.ts';
 import { unitsOf } from './request-rounds.ts';
+import { cutsSpareBlock } from './slot-part.ts';
 import { type NarrowingBudget, SplitRequest } from './split-request.ts';
 import { repairWrite, type WriteRepair, type WriteRepairReason } from './write-repair.ts';
 
@@ -11,8 +13,9 @@ export const writeBudget: NarrowingBudget = { failuresMax: 64, msMax: 2000 };
 /** Which reason wins when one granule of a write has several: the one that asks most. */
 const reasonRank: Readonly<Record<WriteRepairReason, number>> = {
   lost: 0,
-  'main-failed': 1,
-  'spare-failed': 2,
+  'slot-part': 1,
+  'main-failed': 2,
+  'spare-failed': 3,
 };
 
 const reasonOfPlace = { main: 'main-failed', spare: 'spare-failed', lost: 'lost' } as const;
@@ -42,12 +45,20 @@ export class WriteRequest extends SplitRequest {
     return Promise.reject(deviceError('lost', 'lost', piece.deviceOffset, piece.length));
   }
 
+  /** A block of the spare that is written in part is read and written under the lock (R9). */
+  protected takesOver(piece: Piece): boolean {
+    if (!cutsSpareBlock(this.core, piece)) return false;
+    const { offset, length } = piece;
+    this.#repairGranules({ offset, length, kind: 'lost', errno: Errno.EIO }, 'slot-part', false);
+    return true;
+  }
+
   protected repairLater(piece: Piece, range: FailedRange): void {
-    this.#repairGranules(piece, range, false);
+    this.#repairGranules(range, reasonOfPlace[piece.place], false);
   }
 
   protected budgetSpent(piece: Piece, range: FailedRange): void {
-    this.#repairGranules(piece, range, true);
+    this.#repairGranules(range, reasonOfPlace[piece.place], true);
   }
 
   protected async repairAll(): Promise<void> {
@@ -72,9 +83,8 @@ export class WriteRequest extends SplitRequest {
   }
 
   /** All of the write's bytes in a granule may move with the failed ones: the write has data for them (R9). */
-  #repairGranules(piece: Piece, range: FailedRange, unverified: boolean): void {
+  #repairGranules(range: FailedRange, reason: WriteRepairReason, unverified: boolean): void {
     const { granuleBytes } = this.core.parts;
-    const reason = reasonOfPlace[piece.place];
     for (const unit of unitsOf(range, granuleBytes)) {
       const granule = Math.floor(unit.offset / granuleBytes);
       const before = this.#repairs.get(granule);

@@ -109,7 +109,7 @@ describe('openRemapDevice', () => {
     assert.equal(place.arena.usedBytes, 0);
   });
 
-  it('refuses a main that is smaller or has other blocks, and a spare with larger ones', async () => {
+  it('refuses a main that is smaller or has other blocks, and a spare with blocks above a granule (R9)', async () => {
     const place = new Place();
     const main = new MemoryDevice({ sizeBytes: 1 << 20 });
     await place.create(main);
@@ -121,7 +121,7 @@ describe('openRemapDevice', () => {
       );
     await refused(new MemoryDevice({ sizeBytes: 1 << 19 }), 'REMAP_WRONG_MAIN');
     await refused(new MemoryDevice({ sizeBytes: 1 << 20, logicalBlockBytes: 4096 }), 'REMAP_WRONG_MAIN');
-    const largeBlocks = new MemoryDevice({ sizeBytes: spareBytes, logicalBlockBytes: 4096 });
+    const largeBlocks = new MemoryDevice({ sizeBytes: spareBytes, logicalBlockBytes: 8192 });
     await refused(main, 'REMAP_UNSUITABLE_SPARE', largeBlocks);
     // M21: a main that has grown serves the size it had.
     const grown = await place.open(new MemoryDevice({ sizeBytes: 2 << 20 }));

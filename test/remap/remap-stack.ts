@@ -19,6 +19,8 @@ export interface StackOptions {
   /** Of the virtual device; main's by default. */
   readonly sizeBytes?: number;
   readonly granuleBytes?: number;
+  readonly mainBlockBytes?: number;
+  readonly spareBlockBytes?: number;
   readonly seed?: string;
   /** Arena bytes for remaps. */
   readonly remapBytes?: number;
@@ -59,6 +61,7 @@ export function makeStack(options: StackOptions = {}): Stack {
   const mainDisk = new SimulatedDisk({
     name: 'main',
     sizeBytes: mainBytes,
+    logicalBlockBytes: options.mainBlockBytes ?? sectorBytes,
     physicalBlockBytes: granuleBytes,
     clock,
     random,
@@ -68,6 +71,7 @@ export function makeStack(options: StackOptions = {}): Stack {
   const spareDisk = new SimulatedDisk({
     name: 'spare',
     sizeBytes: spareBytes,
+    logicalBlockBytes: options.spareBlockBytes ?? sectorBytes,
     physicalBlockBytes: granuleBytes,
     clock,
     random,

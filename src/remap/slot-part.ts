@@ -1,0 +1,118 @@
+import { apart } from '../block/block-device.ts';
+import { asDeviceError, type FailedRange } from '../block/device-error.ts';
+import { Errno } from '../block/errno.ts';
+import type { GranuleState } from './granule-table.ts';
+import { readSlot } from './relocation.ts';
+import type { RemapCore } from './remap-core.ts';
+import type { Piece } from './request-plan.ts';
+import { runsOf, sectorMask } from './sector-mask.ts';
+
+/**
+ * Parts of a slot on a spare whose logical block is larger than main's (R9): the spare takes and gives whole blocks only.
+ * A slot is whole blocks, so no block belongs to two granules.
+ */
+
+/** True for a piece that begins or ends inside a block of the spare. */
+export function cutsSpareBlock(core: RemapCore, piece: Piece): boolean {
+  if (piece.place !== 'spare') return false;
+  const block = core.parts.spare.geometry.logicalBlockBytes;
+  return piece.deviceOffset % block !== 0 || piece.length % block !== 0;
+}
+
+/**
+ * Reads from slots; blocks that are asked for in part are read whole, into memory of the metadata's: whoever has that waits
+ * for nothing but a disk, so a request under way may wait for it (I14).
+ */
+export async function readSlotPart(
+  core: RemapCore,
+  target: Uint8Array,
+  offset: number,
+  flags: number,
+): Promise<void> {
+  const { spare, arena } = core.parts;
+  const block = spare.geometry.logicalBlockBytes;
+  const end = offset + target.length;
+  for (let at = offset; at < end; ) {
+    const blockStart = at - (at % block);
+    const wholeEnd = end - (end % block);
+    if (at === blockStart && wholeEnd > at) {
+      await spare.read(target.subarray(at - offset, wholeEnd - offset), at, flags);
+      at = wholeEnd;
+      continue;
+    }
+    const to = Math.min(end, blockStart + block);
+    const memory = await arena.whenFree(block, 'metadata');
+    try {
+      await spare.read(memory, blockStart, flags);
+      target.set(memory.subarray(at - blockStart, to - blockStart), at - offset);
+    } finally {
+      arena.release(memory);
+    }
+    at = to;
+  }
+}
+
+/**
+ * - `done`      the sectors are in the slot
+ * - `bad-slot`  the slot has a medium error: what it held has to move
+ */
+export type SlotPartOutcome = 'done' | 'bad-slot' | FailedRange;
+
+/**
+ * Writes the sectors of `mask`, all held by the slot, into their blocks: read, change, write. The caller holds the granule's
+ * lock; `bytes` is the granule with the new sectors, `buffer` two granules of memory. A logical block is written whole or
+ * not at all, so the neighbours in it are safe over a power cut.
+ */
+export async function writeSlotPart(
+  core: RemapCore,
+  state: GranuleState,
+  mask: number,
+  bytes: Uint8Array,
+  buffer: Uint8Array,
+  flags: number,
+): Promise<SlotPartOutcome> {
+  const { granuleBytes } = core.parts;
+  const content = buffer.subarray(0, granuleBytes);
+  const probeMemory = buffer.subarray(granuleBytes, 2 * granuleBytes);
+  const blocks = blocksAround(mask, core.parts.spare.geometry.logicalBlockBytes);
+  const siblings = (blocks & state.held & ~mask) >>> 0;
+  content.fill(0);
+  if (siblings !== 0) {
+    const old = await readSlot(core, state.slot, siblings, content, probeMemory);
+    if (old.failure !== undefined) return failureOf(core, state, old.failure);
+    if (old.saved !== siblings) return 'bad-slot';
+  }
+  for (const { from, to } of runsOf(mask)) content.set(bytes.subarray(from, to), from);
+  try {
+    for (const { from, to } of runsOf(blocks)) {
+      const offset = state.slot * granuleBytes + from;
+      await core.writeSpare(content.subarray(from, to), offset, flags | apart(state.slot));
+    }
+    return 'done';
+  } catch (error) {
+    core.counters.spareErrors += 1;
+    const { kind, errno } = asDeviceError(error);
+    if (kind === 'medium') return 'bad-slot';
+    if (kind === 'suspect' && (await core.spareProbe.worksUnderLock(probeMemory))) return 'bad-slot';
+    return failureOf(core, state, { offset: 0, length: 0, kind, errno });
+  }
+}
+
+/** The failure in the granule's bytes on the virtual device; EIO of a spare that does not answer is the path's. */
+function failureOf(core: RemapCore, state: GranuleState, failure: FailedRange): FailedRange {
+  const { granuleBytes } = core.parts;
+  const kind = failure.kind === 'suspect' ? 'path' : failure.kind;
+  if (kind === 'path') core.notePathFailed('spare');
+  const offset = state.granule * granuleBytes;
+  return { offset, length: core.bytesOfGranule(state.granule), kind, errno: failure.errno || Errno.EIO };
+}
+
+/** The sectors of all blocks that `mask` touches. */
+function blocksAround(mask: number, blockBytes: number): number {
+  let blocks = 0;
+  for (const { from, to } of runsOf(mask)) {
+    const start = Math.floor(from / blockBytes) * blockBytes;
+    blocks |= sectorMask(start, Math.ceil(to / blockBytes) * blockBytes);
+  }
+  return blocks >>> 0;
+}
