@@ -20,7 +20,7 @@ const file = await plane.openFile({ path, cache: 'writeback', lock: false });
 const device = await createMappedDevice({
   name: 'linear',
   table: `0 ${file.geometry.sizeBytes / sectorBytes} linear file 0`,
-  registry: new TargetRegistry(standardTargets()),
+  registry: new TargetRegistry(standardTargets(plane)),
   openDevice: () => Promise.resolve(file),
 });
 const server = new NbdServer({ device, arena: plane.arena, clock: plane.clock });

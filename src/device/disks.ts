@@ -86,7 +86,7 @@ export class Disks {
     const device = await createMappedDevice({
       name: path,
       table: text,
-      registry: new TargetRegistry(standardTargets()),
+      registry: new TargetRegistry(standardTargets({ clock: this.plane.clock, random: this.plane.random })),
       openDevice: async (name) => {
         const disk = await this.open(name, cache);
         disks.push(disk);

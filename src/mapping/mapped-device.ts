@@ -10,6 +10,7 @@ import {
 import { asDeviceError, DeviceError, deviceError } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import { RequestGate } from '../block/request-gate.ts';
+import { sharedCapabilities } from './shared-capabilities.ts';
 import { settleParts, shiftedError } from './split-request.ts';
 import { formatSegment, type TableSegment } from './table-syntax.ts';
 import type { StatusKind, Target } from './target.ts';
@@ -55,7 +56,7 @@ export class MappedDevice implements BlockDevice {
     this.#flushed = flushedBy(segments);
     this.#bounds = boundsOf(segments);
     this.geometry = geometryOf(segments);
-    this.capabilities = capabilitiesOf(segments);
+    this.capabilities = sharedCapabilities(segments.map(({ target }) => target.capabilities));
   }
 
   read(target: Uint8Array, offset: number, flags?: number): Promise<void> {
@@ -144,7 +145,9 @@ export class MappedDevice implements BlockDevice {
   }
 
   async #close(): Promise<void> {
-    await this.#gate.close();
+    const idle = this.#gate.close();
+    for (const { target } of this.#segments) target.presuspend?.();
+    await idle;
     for (const { target } of this.#segments) await target.dtr?.();
     await Promise.all(this.#devices.map((device) => device.close()));
   }
@@ -263,19 +266,4 @@ function geometryOf(segments: readonly MappedSegment[]): Geometry {
   const last = segments.at(-1)!.line;
   const sizeBytes = (last.startSector + last.sectorCount) * sectorBytes;
   return { sizeBytes, logicalBlockBytes, physicalBlockBytes };
-}
-
-/** What every segment can; rotational when any is. */
-function capabilitiesOf(segments: readonly MappedSegment[]): Capabilities {
-  const all = (can: (capabilities: Capabilities) => boolean) =>
-    segments.every(({ target }) => can(target.capabilities));
-  return {
-    write: all((capabilities) => capabilities.write),
-    flush: all((capabilities) => capabilities.flush),
-    fua: all((capabilities) => capabilities.fua),
-    discard: all((capabilities) => capabilities.discard),
-    writeZeroes: all((capabilities) => capabilities.writeZeroes),
-    fastZeroes: all((capabilities) => capabilities.fastZeroes),
-    rotational: segments.some(({ target }) => target.capabilities.rotational),
-  };
 }

@@ -44,6 +44,8 @@ export interface Target {
   status(kind: StatusKind): string;
   /** Called once before the first request. */
   resume?(): Promise<void>;
+  /** The device is about to wait for what is in flight: what is held back on purpose goes on at once. */
+  presuspend?(): void;
   /** The end: no new request comes. Resolves when none is in flight; does not close `devices`. */
   dtr?(): Promise<void>;
 }

@@ -2,12 +2,15 @@ import { type BlockDevice, type Capabilities, type Extent, sectorBytes } from '.
 import { deviceError } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import type { Target, TargetContext, TargetType } from '../mapping/target.ts';
-import { unknownMessage } from './target-arguments.ts';
+import { openDataDevice, parseDeviceOffset, unknownMessage } from './target-arguments.ts';
 
-/** Fails every request with EIO, at once and without side effects. It has nothing to flush, so that succeeds. */
+/**
+ * Fails every request with EIO, at once and without side effects. It has nothing to flush, so that succeeds. Over a device
+ * it takes that device's block sizes, and leaves it alone otherwise.
+ */
 export class ErrorTarget implements Target {
-  readonly logicalBlockBytes: number = sectorBytes;
-  readonly physicalBlockBytes: number = sectorBytes;
+  readonly logicalBlockBytes: number;
+  readonly physicalBlockBytes: number;
   /** Takes nothing away from the segments beside it. */
   readonly capabilities: Capabilities = {
     write: true,
@@ -22,8 +25,10 @@ export class ErrorTarget implements Target {
   readonly flushBypassesMap = true;
   readonly #deviceName: string;
 
-  constructor(context: TargetContext) {
+  constructor(context: TargetContext, below?: BlockDevice) {
     this.#deviceName = context.deviceName;
+    this.logicalBlockBytes = below?.geometry.logicalBlockBytes ?? sectorBytes;
+    this.physicalBlockBytes = below?.geometry.physicalBlockBytes ?? sectorBytes;
   }
 
   read(target: Uint8Array, offset: number): Promise<void> {
@@ -63,13 +68,19 @@ export class ErrorTarget implements Target {
   }
 }
 
-/** `error`: no arguments (drivers/md/dm-target.c, which ignores any). */
+/**
+ * `error [DEVICE OFFSET]`, and like drivers/md/dm-target.c it ignores any other number of arguments. It never asks the
+ * device for anything, so the mapped device closes it with the others and flushes it for nobody.
+ */
 export const errorTargetType: TargetType = {
   name: 'error',
-  usage: '',
+  usage: '[DEVICE OFFSET]',
   argumentCountMin: 0,
-  argumentCountMax: 0,
-  ctr(context) {
-    return Promise.resolve(new ErrorTarget(context));
+  argumentCountMax: Number.POSITIVE_INFINITY,
+  async ctr(context, words) {
+    const [path, offsetWord] = words;
+    if (words.length !== 2 || path === undefined || offsetWord === undefined) return new ErrorTarget(context);
+    const offset = parseDeviceOffset('error', offsetWord);
+    return new ErrorTarget(context, await openDataDevice('error', context, path, offset));
   },
 };

@@ -15,6 +15,22 @@ export function parseDeviceOffset(target: string, word: string): number {
   return sectors * sectorBytes;
 }
 
+/** An `unsigned int` of the kernel. */
+export const unsignedMax = 4_294_967_295;
+
+/** A whole number from a table or a message. Throws `TargetError` that names `what`. */
+export function parseWholeNumber(
+  what: string,
+  word: string | undefined,
+  least: number,
+  most: number,
+  code: 'TARGET_ARGUMENT' | 'MESSAGE_ARGUMENT' = 'TARGET_ARGUMENT',
+): number {
+  const value = word !== undefined && /^\d{1,20}$/.test(word) ? Number(word) : Number.NaN;
+  if (value >= least && value <= most) return value;
+  throw new TargetError(code, `${what} is ${word ?? 'missing'}, expected ${least} to ${most}`);
+}
+
 /** Opens the device of a one-to-one target, and checks that its part is there and begins on a block. */
 export async function openDataDevice(
   target: string,

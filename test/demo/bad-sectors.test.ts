@@ -2,9 +2,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
 import { demoFaults, faultTable, fiveSpread, lowPair, sectorsOf } from '../../demo/bad-sectors.ts';
-import { TargetRegistry } from '../../src/mapping/registry.ts';
 import { parseTable } from '../../src/mapping/table-syntax.ts';
-import { standardTargets } from '../../src/targets/standard-targets.ts';
+import { standardRegistry } from '../fixtures/standard-registry.ts';
 
 const sizeBytes = 256 * 1024 * 1024;
 
@@ -21,7 +20,7 @@ test('the maps are those of the test fixtures', () => {
 for (const blockBytes of [512, 4096]) {
   test(`the table covers the disk and is dead exactly at the bad blocks of ${blockBytes} bytes`, () => {
     const faults = demoFaults(sizeBytes, blockBytes);
-    const segments = parseTable(faultTable(faults, 'main.img'), new TargetRegistry(standardTargets()));
+    const segments = parseTable(faultTable(faults, 'main.img'), standardRegistry());
     const last = segments.at(-1);
     assert.equal((last?.startSector ?? 0) + (last?.sectorCount ?? 0), sizeBytes / 512);
     assert.equal(last?.target, 'dust');

@@ -60,7 +60,7 @@ export class FailingDisk {
     const device = await createMappedDevice({
       name,
       table,
-      registry: new TargetRegistry(standardTargets()),
+      registry: new TargetRegistry(standardTargets(plane)),
       openDevice: (path) => plane.openFile({ path, cache: 'writeback' }),
     });
     const disk = new FailingDisk(lab, name, plane, device);

@@ -13,9 +13,10 @@ import type { Target, TargetType } from '../../src/mapping/target.ts';
 import { TargetError } from '../../src/mapping/target-error.ts';
 import { OperationCounter } from '../../src/simulator/operation-counter.ts';
 import { RecordingDevice } from '../../src/simulator/recording-device.ts';
-import { standardTargets } from '../../src/targets/standard-targets.ts';
+import { linearTargetType } from '../../src/targets/linear-target.ts';
+import { standardRegistry } from '../fixtures/standard-registry.ts';
 
-const registry = new TargetRegistry(standardTargets());
+const registry = standardRegistry();
 
 /** Counts openings and closings of named devices. */
 class Shelf {
@@ -369,7 +370,7 @@ describe('MappedDevice: flush and close', () => {
     }
     const options = {
       name: 'mapped',
-      registry: new TargetRegistry([ownTargetType(calls), ...standardTargets()]),
+      registry: new TargetRegistry([ownTargetType(calls), linearTargetType]),
       openDevice: new Shelf({ '/dev/a': new Closing(memory(1)) }).open,
     };
     const device = await createMappedDevice({ ...options, table: '0 1 linear /dev/a 0\n1 1 own' });

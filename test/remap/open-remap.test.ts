@@ -4,15 +4,14 @@ import { type BlockDevice, sectorBytes } from '../../src/block/block-device.ts';
 import { PagedArena } from '../../src/block/buffer-arena.ts';
 import { MemoryDevice } from '../../src/block/memory-device.ts';
 import { createMappedDevice } from '../../src/mapping/create-mapped-device.ts';
-import { TargetRegistry } from '../../src/mapping/registry.ts';
 import { MetadataStore } from '../../src/metadata/metadata-store.ts';
 import { openRemapDevice, RemapOpenError } from '../../src/remap/open-remap.ts';
 import type { RemapDevice } from '../../src/remap/remap-device.ts';
 import { SeededRandom } from '../../src/simulator/seeded-random.ts';
 import { VirtualClock } from '../../src/simulator/virtual-clock.ts';
-import { standardTargets } from '../../src/targets/standard-targets.ts';
 import { describeBlockDevice } from '../block/device-contract.ts';
 import { badSectorsOf, faultMap, faultTable } from '../fixtures/fault-tables.ts';
+import { standardRegistry } from '../fixtures/standard-registry.ts';
 import { patternOf } from './remap-stack.ts';
 
 const spareBytes = 4 << 20;
@@ -63,7 +62,7 @@ function openOverErrors(disk: MemoryDevice): Promise<BlockDevice> {
   return createMappedDevice({
     name: 'faulty',
     table,
-    registry: new TargetRegistry(standardTargets()),
+    registry: standardRegistry(),
     openDevice: () => Promise.resolve(disk),
   });
 }

@@ -4,9 +4,8 @@ import { sectorBytes } from '../../src/block/block-device.ts';
 import { Errno } from '../../src/block/errno.ts';
 import { MemoryDevice } from '../../src/block/memory-device.ts';
 import { createMappedDevice } from '../../src/mapping/create-mapped-device.ts';
-import { TargetRegistry } from '../../src/mapping/registry.ts';
-import { standardTargets } from '../../src/targets/standard-targets.ts';
 import { badSectorsOf, faultMap, faultTable } from '../fixtures/fault-tables.ts';
+import { standardRegistry } from '../fixtures/standard-registry.ts';
 import {
   failedRead,
   failedSectors,
@@ -131,7 +130,7 @@ describe('a read over bad sectors of main', () => {
     const main = await createMappedDevice({
       name: 'dusty',
       table,
-      registry: new TargetRegistry(standardTargets()),
+      registry: standardRegistry(),
       openDevice: () => Promise.resolve(disk),
     });
     for (const words of messages) await main.message(0, words);

@@ -55,7 +55,7 @@ class Lab {
   }
 
   open(table: string): Promise<MappedDevice> {
-    const registry = new TargetRegistry([...standardTargets(), remapTargetType(this)]);
+    const registry = new TargetRegistry([...standardTargets(this), remapTargetType(this)]);
     const openDevice = (path: string): Promise<BlockDevice> => {
       const device = this.devices.get(path);
       return device === undefined ? Promise.reject(new Error(`no ${path}`)) : Promise.resolve(device);

@@ -4,9 +4,8 @@ import { apart, IoFlags, sectorBytes } from '../../src/block/block-device.ts';
 import { Errno } from '../../src/block/errno.ts';
 import { MemoryDevice } from '../../src/block/memory-device.ts';
 import { createMappedDevice } from '../../src/mapping/create-mapped-device.ts';
-import { TargetRegistry } from '../../src/mapping/registry.ts';
-import { standardTargets } from '../../src/targets/standard-targets.ts';
 import { badSectorsOf, faultMap, faultMapNames, faultTable } from '../fixtures/fault-tables.ts';
+import { standardRegistry } from '../fixtures/standard-registry.ts';
 import {
   failureOf,
   finish,
@@ -312,7 +311,7 @@ describe('a write over bad sectors of main', () => {
 
 async function stackOverErrors(table: string, mainBytes: number): Promise<Stack> {
   const disk = new MemoryDevice({ sizeBytes: mainBytes });
-  const registry = new TargetRegistry(standardTargets());
+  const registry = standardRegistry();
   const openDevice = () => Promise.resolve(disk);
   const main = await createMappedDevice({ name: 'faulty', table, registry, openDevice });
   return makeStack({ main, mainBytes: 1 << 20, spareBytes: 1 << 20 });

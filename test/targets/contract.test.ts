@@ -8,8 +8,9 @@ import { TargetRegistry } from '../../src/mapping/registry.ts';
 import { SeededRandom } from '../../src/simulator/seeded-random.ts';
 import { SimulatedDisk } from '../../src/simulator/simulated-disk.ts';
 import { VirtualClock } from '../../src/simulator/virtual-clock.ts';
-import { standardTargets } from '../../src/targets/standard-targets.ts';
+import { type StandardTargetParts, standardTargets } from '../../src/targets/standard-targets.ts';
 import { describeBlockDevice } from '../block/device-contract.ts';
+import { standardRegistry } from '../fixtures/standard-registry.ts';
 import { ClockDriver } from '../simulator/clock-driver.ts';
 
 const sizeBytes = 1024 * 1024;
@@ -25,10 +26,13 @@ const tables: Readonly<Record<string, string>> = {
     '512 512 linear /dev/a 32',
   ].join('\n'),
   'dust with bad blocks that nobody touches': '0 1536 dust /dev/a 512 4096',
+  'flakey while it is up': '0 1536 flakey /dev/a 512 4294967294 1',
+  'flakey that is down and harms nobody': '0 1536 flakey /dev/a 512 0 1 5 corrupt_bio_byte 1 r 0 4096',
+  'delay without a delay': '0 1536 delay /dev/a 512 0',
 };
 
-async function mapped(table: string, below: BlockDevice): Promise<MappedDevice> {
-  const registry = new TargetRegistry(standardTargets());
+async function mapped(table: string, below: BlockDevice, parts?: StandardTargetParts): Promise<MappedDevice> {
+  const registry = parts === undefined ? standardRegistry() : new TargetRegistry(standardTargets(parts));
   const openDevice = () => Promise.resolve(below);
   const device = await createMappedDevice({ name: 'mapped', table, registry, openDevice });
   if (table.includes('dust')) {
@@ -50,9 +54,18 @@ for (const [what, table] of Object.entries(tables)) {
     const shape = { logicalBlockBytes: 4096, physicalBlockBytes: 4096 };
     const disk = new SimulatedDisk({ name: 'disk', sizeBytes, clock, random, ...shape });
     const driver = new ClockDriver(clock);
-    return { device: await mapped(table, disk.open()), dispose: () => driver.stop() };
+    return { device: await mapped(table, disk.open(), { clock, random }), dispose: () => driver.stop() };
   });
 }
+
+describeBlockDevice('MappedDevice, delay on every request, over a slow disk', async () => {
+  const random = new SeededRandom('delays');
+  const clock = new VirtualClock(random.fork('clock'));
+  const disk = new SimulatedDisk({ name: 'disk', sizeBytes, clock, random });
+  const driver = new ClockDriver(clock);
+  const table = '0 1536 delay /dev/a 512 3 /dev/a 512 40 /dev/a 512 7';
+  return { device: await mapped(table, disk.open(), { clock, random }), dispose: () => driver.stop() };
+});
 
 describe('MappedDevice over a slow disk', () => {
   it('I6 has answered every request, failing ones too, when close resolves', async () => {

@@ -5,9 +5,7 @@ import { DeviceError } from '../../src/block/device-error.ts';
 import { MemoryDevice } from '../../src/block/memory-device.ts';
 import { createMappedDevice } from '../../src/mapping/create-mapped-device.ts';
 import type { MappedDevice } from '../../src/mapping/mapped-device.ts';
-import { TargetRegistry } from '../../src/mapping/registry.ts';
 import { SeededRandom } from '../../src/simulator/seeded-random.ts';
-import { standardTargets } from '../../src/targets/standard-targets.ts';
 import {
   badSectorsOf,
   type FaultMap,
@@ -15,6 +13,7 @@ import {
   faultMapNames,
   faultTable,
 } from '../fixtures/fault-tables.ts';
+import { standardRegistry } from '../fixtures/standard-registry.ts';
 
 const chunkBytes = 1024 * 1024;
 
@@ -27,7 +26,7 @@ async function faultyDevice(
   const device = await createMappedDevice({
     name: map.name,
     table,
-    registry: new TargetRegistry(standardTargets()),
+    registry: standardRegistry(),
     openDevice: () => Promise.resolve(below),
   });
   for (const words of messages) await device.message(0, words);

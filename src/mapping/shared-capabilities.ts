@@ -1,0 +1,14 @@
+import type { Capabilities } from '../block/block-device.ts';
+
+/** What all of several parts can; rotational when any is. */
+export function sharedCapabilities(parts: readonly Capabilities[]): Capabilities {
+  return {
+    write: parts.every((part) => part.write),
+    flush: parts.every((part) => part.flush),
+    fua: parts.every((part) => part.fua),
+    discard: parts.every((part) => part.discard),
+    writeZeroes: parts.every((part) => part.writeZeroes),
+    fastZeroes: parts.every((part) => part.fastZeroes),
+    rotational: parts.some((part) => part.rotational),
+  };
+}
