@@ -6,13 +6,9 @@ import { type JournalStart, JournalWriter } from './journal-writer.ts';
 import type { MappingStateSource } from './mapping-state.ts';
 import { MetadataError } from './metadata-error.ts';
 import type { ReplicaSet } from './replica-set.ts';
+import { retryDelay, settleTimeoutMs } from './settle-retry.ts';
 import type { SpareIo } from './spare-io.ts';
 import { hexText } from './uuid.ts';
-
-/** How long the store tries to settle what is in doubt, or to write a checkpoint while the journal is full. */
-const settleTimeoutMs = 15_000;
-const retryDelayMs = 100;
-const retryDelayMaxMs = 2_000;
 
 export interface PipelineCounts {
   /** Commit calls that resolved. */
@@ -237,11 +233,6 @@ export class CommitPipeline {
     this.#failed = true;
     for (const commit of commits) commit.reject(failedError());
   }
-}
-
-/** Doubles with the time that has passed, so that a spare that comes back is seen soon and one that does not costs little. */
-function retryDelay(passedMs: number): number {
-  return Math.min(retryDelayMaxMs, Math.max(retryDelayMs, passedMs));
 }
 
 export function notCommittedError(): MetadataError {

@@ -7,7 +7,13 @@ import { MetadataError } from './metadata-error.ts';
 import type { CreateParameters, MetadataParts } from './opened-metadata.ts';
 import { encodeProperties } from './property-codec.ts';
 import { mismatch, SpareIo } from './spare-io.ts';
-import { encodeSuperblock, propertyBytesMax, type SharedFacts, type Superblock } from './superblock.ts';
+import {
+  encodeSuperblock,
+  IncompatibleFeature,
+  propertyBytesMax,
+  type SharedFacts,
+  type Superblock,
+} from './superblock.ts';
 import { newUuid } from './uuid.ts';
 
 /**
@@ -18,12 +24,10 @@ import { newUuid } from './uuid.ts';
 export async function createMetadata(parts: MetadataParts, parameters: CreateParameters): Promise<void> {
   const { spare } = parts;
   refuseGeometry(parts, parameters);
-  const layout = planLayout(
-    spare.geometry.sizeBytes,
-    parameters.mainSizeBytes,
-    parameters.granuleBytes,
-    parameters.layout,
-  );
+  const layout = planLayout(spare.geometry.sizeBytes, parameters.mainSizeBytes, parameters.granuleBytes, {
+    ...parameters.layout,
+    fresh: parameters.fresh ?? false,
+  });
   const properties = { properties: parameters.properties, unknown: [] };
   encodeProperties(properties, propertyBytesMax);
   const io = new SpareIo(spare, parts.arena, parts.clock);
@@ -33,7 +37,11 @@ export async function createMetadata(parts: MetadataParts, parameters: CreatePar
     const nowSeconds = Math.floor(parts.clock.unixMs() / 1000);
     await writeSuperblocks(io, parts, {
       uuid: newUuid(parts.random),
-      features: { compatible: 0, readOnlyCompatible: 0, incompatible: 0 },
+      features: {
+        compatible: 0,
+        readOnlyCompatible: 0,
+        incompatible: layout.freshSizeBytes > 0 ? IncompatibleFeature.fresh : 0,
+      },
       cleanlyClosed: true,
       revision: 1,
       membershipEpoch: 1,

@@ -8,6 +8,7 @@ import {
   type MappingStateSource,
   type StateCursor,
   startCursor,
+  stateSections,
 } from './mapping-state.ts';
 import { encodeRecordBlock, recordsPerBlock } from './record-block.ts';
 import type { Replica, ReplicaSet } from './replica-set.ts';
@@ -247,7 +248,6 @@ class RecordReader {
 }
 
 function isBehind(cursor: StateCursor, before: StateCursor): boolean {
-  return cursor.section === before.section
-    ? cursor.next > before.next
-    : cursor.section === 'retired-slots' && before.section === 'granules';
+  if (cursor.section === before.section) return cursor.next > before.next;
+  return stateSections.indexOf(cursor.section) > stateSections.indexOf(before.section);
 }

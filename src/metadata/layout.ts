@@ -21,11 +21,15 @@ const journalBlocksMin = 8;
 const journalBytesMin: number = mib;
 const journalBytesMax: number = 4 * mib;
 
+export const freshRegionsMax = 32_768;
+
 export interface LayoutOptions {
   /** Granules without a slot that need a record: lost ranges, flags. Default 65 536. */
   readonly lostRangesMax?: number;
   /** Bytes of one journal: a multiple of 4096, at least 8 blocks. Default: an eighth of a checkpoint area, 1 to 4 MiB. */
   readonly journalBytes?: number;
+  /** Room for the regions that a fresh main ends one by one (R13). Default false. */
+  readonly fresh?: boolean;
   /** With fewer slots than this a spare is too small. Default 1024. */
   readonly slotsMin?: number;
 }
@@ -54,6 +58,8 @@ export interface SpareLayoutFields {
   /** Blocks of one journal. */
   readonly journalBlocks: number;
   readonly lostRangesMax: number;
+  /** Bytes of main that were fresh at creation (R13); 0 on other devices. */
+  readonly freshSizeBytes: number;
 }
 
 /** Where everything is on one spare. Pure: the same numbers give the same places. */
@@ -65,6 +71,9 @@ export class SpareLayout implements SpareLayoutFields {
   readonly areaBlocks: number;
   readonly journalBlocks: number;
   readonly lostRangesMax: number;
+  readonly freshSizeBytes: number;
+  /** Of `freshRegionBytes` each. */
+  readonly freshRegionCount: number;
   /** Slots that can be given out: whole granules of the spare outside the reserved ranges. */
   readonly slotCount: number;
   readonly #reserved: readonly SpareRange[];
@@ -77,6 +86,8 @@ export class SpareLayout implements SpareLayoutFields {
     this.areaBlocks = fields.areaBlocks;
     this.journalBlocks = fields.journalBlocks;
     this.lostRangesMax = fields.lostRangesMax;
+    this.freshSizeBytes = fields.freshSizeBytes;
+    this.freshRegionCount = freshRegionsOf(fields.freshSizeBytes);
     this.#reserved = reservedOf(fields);
     let reservedBytes = 0;
     for (const range of this.#reserved) reservedBytes += range.length;
@@ -95,7 +106,7 @@ export class SpareLayout implements SpareLayoutFields {
     return (
       `spare of ${mebibytes(this.spareSizeBytes)}: ${this.slotCount} slots of ${this.granuleBytes} bytes ` +
       `(${mebibytes(this.slotCount * this.granuleBytes)}), up to ${this.lostRangesMax} lost ranges, ` +
-      `${this.replicas.length} replicas of the metadata of ${mebibytes(replicaBytes)} each`
+      `${this.freshSizeBytes > 0 ? `${this.freshRegionCount} fresh regions, ` : ''}${this.replicas.length} replicas of the metadata of ${mebibytes(replicaBytes)} each`
     );
   }
 }
@@ -168,6 +179,18 @@ export function superblockPlaces(spareSizeBytes: number): readonly number[] {
     .sort((a, b) => a - b);
 }
 
+/**
+ * Bytes of one region of a fresh main (R13), from main's size at creation: at least 1 MiB and at most 32 768 regions, whole
+ * MiB. Small enough that one write ends little, few enough that a checkpoint can name each.
+ */
+export function freshRegionBytes(mainSizeBytes: number): number {
+  return Math.max(1, Math.ceil(mainSizeBytes / freshRegionsMax / mib)) * mib;
+}
+
+function freshRegionsOf(freshSizeBytes: number): number {
+  return Math.ceil(freshSizeBytes / freshRegionBytes(freshSizeBytes));
+}
+
 function checkGranule(granuleBytes: number): void {
   const power = granuleBytes >= 512 && (granuleBytes & (granuleBytes - 1)) === 0;
   if (power && granuleBytes <= 512 * granuleSectorsMax) return;
@@ -185,6 +208,9 @@ function largestLayout(
   options: LayoutOptions,
 ): SpareLayout | undefined {
   const lostRangesMax = options.lostRangesMax ?? 65_536;
+  const freshSizeBytes = options.fresh === true ? mainSizeBytes : 0;
+  // A pass may end every region alone, whatever the runs are at one moment.
+  const otherRecords = lostRangesMax + freshRegionsOf(freshSizeBytes);
   const build = (areaBlocks: number): SpareLayout | undefined => {
     const journalBlocks = journalBlocksFor(areaBlocks, options.journalBytes);
     const replicas = placeReplicas(spareSizeBytes, areaBlocks, journalBlocks);
@@ -197,14 +223,15 @@ function largestLayout(
       areaBlocks,
       journalBlocks,
       lostRangesMax,
+      freshSizeBytes,
     });
   };
   // More blocks for the areas describe more slots and leave room for fewer: the first that is enough is the best.
   const enough = (areaBlocks: number): boolean => {
     const layout = build(areaBlocks);
-    return layout === undefined || areaBlocks * recordsPerBlock >= layout.slotCount + lostRangesMax;
+    return layout === undefined || areaBlocks * recordsPerBlock >= layout.slotCount + otherRecords;
   };
-  let high = Math.ceil((spareSizeBytes / granuleBytes + lostRangesMax) / recordsPerBlock) + 1;
+  let high = Math.ceil((spareSizeBytes / granuleBytes + otherRecords) / recordsPerBlock) + 1;
   let low = 0;
   while (high - low > 1) {
     const middle = Math.floor((high + low) / 2);

@@ -64,8 +64,19 @@ export interface RetiredSlotsRecord {
   readonly slotCount: number;
 }
 
+/**
+ * Regions of main that were written to since `create --fresh` (R13): from now on what main cannot read there is an error.
+ * Only on devices created fresh; a region has `freshRegionBytes` and stays ended.
+ */
+export interface FreshEndedRecord {
+  readonly type: 'fresh-ended';
+  /** First region: main's byte offset divided by the region's bytes. */
+  readonly region: number;
+  readonly regionCount: number;
+}
+
 /** A granule record with no slot and no lost sectors says: healthy again, forget the entry. */
-export type MappingRecord = GranuleRecord | RetiredSlotsRecord;
+export type MappingRecord = GranuleRecord | RetiredSlotsRecord | FreshEndedRecord;
 
 /**
  * The live table, as a checkpoint reads it: piece by piece, while it changes. A record that changes behind the cursor is
@@ -81,10 +92,14 @@ export interface MappingStateSource {
   ): { records: MappingRecord[]; cursor: StateCursor | undefined };
 }
 
-/** Where a pass over the table stands: first all granules in ascending order, then all retired slots. */
+/** The parts of the table, in the order a pass gives them. */
+export const stateSections = ['granules', 'retired-slots', 'fresh-ended'] as const;
+export type StateSection = (typeof stateSections)[number];
+
+/** Where a pass over the table stands: one section after the other, each in ascending order. */
 export interface StateCursor {
-  readonly section: 'granules' | 'retired-slots';
-  /** The lowest granule or slot not yet given. */
+  readonly section: StateSection;
+  /** The lowest granule, slot or region not yet given. */
   readonly next: number;
 }
 

@@ -21,6 +21,7 @@ import { recordsPerBlock } from './record-block.ts';
 import { ReplicaSet } from './replica-set.ts';
 import { SpareIo } from './spare-io.ts';
 import { knownFeatures, propertyBytesMax } from './superblock.ts';
+import { SuperblockUpdates } from './superblock-updates.ts';
 
 export type { DeviceProperties } from './device-properties.ts';
 export { MetadataError, type MetadataErrorCode } from './metadata-error.ts';
@@ -115,6 +116,8 @@ export class MetadataStore {
   readonly #batchBlocksMax: number;
   /** Once settled. */
   #pipeline: CommitPipeline | undefined;
+  /** Once settled. */
+  #updates: SuperblockUpdates | undefined;
   #closing: Promise<void> | undefined;
   #closed = false;
 
@@ -181,6 +184,19 @@ export class MetadataStore {
       );
     }
     this.#pipeline = new CommitPipeline(this.#io, this.#set, source, start, this.#batchBlocksMax);
+    this.#updates = new SuperblockUpdates(this.#io, this.#set);
+  }
+
+  /**
+   * Changes name, identities or policies; what `change` does not name stays. On every in-sync replica when it resolves, at
+   * any time beside commits and checkpoints. Rejects with `METADATA_PROPERTIES_TOO_LARGE` (nothing changed),
+   * `METADATA_FAILED` (a crash now may leave either) or `METADATA_CLOSED`.
+   */
+  updateProperties(change: Partial<DeviceProperties>): Promise<void> {
+    if (this.#closing !== undefined) return Promise.reject(closedError());
+    assert(this.#updates !== undefined, 'properties change after the store is settled (M5)');
+    if (this.state === 'failed') return Promise.reject(failedError());
+    return this.#updates.properties(change);
   }
 
   /**
@@ -255,6 +271,7 @@ export class MetadataStore {
   }
 
   async #close(): Promise<void> {
+    await this.#updates?.ended();
     await this.#pipeline?.drained();
     if (this.state === 'open') {
       try {

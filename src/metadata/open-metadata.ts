@@ -240,6 +240,8 @@ function sessionStart(
       logicalBlockBytes: shared.logicalBlockBytes,
       granuleBytes: layout.granuleBytes,
       createdUnixSeconds: shared.createdUnixSeconds,
+      fresh: layout.freshSizeBytes > 0,
+      freshSizeBytes: layout.freshSizeBytes,
       properties: shared.properties.properties,
       cleanlyClosed: shared.cleanlyClosed,
       lastSequence: journal[journal.length - 1]?.header.sequence ?? checkpoint.lastSequence,

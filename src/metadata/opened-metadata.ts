@@ -20,6 +20,8 @@ export interface CreateParameters {
   /** The larger physical block of main and spare, 512 to 16384. */
   readonly granuleBytes: number;
   readonly properties: DeviceProperties;
+  /** R13: main's old content is worthless; what was never written reads as zeros where main cannot read. Default false. */
+  readonly fresh?: boolean;
   readonly layout?: LayoutOptions;
 }
 
@@ -45,6 +47,10 @@ export interface DeviceFacts {
   readonly logicalBlockBytes: number;
   readonly granuleBytes: number;
   readonly createdUnixSeconds: number;
+  /** R13: created with `fresh`. */
+  readonly fresh: boolean;
+  /** Bytes of main that were fresh then, in regions of `freshRegionBytes(freshSizeBytes)`; 0 without `fresh`. */
+  readonly freshSizeBytes: number;
   readonly properties: DeviceProperties;
   /** The last session ended with `close`. */
   readonly cleanlyClosed: boolean;

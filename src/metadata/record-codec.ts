@@ -1,7 +1,7 @@
 import { assert } from '../block/assert.ts';
 import { sectorBytes } from '../block/block-device.ts';
 import { readU64, writeU64 } from './block-checksum.ts';
-import { type MappingRecord, noSlot, StateCause } from './mapping-state.ts';
+import { type FreshEndedRecord, type MappingRecord, noSlot, StateCause } from './mapping-state.ts';
 
 /**
  * A record on disk: 48 bytes, little-endian, all places in sectors (docs/on-disk-format.md, "Record").
@@ -9,10 +9,12 @@ import { type MappingRecord, noSlot, StateCause } from './mapping-state.ts';
  *      0 type u8     1 cause u8     2 flags u16     4 spare index u16     6 reserved u16     8 sector count u32
  *     12 held u32   16 main sector u64   24 spare sector u64   32 unreadable u32   36 gone u32   40 time u32
  *     44 checksum of the slot's data u32, 0 in format 1
+ *
+ * Ended fresh regions count in regions, which a run over a large main needs: 8 regions u32, 16 first region u64.
  */
 export const recordBytes = 48;
 
-const RecordType = { granules: 1, retiredSlots: 2 } as const;
+const RecordType = { granules: 1, retiredSlots: 2, freshEnded: 3 } as const;
 /** Both halves of `spare sector` when there is no slot. */
 const noSector = 0xffff_ffff;
 const lastCause: number = Math.max(...Object.values(StateCause));
@@ -21,11 +23,18 @@ export interface RecordUnits {
   readonly granuleBytes: number;
   readonly mainSizeBytes: number;
   readonly spareSizeBytes: number;
+  /** Regions of main that were fresh at creation (R13); 0 on other devices. */
+  readonly freshRegionCount: number;
 }
 
 export function encodeRecord(view: DataView, at: number, record: MappingRecord, units: RecordUnits): void {
   const granuleSectors = units.granuleBytes / sectorBytes;
-  if (record.type === 'retired-slots') {
+  if (record.type === 'fresh-ended') {
+    assert(record.region + record.regionCount <= units.freshRegionCount, 'regions are inside a fresh main');
+    view.setUint8(at, RecordType.freshEnded);
+    view.setUint32(at + 8, record.regionCount, true);
+    writeU64(view, at + 16, record.region);
+  } else if (record.type === 'retired-slots') {
     view.setUint8(at, RecordType.retiredSlots);
     view.setUint32(at + 8, record.slotCount * granuleSectors, true);
     writeU64(view, at + 24, record.slot * granuleSectors);
@@ -53,6 +62,7 @@ export function encodeRecord(view: DataView, at: number, record: MappingRecord, 
 /** The record at `at`, or one clause about what is impossible in it. */
 export function decodeRecord(view: DataView, at: number, units: RecordUnits): MappingRecord | string {
   const type = view.getUint8(at);
+  if (type === RecordType.freshEnded) return decodeFreshEnded(view, at, units);
   const granuleSectors = units.granuleBytes / sectorBytes;
   const sectorCount = view.getUint32(at + 8, true);
   if (sectorCount === 0 || sectorCount % granuleSectors !== 0) return `a length of ${sectorCount} sectors`;
@@ -91,6 +101,15 @@ export function decodeRecord(view: DataView, at: number, units: RecordUnits): Ma
     cause: cause <= lastCause ? (cause as StateCause) : StateCause.unknown,
     unixSeconds: view.getUint32(at + 40, true),
   };
+}
+
+function decodeFreshEnded(view: DataView, at: number, units: RecordUnits): FreshEndedRecord | string {
+  const regionCount = view.getUint32(at + 8, true);
+  const region = readU64(view, at + 16);
+  if (regionCount === 0 || region + regionCount > units.freshRegionCount) {
+    return `regions ${region} + ${regionCount} of ${units.freshRegionCount} fresh ones`;
+  }
+  return { type: 'fresh-ended', region, regionCount };
 }
 
 /** NaN for a place that is not a slot's start. */

@@ -26,7 +26,7 @@ export interface Replica {
   checkpoint: CheckpointFacts;
 }
 
-type SharedChanges = Partial<Pick<SharedFacts, 'cleanlyClosed' | 'properties'>>;
+export type SharedChanges = Partial<Pick<SharedFacts, 'cleanlyClosed' | 'properties' | 'layout'>>;
 
 /**
  * Who is in sync, and the superblocks that say so (M2). All superblock writes of a session go through here, one after the
@@ -105,17 +105,26 @@ export class ReplicaSet {
    * superblock can be read but not overwritten.
    */
   excludeFailed(): Promise<void> {
+    return this.#mutex.run(() => this.#excludeFailed());
+  }
+
+  /**
+   * Durable on every member when it resolves; each keeps its last superblock until then. Rejects as `excludeFailed`: some
+   * replica may say so already, and the next superblock of anything takes it back.
+   */
+  update(changesOf: (shared: SharedFacts) => SharedChanges): Promise<void> {
     return this.#mutex.run(async () => {
-      // Each round but the last loses a replica, and a round without replicas rejects.
-      let written = false;
-      while (!written) written = await this.#writeMembers();
-      const epoch = this.#io.flusher.epoch;
-      for (const replica of this.replicas) {
-        if (replica.state !== 'in-sync') await this.#invalidate(replica);
+      const before = this.#shared;
+      const changes = changesOf(before);
+      this.change(changes);
+      try {
+        const written = await this.#writeMembers();
+        if (!written || !this.#consistent) await this.#excludeFailed();
+      } catch (error) {
+        const { cleanlyClosed, properties, layout } = before;
+        this.change({ cleanlyClosed, properties, layout });
+        throw error;
       }
-      await this.#io.flusher.flush();
-      this.#io.checkFlushed(epoch);
-      this.#consistent = true;
     });
   }
 
@@ -129,6 +138,19 @@ export class ReplicaSet {
   /** Before the inactive area is written: no superblock points at it. */
   async clearDoubt(replica: Replica): Promise<void> {
     if (replica.slotInDoubt) await this.publish(replica, replica.checkpoint);
+  }
+
+  async #excludeFailed(): Promise<void> {
+    // Each round but the last loses a replica, and a round without replicas rejects.
+    let written = false;
+    while (!written) written = await this.#writeMembers();
+    const epoch = this.#io.flusher.epoch;
+    for (const replica of this.replicas) {
+      if (replica.state !== 'in-sync') await this.#invalidate(replica);
+    }
+    await this.#io.flusher.flush();
+    this.#io.checkFlushed(epoch);
+    this.#consistent = true;
   }
 
   /** True when all members have the membership; false when some failed meanwhile and it must be written again. */
@@ -157,11 +179,12 @@ export class ReplicaSet {
   }
 
   #nextShared(inSyncMask: number): SharedFacts {
+    // Never given twice: what failed may be on the spare all the same, and must not pass for what is written instead.
+    this.#shared = { ...this.#shared, revision: this.#shared.revision + 1 };
     const shared = this.#shared;
     const changed = inSyncMask !== shared.inSyncMask;
     return {
       ...shared,
-      revision: shared.revision + 1,
       membershipEpoch: shared.membershipEpoch + (changed ? 1 : 0),
       inSyncMask,
       writtenUnixSeconds: Math.floor(this.#io.clock.unixMs() / 1000),

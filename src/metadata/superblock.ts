@@ -22,16 +22,27 @@ const superblockMagic = magic('dmRMsupr');
 const placesRoom = 4;
 const placesAt = 168;
 const placeBytes = 40;
+const freshSectorsAt = 328;
 const propertiesAt = 384;
-assert(placesAt + placesRoom * placeBytes <= propertiesAt, 'the places end before the properties');
+assert(placesAt + placesRoom * placeBytes <= freshSectorsAt, 'the places end before the fresh sectors');
 assert(replicasMax <= placesRoom, 'every replica has a place');
 export const propertyBytesMax: number = blockBytes - propertiesAt;
 
 /** Bits of `flags`. */
 const cleanlyClosedFlag = 1;
 
-/** Features this program knows; none yet. An unknown incompatible bit refuses, an unknown read-only one refuses writing. */
-export const knownFeatures = { compatible: 0, readOnlyCompatible: 0, incompatible: 0 } as const;
+/** Bits of `incompatible`. */
+export const IncompatibleFeature = {
+  /** Created fresh (R13): records of ended regions, and a superblock field that says how much of main was fresh. */
+  fresh: 1,
+} as const;
+
+/** Features this program knows. An unknown incompatible bit refuses, an unknown read-only one refuses writing. */
+export const knownFeatures: Features = {
+  compatible: 0,
+  readOnlyCompatible: 0,
+  incompatible: IncompatibleFeature.fresh,
+};
 
 export interface Features {
   readonly compatible: number;
@@ -84,7 +95,8 @@ export interface SharedFacts {
  *     96 checkpoint records u32   100 checkpoint CRC u32    104 last sequence u64
  *    112 main sectors u64   120 spare sectors u64   128 granule sectors u32   132 logical block bytes u32
  *    136 created u64        144 written u64         152 lost ranges u32       156 area blocks u32
- *    160 journal blocks u32 164 properties' bytes u32      168 four places of 40 bytes     328 zero     384 properties
+ *    160 journal blocks u32 164 properties' bytes u32      168 four places of 40 bytes     328 fresh sectors u64
+ *    336 zero               384 properties
  */
 export interface Superblock {
   readonly replica: number;
@@ -131,6 +143,7 @@ export function encodeSuperblock(block: Uint8Array, superblock: Superblock): voi
   layout.replicas.forEach((place, index) => {
     encodePlace(view, placesAt + index * placeBytes, place);
   });
+  writeU64(view, freshSectorsAt, layout.freshSizeBytes / sectorBytes);
   const properties = encodeProperties(shared.properties, propertyBytesMax);
   view.setUint32(164, properties.byteLength, true);
   block.set(properties, propertiesAt);
@@ -207,6 +220,9 @@ function decodeLayout(view: DataView): SpareLayout | string {
   const count = view.getUint16(86, true);
   if (!Number.isSafeInteger(spareSizeBytes) || !Number.isSafeInteger(mainSizeBytes))
     return 'impossible sizes';
+  const isFresh = (view.getUint32(40, true) & IncompatibleFeature.fresh) !== 0;
+  const freshSizeBytes = isFresh ? readU64(view, freshSectorsAt) * sectorBytes : 0;
+  if (isFresh && (freshSizeBytes === 0 || freshSizeBytes > mainSizeBytes)) return 'an impossible fresh size';
   if (granuleBytes < sectorBytes || (granuleBytes & (granuleBytes - 1)) !== 0) return 'an impossible granule';
   if (count < 1 || count > placesRoom) return `${count} replicas`;
   const replicas: ReplicaPlace[] = [];
@@ -229,6 +245,7 @@ function decodeLayout(view: DataView): SpareLayout | string {
     areaBlocks,
     journalBlocks,
     lostRangesMax,
+    freshSizeBytes,
   });
 }
 

@@ -68,6 +68,7 @@ export async function openRemapDevice(
     arena,
     clock,
     verifySlots: options.verifySlots ?? true,
+    freshSizeBytes: facts.freshSizeBytes,
     policies: policiesOf(facts.properties.policies),
   });
   core.activate(metadata.records);

@@ -11,6 +11,7 @@ import type {
 import { MetadataError } from '../metadata/metadata-error.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import { FlushGate } from './flush-gate.ts';
+import { FreshRegions } from './fresh-regions.ts';
 import { GranuleLocks } from './granule-locks.ts';
 import { type GranuleState, GranuleTable, healthyState } from './granule-table.ts';
 import { InFlight } from './in-flight.ts';
@@ -69,6 +70,8 @@ export interface RemapCoreParts {
   readonly clock: Clock;
   /** R24: read back what was written to a slot for the first time. */
   readonly verifySlots: boolean;
+  /** R13: bytes of main that were fresh at creation. Default 0. */
+  readonly freshSizeBytes?: number;
   /** Default: `defaultPolicies`. */
   readonly policies?: Policies;
 }
@@ -104,6 +107,7 @@ export class RemapCore implements MappingStateSource {
     mainPathFailed: false,
     sparePathFailed: false,
   };
+  readonly freshRegions: FreshRegions;
   readonly #retired = new Set<number>();
   /** Slots retired since the last commit that took them along. */
   #unrecordedRetired: number[] = [];
@@ -114,6 +118,7 @@ export class RemapCore implements MappingStateSource {
     this.policies = parts.policies ?? defaultPolicies;
     this.optional = new OptionalCommands(parts.main, parts.spare);
     this.specials = new SpecialMap(Math.ceil(parts.sizeBytes / parts.granuleBytes));
+    this.freshRegions = new FreshRegions(parts.freshSizeBytes ?? 0);
     this.mainFlush = new FlushGate(parts.main);
     // What an earlier process had acknowledged and not flushed may still be in main's cache, and a client that came back
     // believes in its first flush. The spare has just been flushed by settling.
@@ -147,6 +152,7 @@ export class RemapCore implements MappingStateSource {
   activate(records: readonly MappingRecord[]): void {
     for (const record of records) {
       if (record.type === 'retired-slots') this.#activateRetired(record);
+      else if (record.type === 'fresh-ended') this.freshRegions.end(record.region, record.regionCount);
       else this.#activateGranules(record);
     }
   }
@@ -233,16 +239,16 @@ export class RemapCore implements MappingStateSource {
   }
 
   recordCountMax(): number {
-    return this.table.totals().entries + this.#retired.size;
+    return this.table.totals().entries + this.#retired.size + this.freshRegions.endedCount;
   }
 
   recordsAfter(
     cursor: StateCursor,
     limit: number,
   ): { records: MappingRecord[]; cursor: StateCursor | undefined } {
-    return cursor.section === 'granules'
-      ? this.#granulesAfter(cursor.next, limit)
-      : this.#retiredAfter(cursor.next, limit);
+    if (cursor.section === 'granules') return this.#granulesAfter(cursor.next, limit);
+    if (cursor.section === 'retired-slots') return this.#retiredAfter(cursor.next, limit);
+    return this.freshRegions.recordsAfter(cursor.next, limit);
   }
 
   /** Bytes of a granule that exist on main: the last one may be cut. */
@@ -302,11 +308,12 @@ export class RemapCore implements MappingStateSource {
     return { records, cursor: { section: 'granules', next: granule } };
   }
 
-  #retiredAfter(next: number, limit: number): { records: MappingRecord[]; cursor: StateCursor | undefined } {
+  #retiredAfter(next: number, limit: number): { records: MappingRecord[]; cursor: StateCursor } {
     const slots = [...this.#retired].filter((slot) => slot >= next).sort((a, b) => a - b);
     const records = slots.slice(0, limit).map(retiredRecord);
     const rest = slots[limit];
-    return { records, cursor: rest === undefined ? undefined : { section: 'retired-slots', next: rest } };
+    if (rest === undefined) return { records, cursor: { section: 'fresh-ended', next: 0 } };
+    return { records, cursor: { section: 'retired-slots', next: rest } };
   }
 }
 

@@ -6,7 +6,8 @@ import { commit, granules, type OpenDevice, type TestSpare, withSpare } from './
 /** What an image must open to, as JSON. */
 export interface GoldenExpectation {
   readonly about: string;
-  readonly facts: DeviceFacts;
+  /** As the program that made the image knew them. */
+  readonly facts: Omit<DeviceFacts, 'fresh' | 'freshSizeBytes'> & Partial<DeviceFacts>;
   readonly records: readonly MappingRecord[];
   readonly replicas: readonly string[];
 }
@@ -15,6 +16,8 @@ export interface GoldenImage {
   readonly name: string;
   readonly about: string;
   readonly make: (spare: TestSpare) => Promise<void>;
+  /** Created with `fresh`. */
+  readonly fresh?: boolean;
 }
 
 const someRecords: readonly MappingRecord[] = [
@@ -87,6 +90,19 @@ export const goldenImages: readonly GoldenImage[] = [
       spare.powerCut();
     },
   },
+  {
+    name: 'fresh',
+    about: 'a fresh main with ended regions in checkpoint and journal, after a power cut',
+    fresh: true,
+    make: async (spare) => {
+      const device = await spare.createSettled();
+      await commit(device, someRecords);
+      await commit(device, [{ type: 'fresh-ended', region: 3, regionCount: 2 }]);
+      await fill(device, 12);
+      await commit(device, [granules(20, 330), { type: 'fresh-ended', region: 63, regionCount: 1 }]);
+      spare.powerCut();
+    },
+  },
 ];
 
 export interface MadeImage {
@@ -94,9 +110,9 @@ export interface MadeImage {
   readonly expectation: GoldenExpectation;
 }
 
-export async function makeImage({ name, about, make }: GoldenImage): Promise<MadeImage> {
+export async function makeImage({ name, about, make, fresh = false }: GoldenImage): Promise<MadeImage> {
   let made: MadeImage | undefined;
-  await withSpare({ seed: `golden ${name}` }, async (spare) => {
+  await withSpare({ seed: `golden ${name}`, fresh }, async (spare) => {
     await make(spare);
     const opened = await spare.open();
     made = {

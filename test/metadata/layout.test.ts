@@ -51,8 +51,8 @@ function assertSound(layout: SpareLayout): void {
   const granules = Math.floor(layout.spareSizeBytes / layout.granuleBytes);
   assert.equal(layout.slotCount, granules - reserved / layout.granuleBytes);
   assert.ok(
-    layout.areaBlocks * recordsPerBlock >= layout.slotCount + layout.lostRangesMax,
-    'M18 a checkpoint has room for every slot and every lost range',
+    layout.areaBlocks * recordsPerBlock >= layout.slotCount + layout.lostRangesMax + layout.freshRegionCount,
+    'M18 a checkpoint has room for every slot, every lost range and every ended region',
   );
 }
 

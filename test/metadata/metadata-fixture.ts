@@ -53,9 +53,15 @@ export function granules(granule: number, slot: number, changes: Partial<Granule
 export class TestTable implements MappingStateSource {
   readonly granules: Map<number, GranuleRecord> = new Map();
   readonly retired: Set<number> = new Set();
+  readonly freshEnded: Set<number> = new Set();
 
   apply(records: readonly MappingRecord[]): void {
     for (const record of records) {
+      if (record.type === 'fresh-ended') {
+        for (let index = 0; index < record.regionCount; index += 1)
+          this.freshEnded.add(record.region + index);
+        continue;
+      }
       if (record.type === 'retired-slots') {
         for (let index = 0; index < record.slotCount; index += 1) this.retired.add(record.slot + index);
         continue;
@@ -71,7 +77,7 @@ export class TestTable implements MappingStateSource {
   }
 
   recordCountMax(): number {
-    return this.granules.size + this.retired.size;
+    return this.granules.size + this.retired.size + this.freshEnded.size;
   }
 
   recordsAfter(
@@ -89,19 +95,29 @@ export class TestTable implements MappingStateSource {
         cursor: more ? { section: 'granules', next: last + 1 } : { section: 'retired-slots', next: 0 },
       };
     }
-    const slots = [...this.retired].filter((slot) => slot >= cursor.next).sort((a, b) => a - b);
-    const taken = slots.slice(0, limit);
-    const records = taken.map((slot): MappingRecord => ({ type: 'retired-slots', slot, slotCount: 1 }));
-    const last = taken[taken.length - 1];
-    const more = slots.length > taken.length && last !== undefined;
-    return { records, cursor: more ? { section: 'retired-slots', next: last + 1 } : undefined };
+    const { section } = cursor;
+    const numbers = section === 'retired-slots' ? this.retired : this.freshEnded;
+    const left = [...numbers].filter((number) => number >= cursor.next).sort((a, b) => a - b);
+    const records = left
+      .slice(0, limit)
+      .map(
+        (number): MappingRecord =>
+          section === 'retired-slots'
+            ? { type: section, slot: number, slotCount: 1 }
+            : { type: section, region: number, regionCount: 1 },
+      );
+    const next = left[limit];
+    if (next !== undefined) return { records, cursor: { section, next } };
+    const last = section === 'fresh-ended';
+    return { records, cursor: last ? undefined : { section: 'fresh-ended', next: 0 } };
   }
 
   /** For comparisons. */
-  contents(): { granules: GranuleRecord[]; retired: number[] } {
+  contents(): { granules: GranuleRecord[]; retired: number[]; freshEnded: number[] } {
     return {
       granules: [...this.granules.values()].sort((a, b) => a.granule - b.granule),
       retired: [...this.retired].sort((a, b) => a - b),
+      freshEnded: [...this.freshEnded].sort((a, b) => a - b),
     };
   }
 }
@@ -123,6 +139,8 @@ export interface TestSpareOptions {
   readonly seed?: number | string;
   readonly sizeBytes?: number;
   readonly layout?: LayoutOptions;
+  readonly mainSizeBytes?: number;
+  readonly fresh?: boolean;
 }
 
 /** A spare on a simulated disk, under virtual time that runs by itself. */
@@ -131,7 +149,7 @@ export class TestSpare {
   readonly clock: VirtualClock;
   readonly disk: SimulatedDisk;
   readonly #driver: ClockDriver;
-  readonly #layout: LayoutOptions;
+  readonly #options: TestSpareOptions;
   #generation: GenerationClock | undefined;
   #arena: PagedArena | undefined;
   #opens = 0;
@@ -149,7 +167,7 @@ export class TestSpare {
       random: this.random,
       onOperation: () => this.onOperation(),
     });
-    this.#layout = options.layout ?? smallLayout;
+    this.#options = options;
     this.#driver = new ClockDriver(this.clock);
   }
 
@@ -173,11 +191,12 @@ export class TestSpare {
 
   create(wrap?: (device: BlockDevice) => BlockDevice): Promise<void> {
     return MetadataStore.create(this.parts(wrap), {
-      mainSizeBytes,
+      mainSizeBytes: this.#options.mainSizeBytes ?? mainSizeBytes,
       logicalBlockBytes: 512,
       granuleBytes,
       properties,
-      layout: this.#layout,
+      fresh: this.#options.fresh ?? false,
+      layout: this.#options.layout ?? smallLayout,
     });
   }
 

@@ -25,8 +25,11 @@ function golden(name: string): { image: Uint8Array; expectation: GoldenExpectati
 
 /** A record of the implementation in the words of the second reader. */
 function inSectors(record: MappingRecord, granuleSectors: number): ReadRecord {
+  const nothing = { cause: 0, flags: 0, held: 0, mainSector: 0, unreadable: 0, gone: 0, time: 0 };
+  if (record.type === 'fresh-ended') {
+    return { type: 3, ...nothing, sectors: record.regionCount, mainSector: record.region, spareSector: 0 };
+  }
   if (record.type === 'retired-slots') {
-    const nothing = { cause: 0, flags: 0, held: 0, mainSector: 0, unreadable: 0, gone: 0, time: 0 };
     const sectors = record.slotCount * granuleSectors;
     return { type: 2, ...nothing, sectors, spareSector: record.slot * granuleSectors };
   }
@@ -79,6 +82,7 @@ describe('M20 golden images of format 1', () => {
       assert.equal(read.mainSectors * 512, facts.mainSizeBytes);
       assert.equal(read.granuleSectors * 512, facts.granuleBytes);
       assert.equal(read.logicalBlockBytes, facts.logicalBlockBytes);
+      assert.equal(read.freshSectors * 512, facts.freshSizeBytes ?? 0);
       assert.equal(read.name, facts.properties.name);
       assert.deepEqual(read.mainIdentity, Object.entries(facts.properties.mainIdentity));
       assert.deepEqual(read.policies, Object.entries(facts.properties.policies));

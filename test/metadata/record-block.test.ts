@@ -12,7 +12,8 @@ import {
 } from '../../src/metadata/record-block.ts';
 import { granules } from './metadata-fixture.ts';
 
-const units = { granuleBytes: 4096, mainSizeBytes: 2 ** 44, spareSizeBytes: 2 ** 42 };
+const freshRegionCount = 32_768;
+const units = { granuleBytes: 4096, mainSizeBytes: 2 ** 44, spareSizeBytes: 2 ** 42, freshRegionCount };
 const uuid = Uint8Array.from({ length: 16 }, (_, index) => 17 * index + 3);
 const header: RecordBlockHeader = {
   kind: 'journal',
@@ -72,6 +73,14 @@ const anyRecord: fc.Arbitrary<MappingRecord> = fc.oneof(
       type: fc.constant('retired-slots' as const),
       slot: fc.integer({ min: 0, max: 2 ** 29 }),
       slotCount: fc.integer({ min: 1, max: 2 ** 20 }),
+    },
+    plain,
+  ),
+  fc.record(
+    {
+      type: fc.constant('fresh-ended' as const),
+      region: fc.integer({ min: 0, max: 16_384 }),
+      regionCount: fc.integer({ min: 1, max: 16_384 }),
     },
     plain,
   ),
@@ -162,6 +171,16 @@ describe('a record block', () => {
       assert.throws(() => decodeRecords(block, decoded, units), { code: 'METADATA_CORRUPT' });
     };
     corrupt((view) => view.setUint8(112, 9));
+    // Ended regions that the device does not have.
+    corrupt((view) => {
+      view.setUint8(112, 3);
+      view.setUint32(112 + 8, freshRegionCount + 1, true);
+      view.setUint32(112 + 16, 0, true);
+    });
+    corrupt((view) => {
+      view.setUint8(112, 3);
+      view.setUint32(112 + 8, 0, true);
+    });
     corrupt((view) => view.setUint32(112 + 8, 0, true));
     corrupt((view) => view.setUint32(112 + 8, 7, true));
     // Two states for one sector: held and unreadable, held and gone.

@@ -4,6 +4,7 @@
  */
 
 export interface ReadRecord {
+  /** 1 granules, 2 retired slots, 3 ended regions: `sectors` then counts regions, `mainSector` is the first one. */
   readonly type: number;
   readonly cause: number;
   readonly flags: number;
@@ -23,6 +24,8 @@ export interface ReadSpare {
   readonly mainSectors: number;
   readonly granuleSectors: number;
   readonly logicalBlockBytes: number;
+  /** 0 on a device that was not created fresh. */
+  readonly freshSectors: number;
   readonly name: string;
   readonly mainIdentity: readonly (readonly [string, string])[];
   readonly policies: readonly (readonly [string, string])[];
@@ -96,7 +99,7 @@ function findSuperblocks(image: Uint8Array): Block[] {
       if (offset < 64 * 1024 || offset + 4096 > image.length) continue;
       const block = new Block(image, offset);
       if (!block.isValid('dmRMsupr')) continue;
-      if (block.u16(12) !== 1 || block.u32(40) !== 0) throw new Error('newer than format 1');
+      if (block.u16(12) !== 1 || (block.u32(40) & ~1) !== 0) throw new Error('newer than format 1');
       if (placesOf(block)[block.u16(84)]?.superblock === place) found.push(block);
     }
   }
@@ -242,6 +245,7 @@ export function readSpare(image: Uint8Array): ReadSpare | undefined {
       mainSectors: newest.u64(112),
       granuleSectors: newest.u32(128),
       logicalBlockBytes: newest.u32(132),
+      freshSectors: (newest.u32(40) & 1) === 1 ? newest.u64(328) : 0,
       name: properties.get(1)?.toString('utf8') ?? '',
       mainIdentity: pairsOf(properties.get(2) ?? Buffer.alloc(0)),
       policies: pairsOf(properties.get(4) ?? Buffer.alloc(0)),

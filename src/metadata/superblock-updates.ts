@@ -1,0 +1,73 @@
+import { delay } from '../block/clock.ts';
+import { asDeviceError, type DeviceError } from '../block/device-error.ts';
+import type { DeviceProperties } from './device-properties.ts';
+import { MetadataError } from './metadata-error.ts';
+import { encodeProperties } from './property-codec.ts';
+import type { ReplicaSet, SharedChanges } from './replica-set.ts';
+import { retryDelay, settleTimeoutMs } from './settle-retry.ts';
+import type { SpareIo } from './spare-io.ts';
+import { propertyBytesMax, type SharedFacts } from './superblock.ts';
+
+/** Changes of what all superblocks say, while commits and checkpoints go on. */
+export class SuperblockUpdates {
+  readonly #io: SpareIo;
+  readonly #set: ReplicaSet;
+  readonly #running = new Set<Promise<void>>();
+  #ended = false;
+
+  constructor(io: SpareIo, set: ReplicaSet) {
+    this.#io = io;
+    this.#set = set;
+  }
+
+  /** Two changes at the same time both take effect. */
+  properties(change: Partial<DeviceProperties>): Promise<void> {
+    return this.#track((shared) => {
+      const area = { ...shared.properties, properties: { ...shared.properties.properties, ...change } };
+      encodeProperties(area, propertyBytesMax);
+      return { properties: area };
+    });
+  }
+
+  /** No attempt is made any more; resolves when none runs. */
+  async ended(): Promise<void> {
+    this.#ended = true;
+    await Promise.allSettled(this.#running);
+  }
+
+  async #track(changesOf: (shared: SharedFacts) => SharedChanges): Promise<void> {
+    const update = this.#update(changesOf);
+    this.#running.add(update);
+    try {
+      await update;
+    } finally {
+      this.#running.delete(update);
+    }
+  }
+
+  async #update(changesOf: (shared: SharedFacts) => SharedChanges): Promise<void> {
+    const { clock } = this.#io;
+    const sinceMs = clock.nowMs();
+    for (;;) {
+      let failure: DeviceError;
+      try {
+        await this.#set.update(changesOf);
+        return;
+      } catch (error) {
+        if (error instanceof MetadataError) throw error;
+        failure = asDeviceError(error);
+      }
+      const passedMs = clock.nowMs() - sinceMs;
+      if (this.#ended || this.#set.hasLateWrite || passedMs >= settleTimeoutMs) throw notStored(failure);
+      await delay(clock, retryDelay(passedMs));
+    }
+  }
+}
+
+function notStored(failure: DeviceError): MetadataError {
+  return new MetadataError(
+    'METADATA_FAILED',
+    `the superblocks of the spare cannot be written (${failure.message}): the change may be gone after a restart; try again when the spare answers`,
+    failure,
+  );
+}
