@@ -88,6 +88,11 @@ function encodeRecord(bytes: Uint8Array, start: number, record: MappingRecord, p
       at = writeSigned(bytes, at + 1, record.slot - position.slot);
       position.slot = record.slot + record.slotCount;
       return writeVarint(bytes, at, record.slotCount);
+    case 'fresh-ended':
+      bytes[at] = RecordKind.freshEnded;
+      at = writeSigned(bytes, at + 1, record.region - position.region);
+      position.region = record.region + record.regionCount;
+      return writeVarint(bytes, at, record.regionCount);
     case 'granules':
       return encodeGranules(bytes, at, record, position);
   }
@@ -240,6 +245,12 @@ function decodeRecord(reader: NumberReader, position: Position): MappingRecord |
     const slotCount = reader.unsigned();
     position.slot = slot + slotCount;
     return { type: 'retired-slots', slot, slotCount };
+  }
+  if (kind === RecordKind.freshEnded) {
+    const region = position.region + reader.signed();
+    const regionCount = reader.unsigned();
+    position.region = region + regionCount;
+    return { type: 'fresh-ended', region, regionCount };
   }
   return kind === RecordKind.granules
     ? decodeGranules(reader, (first & hasSlotBit) !== 0, position)

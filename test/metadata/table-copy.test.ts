@@ -60,7 +60,11 @@ const retired: fc.Arbitrary<MappingRecord> = fc
   .tuple(fc.integer({ min: 0, max: 2 ** 40 }), fc.integer({ min: 1, max: 2 ** 30 }))
   .map(([slot, slotCount]) => ({ type: 'retired-slots', slot, slotCount }));
 
-const records = fc.array(fc.oneof(granules, retired), { maxLength: 1200 });
+const freshEnded: fc.Arbitrary<MappingRecord> = fc
+  .tuple(fc.integer({ min: 0, max: 32_767 }), fc.integer({ min: 1, max: 32_768 }))
+  .map(([region, regionCount]) => ({ type: 'fresh-ended', region, regionCount }));
+
+const records = fc.array(fc.oneof(granules, retired, freshEnded), { maxLength: 1200 });
 
 test('M13 a copy of the table gives back every record as it was', () => {
   fc.assert(
