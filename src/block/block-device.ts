@@ -22,6 +22,8 @@ export interface Capabilities {
   readonly writeZeroes: boolean;
   readonly fastZeroes: boolean;
   readonly rotational: boolean;
+  /** Acknowledges writes before they are on the media (R8). Taken for true where nobody says. */
+  readonly volatileCache?: boolean;
 }
 
 /** Bits of `flags`. Unknown bits are ignored. */

@@ -28,6 +28,7 @@ export class MemoryDevice implements BlockDevice {
     writeZeroes: true,
     fastZeroes: true,
     rotational: false,
+    volatileCache: false,
   };
   /** The contents, for tests that compare bytes behind the device's back. */
   readonly bytes: Uint8Array;

@@ -17,12 +17,14 @@ import { cacheMode, type DiskFlags, mainChoice, portNumber } from './device-argu
 import { refuseTakenExport } from './export-places.ts';
 import { LaunchError } from './failure.ts';
 import { launchDevice, type Ready } from './launch.ts';
+import { policiesGiven } from './policy-flags.ts';
 import { printJson, type Terminal } from './terminal.ts';
 
 export interface CreateFlags extends DiskFlags {
   readonly table?: string;
   readonly createSpare?: string;
   readonly overwriteSpare?: boolean;
+  readonly [policy: string]: string | boolean | undefined;
   readonly json?: boolean;
 }
 
@@ -49,6 +51,7 @@ export async function runCreate(terminal: Terminal, name: string, flags: CreateF
     sparePath,
     cache: serve.cache,
     overwriteSpare: flags.overwriteSpare === true,
+    policies: policiesGiven(flags),
     ...(lengthBytes === undefined ? {} : { lengthBytes }),
   });
   for (const warning of report.warnings) terminal.warn(`dm-remap: create: warning: ${warning}`);

@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { ExitCode, exitCodeHelp } from './exit-code.ts';
 import { failureOf } from './failure.ts';
+import { addPolicyFlags } from './policy-flags.ts';
 import type { Terminal } from './terminal.ts';
 import { packageVersion } from './version.ts';
 
@@ -141,6 +142,7 @@ function addCreate(program: Command, terminal: Terminal): void {
     .option('--create-spare <SIZE>', 'make the spare as an image file of this size (64M, 1G) first')
     .option('--overwrite-spare', 'format a spare that carries something')
     .option('--table <LINE>', "'0 LENGTH remap MAIN SPARE' instead of --main and --spare");
+  addPolicyFlags(command);
   addExportFlags(command)
     .option('--json', 'print the new device as JSON')
     .action(async (name, options) => {

@@ -17,7 +17,7 @@ export function statusText(status: DeviceStatus): string {
   const rows: [string, string][] = [
     ['size', `${formatBytes(status.sizeBytes)}, blocks of ${status.logicalBlockBytes} bytes`],
     ['export', exportText(status)],
-    ['main', diskText(status.main)],
+    ['main', `${diskText(status.main)}, ${cacheTexts[remap.mainCache] ?? remap.mainCache}`],
     ['spare', diskText(status.spare)],
     [
       'remapped',
@@ -35,6 +35,14 @@ export function statusText(status: DeviceStatus): string {
   const title = `${status.name}: ${status.state}, ${remap.state}`;
   return [title, ...rows.map(([label, text]) => `  ${label.padEnd(9)} ${text}`)].join('\n');
 }
+
+/** R8: what the operator may expect of main's own cache. */
+const cacheTexts: Readonly<Record<string, string>> = {
+  none: 'no volatile cache',
+  bypassed: 'its cache is bypassed',
+  trusted: 'its cache is used until a sector fails',
+  late: 'its cache is used: write errors may come late',
+};
 
 function exportText(status: DeviceStatus): string {
   const uris = status.exports.join(' ');

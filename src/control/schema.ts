@@ -58,6 +58,7 @@ const remapSummary = z.object({
   slotsRetired: z.number(),
   granuleBytes: z.number(),
   verify: z.string(),
+  mainCache: z.string(),
   replicasValid: z.number(),
   replicasTotal: z.number(),
   statusWords: z.string(),

@@ -1,6 +1,7 @@
 import { describeIdentity } from '../io/identity-verdict.ts';
 import { planLayout } from '../metadata/layout.ts';
 import { MetadataStore } from '../metadata/metadata-store.ts';
+import { defaultPolicies, withPolicy } from '../remap/policies.ts';
 import { describeClosed, describeOpen, describeUnread } from './candidate.ts';
 import { type CandidateFacts, createRefusal, createWarnings } from './create-safety.ts';
 import { Disks, type OpenedDisk, type OpenedMain } from './disks.ts';
@@ -20,6 +21,8 @@ export interface CreateOptions {
   readonly sparePath: string;
   readonly cache: CacheMode;
   readonly overwriteSpare: boolean;
+  /** Policies in the operator's words, by name; defaults for the others. */
+  readonly policies?: Readonly<Record<string, string>>;
   /** The size that the operator's table line says; checked against main. */
   readonly lengthBytes?: number;
 }
@@ -38,6 +41,7 @@ export interface CreateReport {
  * Both are closed again: `openStack` serves them. Throws `SetupError`.
  */
 export async function createDevice(options: CreateOptions): Promise<CreateReport> {
+  refusePolicies(options.policies ?? {});
   try {
     // What can be refused without opening anything is: an open alone makes some disks spin up or retry for seconds.
     const spare = await describeSpare(options.sparePath);
@@ -45,6 +49,13 @@ export async function createDevice(options: CreateOptions): Promise<CreateReport
     return await createWith(spare, options);
   } catch (error) {
     throw setupErrorOf(error, options.sparePath);
+  }
+}
+
+function refusePolicies(words: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(words)) {
+    const checked = withPolicy(defaultPolicies, name, value);
+    if (typeof checked === 'string') throw new SetupError('usage', checked);
   }
 }
 
@@ -117,7 +128,7 @@ async function createOn(
         name: options.name,
         mainIdentity: identityRecord(main),
         spareIdentity: identityRecord(spare),
-        policies: {},
+        policies: options.policies ?? {},
       },
     },
   );

@@ -37,6 +37,8 @@ export interface RemapSummary {
   readonly granuleBytes: number;
   /** R24: `path` when what is moved is read back, `off` where that proves nothing. */
   readonly verify: string;
+  /** R8: `none`, `bypassed`, `trusted`, or `late` where write errors of main may come late. */
+  readonly mainCache: string;
   readonly replicasValid: number;
   readonly replicasTotal: number;
   /** The words of `dmsetup status` behind the devices. */

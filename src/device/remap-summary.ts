@@ -15,6 +15,7 @@ export function remapSummary(status: RemapStatus): RemapSummary {
     slotsRetired: status.slotsRetired,
     granuleBytes: status.granuleBytes,
     verify: status.verify,
+    mainCache: status.mainCache,
     replicasValid: status.metadata.replicasInSync,
     replicasTotal: status.metadata.replicasTotal,
     statusWords: statusWords(status),

@@ -72,6 +72,7 @@ export abstract class FileDevice implements BlockDevice {
       // The kernel may emulate zeroing by writing, and does not say so.
       fastZeroes: false,
       rotational: descriptor.rotational,
+      volatileCache: descriptor.volatileCache,
     };
     this.engine = options.engine;
     this.#bounceReserve = options.bounceReserve;

@@ -1,6 +1,6 @@
 import type { Capabilities } from '../block/block-device.ts';
 
-/** What all of several parts can; rotational when any is. */
+/** What all of several parts can; rotational, or with a volatile cache, when any is. */
 export function sharedCapabilities(parts: readonly Capabilities[]): Capabilities {
   return {
     write: parts.every((part) => part.write),
@@ -10,5 +10,6 @@ export function sharedCapabilities(parts: readonly Capabilities[]): Capabilities
     writeZeroes: parts.every((part) => part.writeZeroes),
     fastZeroes: parts.every((part) => part.fastZeroes),
     rotational: parts.some((part) => part.rotational),
+    volatileCache: parts.some((part) => part.volatileCache ?? true),
   };
 }

@@ -1,12 +1,13 @@
 import { type BlockDevice, sectorBytes } from '../block/block-device.ts';
 import type { BufferArena } from '../block/buffer-arena.ts';
 import type { Clock } from '../block/clock.ts';
-import type {
-  GranuleRecord,
-  MappingRecord,
-  MappingStateSource,
-  RetiredSlotsRecord,
-  StateCursor,
+import {
+  type GranuleRecord,
+  type MappingRecord,
+  type MappingStateSource,
+  type RetiredSlotsRecord,
+  StateCause,
+  type StateCursor,
 } from '../metadata/mapping-state.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
@@ -15,6 +16,7 @@ import { FreshRegions } from './fresh-regions.ts';
 import { GranuleLocks } from './granule-locks.ts';
 import { type GranuleState, GranuleTable, healthyState } from './granule-table.ts';
 import { InFlight } from './in-flight.ts';
+import { MainCache } from './main-cache.ts';
 import { OptionalCommands } from './optional-commands.ts';
 import { PathProbe } from './path-probe.ts';
 import { defaultPolicies, type Policies } from './policies.ts';
@@ -31,6 +33,9 @@ export type MetadataPort = Pick<MetadataStore, 'commit' | 'flushSpare' | 'flushE
  * a commit can take. The others follow with the next one.
  */
 const retiredPerCommitMax = 64;
+
+/** Causes that say that main has a bad sector; records of earlier sessions say it too (R8). */
+const causesOfBadMain: ReadonlySet<StateCause> = new Set([StateCause.writeError, StateCause.readError]);
 
 /** As many as a move has slots to try (R5). */
 const markAttemptsMax = 4;
@@ -88,6 +93,7 @@ export class RemapCore implements MappingStateSource {
   readonly probe: PathProbe;
   readonly spareProbe: PathProbe;
   readonly optional: OptionalCommands;
+  readonly mainCache: MainCache;
   /** Replaced as a whole; every request reads it anew. */
   policies: Policies;
   readonly counters: RemapCounters = {
@@ -116,6 +122,7 @@ export class RemapCore implements MappingStateSource {
   constructor(parts: RemapCoreParts) {
     this.parts = parts;
     this.policies = parts.policies ?? defaultPolicies;
+    this.mainCache = new MainCache(parts.main.capabilities.volatileCache ?? true);
     this.optional = new OptionalCommands(parts.main, parts.spare);
     this.specials = new SpecialMap(Math.ceil(parts.sizeBytes / parts.granuleBytes));
     this.freshRegions = new FreshRegions(parts.freshSizeBytes ?? 0);
@@ -226,7 +233,8 @@ export class RemapCore implements MappingStateSource {
 
   /** Writes to main and remembers that a flush is due. FUA holds on a main that knows only flushes, too. */
   writeMain(source: Uint8Array, offset: number, flags: number): Promise<void> {
-    return writeThrough(this.parts.main, this.mainFlush, source, offset, flags);
+    const all = flags | this.mainCache.writeFlags(this.policies.mainCache);
+    return writeThrough(this.parts.main, this.mainFlush, source, offset, all);
   }
 
   /** As `writeMain`, for the spare. */
@@ -282,6 +290,7 @@ export class RemapCore implements MappingStateSource {
   }
 
   #activateGranules(record: GranuleRecord): void {
+    if (causesOfBadMain.has(record.cause)) this.mainCache.noteMediumError();
     for (let at = 0; at < record.granuleCount; at += 1) {
       const granule = record.granule + at;
       const before = this.table.get(granule) !== undefined;

@@ -1,4 +1,5 @@
 import type { MetadataStatus } from '../metadata/metadata-store.ts';
+import type { MainCacheUse } from './main-cache.ts';
 import type { RemapCore, RemapCounters } from './remap-core.ts';
 
 /**
@@ -25,6 +26,8 @@ export interface RemapStatus {
   readonly slotsRetired: number;
   /** `path`: what is written to a slot is read back, through the drive's cache; `off` on buffered files (R24). */
   readonly verify: 'path' | 'off';
+  /** R8: what main's own volatile cache means for writes. */
+  readonly mainCache: MainCacheUse;
   readonly requestsInFlight: number;
   readonly counters: Readonly<RemapCounters>;
   readonly metadata: MetadataStatus;
@@ -45,6 +48,7 @@ export function statusOf(core: RemapCore, metadata: MetadataStatus, requestsInFl
     slotsFree: allocator.freeSlots,
     slotsRetired: allocator.retiredSlots,
     verify: verifySlots ? 'path' : 'off',
+    mainCache: core.mainCache.use(core.policies.mainCache),
     requestsInFlight,
     counters: { ...core.counters },
     metadata,

@@ -132,6 +132,7 @@ export abstract class SplitRequest {
   }
 
   #classifyRange(piece: Piece, range: FailedRange, flags: number): void {
+    if (range.kind === 'medium' && piece.place === 'main') this.core.mainCache.noteMediumError();
     if (range.kind === 'transient') this.progress.retryOrFail(range);
     else if (range.kind === 'lost') this.repairLater(piece, range);
     else if (range.kind !== 'medium' && range.kind !== 'suspect') this.#giveUp(piece, range);

@@ -28,7 +28,7 @@ export class ZeroRequest {
     this.#name = name;
     this.#offset = offset;
     this.#end = offset + length;
-    this.#flags = flags;
+    this.#flags = flags | core.mainCache.writeFlags(core.policies.mainCache);
   }
 
   /** Throws a `DeviceError` that names every failed range. */

@@ -20,6 +20,7 @@ export class ErrorTarget implements Target {
     writeZeroes: true,
     fastZeroes: true,
     rotational: false,
+    volatileCache: false,
   };
   readonly devices: readonly BlockDevice[] = [];
   readonly flushBypassesMap = true;

@@ -15,6 +15,7 @@ export class ZeroTarget implements Target {
     writeZeroes: true,
     fastZeroes: true,
     rotational: false,
+    volatileCache: false,
   };
   readonly devices: readonly BlockDevice[] = [];
   readonly flushBypassesMap = true;

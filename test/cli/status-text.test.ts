@@ -15,7 +15,7 @@ test('the status for people names everything that needs attention', () => {
   const text = statusText(exampleStatus);
   assert.match(text, /^disk: serving, ok\n/);
   for (const part of [
-    '/dev/sdb (ST1000 W123), 256.0 MiB, direct',
+    '/dev/sdb (ST1000 W123), 256.0 MiB, direct, its cache is used until a sector fails',
     '/srv/spare.img, 32.0 MiB, buffered',
     '3 granules of 4.0 KiB (20 sectors)',
     '4092 of 4096 free, 1 retired',

@@ -25,6 +25,7 @@ export const exampleStatus: DeviceStatus = {
     slotsRetired: 1,
     granuleBytes: 4096,
     verify: 'path',
+    mainCache: 'trusted',
     replicasValid: 2,
     replicasTotal: 3,
     statusWords: 'ok 3/4096 lost 3 replicas 2/3',
