@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { BlockDevice } from '../../src/block/block-device.ts';
 import { PagedArena } from '../../src/block/buffer-arena.ts';
+import type { Clock } from '../../src/block/clock.ts';
 import type { LayoutOptions } from '../../src/metadata/layout.ts';
 import {
   type GranuleRecord,
@@ -187,6 +188,11 @@ export class TestSpare {
       clock: this.#generation,
       random: this.random.fork(`process ${this.#opens}`),
     };
+  }
+
+  /** The clock of the process that `parts` was last called for; silent once that process is gone. */
+  get generationClock(): Clock {
+    return this.#generation ?? this.clock;
   }
 
   create(wrap?: (device: BlockDevice) => BlockDevice): Promise<void> {
