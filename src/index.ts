@@ -55,9 +55,9 @@ export { MetadataStore, type OpenedMetadata } from './metadata/metadata-store.ts
 // NBD.
 export { connectNbd, type NbdClient, NbdRequestError } from './nbd/client.ts';
 export { NbdServer, type NbdServerOptions } from './nbd/server.ts';
+export { MessageError } from './remap/message-error.ts';
 export { openRemapDevice, RemapOpenError } from './remap/open-remap.ts';
 export type { RemapDevice } from './remap/remap-device.ts';
-export { MessageError } from './remap/remap-messages.ts';
 export type { RemapStatus } from './remap/remap-status.ts';
 export { remapTargetType } from './remap/remap-target.ts';
 export { standardTargets } from './targets/standard-targets.ts';

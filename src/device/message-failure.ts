@@ -1,7 +1,7 @@
 import { DeviceError } from '../block/device-error.ts';
 import { TargetError } from '../mapping/target-error.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
-import { MessageError } from '../remap/remap-messages.ts';
+import { MessageError } from '../remap/message-error.ts';
 import type { ControlFailure } from './messages.ts';
 
 /** What the sender of a message is told. Anything but an error of the world is a bug and is thrown on. */

@@ -1,5 +1,6 @@
 import { assert } from '../block/assert.ts';
 import { noSlot } from '../metadata/mapping-state.ts';
+import { sectorCountOf } from './sector-mask.ts';
 
 /**
  * The state of every granule that is not simply healthy, in ascending order.
@@ -106,16 +107,6 @@ class Segment {
       unixSeconds: this.unixSeconds[index]!,
     };
   }
-}
-
-function bitCount(bits: number): number {
-  let rest = bits >>> 0;
-  let count = 0;
-  while (rest !== 0) {
-    rest = (rest & (rest - 1)) >>> 0;
-    count += 1;
-  }
-  return count;
 }
 
 /** Totals over the table, kept exact with every change. */
@@ -241,8 +232,8 @@ export class GranuleTable {
   #count(state: GranuleState, sign: 1 | -1): void {
     this.#entries += sign;
     if (state.slot !== noSlot) this.#remappedGranules += sign;
-    this.#heldSectors += sign * bitCount(state.held);
-    this.#unreadableSectors += sign * bitCount(state.unreadable);
-    this.#goneSectors += sign * bitCount(state.gone);
+    this.#heldSectors += sign * sectorCountOf(state.held);
+    this.#unreadableSectors += sign * sectorCountOf(state.unreadable);
+    this.#goneSectors += sign * sectorCountOf(state.gone);
   }
 }

@@ -5,7 +5,6 @@ import type { Clock } from '../block/clock.ts';
 import { noSlot } from '../metadata/mapping-state.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import type { OpenedMetadata, SettleOptions } from '../metadata/metadata-store.ts';
-import { policiesOf } from './policies.ts';
 import { relocationBufferBytes } from './relocation.ts';
 import { RemapCore } from './remap-core.ts';
 import { RemapDevice } from './remap-device.ts';
@@ -69,7 +68,7 @@ export async function openRemapDevice(
     clock,
     verifySlots: options.verifySlots ?? true,
     freshSizeBytes: facts.freshSizeBytes,
-    policies: policiesOf(facts.properties.policies),
+    storedPolicies: (options.settle?.properties ?? facts.properties).policies,
   });
   core.activate(metadata.records);
   deriveAllocator(core);

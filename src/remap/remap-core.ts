@@ -19,14 +19,14 @@ import { InFlight } from './in-flight.ts';
 import { MainCache } from './main-cache.ts';
 import { OptionalCommands } from './optional-commands.ts';
 import { PathProbe } from './path-probe.ts';
-import { defaultPolicies, type Policies } from './policies.ts';
+import { type Policies, policiesOf } from './policies.ts';
 import type { Place } from './request-plan.ts';
 import type { SlotAllocator } from './slot-allocator.ts';
 import { SpecialMap } from './special-map.ts';
 import { writeThrough } from './write-through.ts';
 
 /** The journal and the spare's flushes, as remap sees them: a part of `MetadataStore`. */
-export type MetadataPort = Pick<MetadataStore, 'commit' | 'flushSpare' | 'flushEpoch'>;
+export type MetadataPort = Pick<MetadataStore, 'commit' | 'flushSpare' | 'flushEpoch' | 'updateProperties'>;
 
 /**
  * Retired slots that go along with one commit: the caller's record and these are kept or lost together, and far fewer than
@@ -52,6 +52,12 @@ export interface RemapCounters {
   failedWrites: number;
   verifyMismatches: number;
   lazyCommitsFailed: number;
+  /** Granules that went back to main. */
+  takenHome: number;
+  /** Granules moved because main gave them only when asked again. */
+  salvagedGranules: number;
+  /** Replies of reads in which zeroes stand for lost sectors (R12). */
+  zeroedReads: number;
 }
 
 /** Trouble that lasts; `status` shows the first that applies. */
@@ -77,7 +83,9 @@ export interface RemapCoreParts {
   readonly verifySlots: boolean;
   /** R13: bytes of main that were fresh at creation. Default 0. */
   readonly freshSizeBytes?: number;
-  /** Default: `defaultPolicies`. */
+  /** As the superblock has them, names included that only a later program knows. Default: none of them. */
+  readonly storedPolicies?: Readonly<Record<string, string>>;
+  /** Default: what `storedPolicies` say, else `defaultPolicies`. */
   readonly policies?: Policies;
 }
 
@@ -96,6 +104,10 @@ export class RemapCore implements MappingStateSource {
   readonly mainCache: MainCache;
   /** Replaced as a whole; every request reads it anew. */
   policies: Policies;
+  /** What the superblock has of them now. */
+  storedPolicies: Readonly<Record<string, string>>;
+  /** Settles when no change of a policy is being stored. */
+  policyChange: Promise<void> = Promise.resolve();
   readonly counters: RemapCounters = {
     mainWriteErrors: 0,
     mainReadErrors: 0,
@@ -107,6 +119,9 @@ export class RemapCore implements MappingStateSource {
     failedWrites: 0,
     verifyMismatches: 0,
     lazyCommitsFailed: 0,
+    takenHome: 0,
+    salvagedGranules: 0,
+    zeroedReads: 0,
   };
   readonly trouble: Trouble = {
     metadataFailed: false,
@@ -121,7 +136,8 @@ export class RemapCore implements MappingStateSource {
 
   constructor(parts: RemapCoreParts) {
     this.parts = parts;
-    this.policies = parts.policies ?? defaultPolicies;
+    this.storedPolicies = parts.storedPolicies ?? {};
+    this.policies = parts.policies ?? policiesOf(this.storedPolicies);
     this.mainCache = new MainCache(parts.main.capabilities.volatileCache ?? true);
     this.optional = new OptionalCommands(parts.main, parts.spare);
     this.specials = new SpecialMap(Math.ceil(parts.sizeBytes / parts.granuleBytes));
@@ -208,6 +224,12 @@ export class RemapCore implements MappingStateSource {
     });
     this.#lazyCommits.add(commit);
     void commit.finally(() => this.#lazyCommits.delete(commit));
+  }
+
+  /** `clear_stats`: what was counted so far is forgotten; nothing decides by these numbers. */
+  clearCounters(): void {
+    const zeroes = Object.keys(this.counters).map((name) => [name, 0]);
+    Object.assign(this.counters, Object.fromEntries(zeroes));
   }
 
   /** Resolves when nothing is being stored in the background. */

@@ -12,9 +12,10 @@ import { RequestGate } from '../block/request-gate.ts';
 import type { MappingStateSource } from '../metadata/mapping-state.ts';
 import type { MetadataStatus } from '../metadata/metadata-store.ts';
 import { discardRange } from './discard-request.ts';
+import { MessageError } from './message-error.ts';
 import { ReadRequest } from './read-request.ts';
 import type { RemapCore } from './remap-core.ts';
-import { answerMessage, MessageError } from './remap-messages.ts';
+import { answerMessage } from './remap-messages.ts';
 import { type RemapStatus, statusOf } from './remap-status.ts';
 import { planPieces } from './request-plan.ts';
 import { WriteRequest } from './write-request.ts';
@@ -170,7 +171,8 @@ export class RemapDevice implements BlockDevice {
     // A message may move blocks: closing waits for it like for any request (I6).
     if (!this.#gate.enter()) throw new MessageError('MESSAGE_FAILED', 'the device is closed');
     try {
-      return await answerMessage(this.#core, () => this.status(), words);
+      const stopped = (): boolean => this.#gate.closed;
+      return await answerMessage({ core: this.#core, status: () => this.status(), stopped }, words);
     } finally {
       this.#gate.leave();
     }

@@ -1,5 +1,6 @@
 import type { MetadataStatus } from '../metadata/metadata-store.ts';
 import type { MainCacheUse } from './main-cache.ts';
+import { policyRecord } from './policies.ts';
 import type { RemapCore, RemapCounters } from './remap-core.ts';
 
 /**
@@ -29,6 +30,8 @@ export interface RemapStatus {
   /** R8: what main's own volatile cache means for writes. */
   readonly mainCache: MainCacheUse;
   readonly requestsInFlight: number;
+  /** By the names of `policy`. */
+  readonly policies: Readonly<Record<string, string>>;
   readonly counters: Readonly<RemapCounters>;
   readonly metadata: MetadataStatus;
 }
@@ -50,6 +53,7 @@ export function statusOf(core: RemapCore, metadata: MetadataStatus, requestsInFl
     verify: verifySlots ? 'path' : 'off',
     mainCache: core.mainCache.use(core.policies.mainCache),
     requestsInFlight,
+    policies: policyRecord(core.policies),
     counters: { ...core.counters },
     metadata,
   };

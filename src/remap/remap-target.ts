@@ -6,9 +6,9 @@ import type { StatusKind, Target, TargetContext, TargetType } from '../mapping/t
 import { TargetError } from '../mapping/target-error.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import { MetadataStore } from '../metadata/metadata-store.ts';
+import { MessageError } from './message-error.ts';
 import { openRemapDevice, RemapOpenError } from './open-remap.ts';
 import type { RemapDevice } from './remap-device.ts';
-import { MessageError } from './remap-messages.ts';
 import { statusWords } from './remap-status.ts';
 
 /** What remap needs of its surroundings, as every room that knows no clock and no memory of its own. */

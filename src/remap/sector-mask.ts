@@ -33,3 +33,14 @@ export function runsOf(mask: number): ByteRun[] {
   }
   return runs;
 }
+
+/** Sectors of a mask. */
+export function sectorCountOf(mask: number): number {
+  let rest = mask >>> 0;
+  let count = 0;
+  while (rest !== 0) {
+    rest = (rest & (rest - 1)) >>> 0;
+    count += 1;
+  }
+  return count;
+}

@@ -27,6 +27,8 @@ export interface WriteRepair {
   readonly reason: WriteRepairReason;
   /** The granule as it was when the part was issued. */
   readonly seen: GranuleState;
+  /** Only sectors that are lost when the lock is held: the others may be newer than these bytes. */
+  readonly lostOnly?: boolean;
   /** The narrowing budget ran out: main may be good here, `verify` will tell (R19). */
   readonly unverified: boolean;
   /** What the device said, or that the range is lost. */
@@ -50,12 +52,20 @@ export async function repairWrite(
   if (repair.failure.kind === 'suspect' && !(await placeWorks(core, repair.reason))) {
     return { ...repair.failure, offset: repair.offset, length: repair.length, kind: 'path' };
   }
-  const outcome = await repairUnderLock(core, repair, source, flags, repair.reason === 'lost');
+  const outcome = await repairUnderLock(core, repair, source, flags, asksMainFirst(core, repair));
   const undecided = typeof outcome === 'object' && outcome.kind === 'suspect';
   if (!undecided) return outcome;
   // Main was asked first and gave EIO (R23): the sector is bad only when main works elsewhere (R15).
   if (!(await placeWorks(core, repair.reason))) return { ...outcome, kind: 'path' };
   return await repairUnderLock(core, repair, source, flags, false);
+}
+
+/** R23 for lost sectors; for others when the operator wants main tried twice, as drive firmware does. */
+function asksMainFirst(core: RemapCore, repair: WriteRepair): boolean {
+  if (repair.reason === 'lost') return true;
+  return (
+    repair.reason === 'main-failed' && !repair.unverified && core.policies.onWriteError === 'rewrite-first'
+  );
 }
 
 async function repairUnderLock(
@@ -119,7 +129,8 @@ async function repairLocked(
 ): Promise<RepairOutcome> {
   const { bytes, buffer } = relocationBuffers(memory, core.parts.granuleBytes);
   const from = repair.offset - repair.granule * core.parts.granuleBytes;
-  const mask = sectorMask(from, from + repair.length);
+  const given = sectorMask(from, from + repair.length);
+  const mask = repair.lostOnly === true ? (given & (state.unreadable | state.gone)) >>> 0 : given;
   bytes.set(source, from);
   if (mainFirst) {
     // Sectors of the same write that the slot holds are there already.
@@ -177,6 +188,19 @@ async function writeHome(
       errno: failed?.errno ?? Errno.EIO,
     };
   }
+  const marked = ((state.unreadable | state.gone) & mask) !== 0;
+  const failure = marked ? await clearMarks(core, repair, state, mask) : undefined;
+  if (failure !== undefined) return failure;
+  core.counters.rewritesInPlace += 1;
+  return 'done';
+}
+
+async function clearMarks(
+  core: RemapCore,
+  repair: WriteRepair,
+  state: GranuleState,
+  mask: number,
+): Promise<FailedRange | undefined> {
   const cleared: GranuleState = {
     ...state,
     unreadable: (state.unreadable & ~mask) >>> 0,
@@ -184,14 +208,13 @@ async function writeHome(
   };
   try {
     await core.commitMarks([core.recordOf(cleared)]);
+    return undefined;
   } catch (error) {
     return refusal(
       repair,
       commitErrorCode(error) === 'METADATA_FAILED' ? 'metadata-failed' : 'not-committed',
     );
   }
-  core.counters.rewritesInPlace += 1;
-  return 'done';
 }
 
 function refusal(repair: WriteRepair, why: RelocationFailure | 'not-committed'): FailedRange {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { BlockDevice } from '../../src/block/block-device.ts';
+import type { DeviceProperties } from '../../src/metadata/device-properties.ts';
 import type { GranuleRecord, MappingRecord } from '../../src/metadata/mapping-state.ts';
 import { MetadataError } from '../../src/metadata/metadata-error.ts';
 import type { CommitOptions, MetadataState, MetadataStatus } from '../../src/metadata/metadata-store.ts';
@@ -82,6 +83,19 @@ export class FakeMetadata implements MetadataPort, MetadataLife {
     }
     this.durable.push({ sequence: this.#counter.next(), records });
     options.activate?.();
+  }
+
+  /** Properties given to `updateProperties`, in order. */
+  readonly properties: Partial<DeviceProperties>[] = [];
+
+  async updateProperties(change: Partial<DeviceProperties>): Promise<void> {
+    await this.held;
+    const failure = this.failures.shift();
+    if (failure !== undefined) {
+      this.failuresInjected += 1;
+      throw new MetadataError(failure, 'asked for by the test');
+    }
+    this.properties.push(change);
   }
 
   status(): MetadataStatus {

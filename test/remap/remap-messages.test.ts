@@ -1,14 +1,23 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { noSlot, StateCause } from '../../src/metadata/mapping-state.ts';
-import { listLinesMax, MessageError } from '../../src/remap/remap-messages.ts';
+import { MessageError } from '../../src/remap/message-error.ts';
+import { listLinesMax } from '../../src/remap/message-listings.ts';
+import { messageVerbs } from '../../src/remap/remap-messages.ts';
 import { makeStack, type Stack } from './remap-stack.ts';
 
 function activate(
   stack: Stack,
   granule: number,
   granuleCount: number,
-  state: { slot: number; held: number; unreadable?: number; gone?: number; flags?: number },
+  state: {
+    slot: number;
+    held: number;
+    unreadable?: number;
+    gone?: number;
+    flags?: number;
+    unixSeconds?: number;
+  },
 ): void {
   stack.core.activate([
     {
@@ -76,7 +85,7 @@ describe('messages', () => {
     const stack = makeStack();
     activate(stack, 5, 2, { slot: 50, held: 0xff });
     const lines = (await ask(stack, 'stats')).split('\n');
-    for (const line of lines) assert.match(line, /^[A-Za-z.]+ \S+$/);
+    for (const line of lines) assert.match(line, /^[A-Za-z.-]+ \S+$/);
     assert.ok(lines.includes('remappedGranules 2'));
     assert.ok(lines.includes('remappedSectors 16'));
   });
@@ -100,5 +109,131 @@ describe('messages', () => {
         return !error.message.includes('\n');
       });
     }
+  });
+
+  it('query says of every sector of a range where it is', async () => {
+    const stack = makeStack();
+    activate(stack, 3, 1, { slot: 40, held: 0b1011_0001, unreadable: 0b10, gone: 0b100 });
+    activate(stack, 4, 1, { slot: noSlot, held: 0, unreadable: 1, flags: 4 });
+    assert.deepEqual((await ask(stack, 'query', '20', '20')).split('\n'), [
+      '20 4 main',
+      '24 1 spare 320 writeError',
+      '25 1 unreadable',
+      '26 1 gone',
+      '27 1 main',
+      '28 2 spare 324 writeError',
+      '30 1 main',
+      '31 1 spare 327 writeError',
+      '32 1 suspect',
+      '33 7 main',
+    ]);
+    assert.equal(await ask(stack, 'query', '26'), '26 1 gone');
+    assert.equal(await ask(stack, 'query', '0', '8'), '0 8 main');
+  });
+
+  it('query gives a bounded number of lines, and says where to go on', async () => {
+    const stack = makeStack({ mainBytes: 8 << 20, spareBytes: 8 << 20, granuleBytes: 512 });
+    for (let granule = 0; granule < 12_000; granule += 2)
+      activate(stack, granule, 1, { slot: granule, held: 1 });
+    const all = [];
+    let words = ['0', '12000'];
+    for (;;) {
+      const lines = (await ask(stack, 'query', ...words)).split('\n');
+      assert.ok(lines.length <= listLinesMax + 2);
+      const next = /^next (\d+) (\d+)$/.exec(lines.at(-1)!);
+      all.push(...(next === null ? lines : lines.slice(0, -1)));
+      if (next === null) break;
+      words = [next[1]!, next[2]!];
+    }
+    assert.equal(all.length, 12_000);
+    assert.deepEqual(all.slice(-2), ['11998 1 spare 11998 writeError', '11999 1 main']);
+  });
+
+  it('spare counts slots, and says when the last week would fill it', async () => {
+    const stack = makeStack();
+    assert.ok((await ask(stack, 'spare')).endsWith('used-last-7-days 0\nfull-in-days none'));
+    const unixSeconds = Math.floor(stack.clock.unixMs() / 1000);
+    for (let at = 0; at < 10; at += 1) {
+      const slot = stack.core.parts.allocator.allocate(1, false)!.slot;
+      activate(stack, at, 1, { slot, held: 1, unixSeconds });
+    }
+    assert.deepEqual((await ask(stack, 'spare')).split('\n'), [
+      'total 240',
+      'used 10',
+      'free 230',
+      'retired 0',
+      'reserve 64',
+      'granule-bytes 4096',
+      'used-last-7-days 10',
+      'full-in-days 161',
+    ]);
+  });
+
+  it('health is ok, degraded or failing, with every reason in one line', async () => {
+    const stack = makeStack();
+    assert.equal(await ask(stack, 'health'), 'ok');
+    activate(stack, 3, 1, { slot: 40, held: 1, unreadable: 2 });
+    assert.equal(await ask(stack, 'health'), 'degraded: 1 blocks moved to the spare; 1 sectors unreadable');
+    activate(stack, 4, 1, { slot: noSlot, held: 0, gone: 1 });
+    stack.core.trouble.mainPathFailed = true;
+    assert.match(await ask(stack, 'health'), /^failing: main-failed; 1 sectors gone; 1 blocks moved/);
+  });
+
+  it('clear_stats begins to count anew', async () => {
+    const stack = makeStack();
+    stack.core.counters.remaps = 7;
+    await ask(stack, 'clear_stats');
+    assert.ok((await ask(stack, 'stats')).split('\n').includes('remaps 0'));
+  });
+
+  it('help has one line for each message', async () => {
+    const stack = makeStack();
+    const lines = (await ask(stack, 'help')).split('\n');
+    for (const verb of messageVerbs)
+      assert.equal(lines.filter((line) => line.split(' ')[0] === verb).length, 1, verb);
+    assert.ok(lines.every((line) => line.length <= 132));
+  });
+});
+
+describe('policy', () => {
+  it('shows all, or one, and sets one for the next request after it is stored', async () => {
+    const stack = makeStack();
+    assert.match(await ask(stack, 'policy'), /^path-timeout 15\non-lost error\n/);
+    assert.equal(await ask(stack, 'policy', 'on-lost'), 'on-lost error');
+    assert.equal(await ask(stack, 'policy', 'on-lost', 'zero'), 'on-lost zero');
+    assert.equal(stack.core.policies.onLost, 'zero');
+    assert.equal(stack.metadata.properties.at(-1)?.policies?.['on-lost'], 'zero');
+    assert.equal(stack.device.status().policies['on-lost'], 'zero');
+  });
+
+  it('keeps the policies of a later program, and two changes at one time', async () => {
+    const stack = makeStack({ storedPolicies: { 'of-tomorrow': 'yes', salvage: 'off' } });
+    assert.equal(await ask(stack, 'policy', 'salvage'), 'salvage off');
+    await stack.clock.run(
+      Promise.all([
+        stack.device.message(['policy', 'on-lost', 'zero']),
+        stack.device.message(['policy', 'path-timeout', '3']),
+      ]),
+    );
+    const stored = stack.metadata.properties.at(-1)?.policies;
+    assert.deepEqual(
+      [stored?.['of-tomorrow'], stored?.['on-lost'], stored?.['path-timeout'], stored?.['salvage']],
+      ['yes', 'zero', '3', 'off'],
+    );
+  });
+
+  it('stays as it was when it cannot be stored, or the words mean nothing', async () => {
+    const stack = makeStack();
+    stack.metadata.failures.push('METADATA_FAILED');
+    await assert.rejects(ask(stack, 'policy', 'verify', 'always'), /it is as it was/);
+    assert.equal(stack.core.policies.verify, 'first');
+    for (const words of [
+      ['dance'],
+      ['verify', 'sometimes'],
+      ['verify', 'off', 'now'],
+      ['path-timeout', '-1'],
+    ])
+      await assert.rejects(ask(stack, 'policy', ...words), MessageError);
+    assert.equal(await ask(stack, 'policy', 'verify'), 'verify first');
   });
 });

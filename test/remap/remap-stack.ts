@@ -30,6 +30,7 @@ export interface StackOptions {
   readonly mainCapabilities?: Partial<Capabilities>;
   readonly spareCapabilities?: Partial<Capabilities>;
   readonly lostGranulesMax?: number;
+  readonly storedPolicies?: Readonly<Record<string, string>>;
   /** Instead of the simulated main. */
   readonly main?: BlockDevice;
   /** Between the recorder and the simulated device. */
@@ -98,6 +99,7 @@ export function makeStack(options: StackOptions = {}): Stack {
     arena,
     clock,
     verifySlots: options.verifySlots ?? true,
+    storedPolicies: options.storedPolicies ?? {},
   });
   const geometry = {
     sizeBytes,
