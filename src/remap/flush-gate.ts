@@ -9,13 +9,22 @@ export interface Flushable {
  */
 export class FlushGate {
   readonly #device: Flushable;
+  readonly #deviceShares: boolean;
   #unstable = false;
+  /** The flush started last, and how many were. */
   #running: Promise<void> | undefined;
+  #started = 0;
   #queued: Promise<void> | undefined;
   #failures = 0;
 
-  constructor(device: Flushable) {
+  /**
+   * `deviceShares`: the device itself lets callers join a flush that it has not yet submitted. A gate that waited for the
+   * running one would come too late for the next, which that device submits at once for others: measured 165 flushes for
+   * 4096 concurrent remaps instead of 112 (M19).
+   */
+  constructor(device: Flushable, options: { readonly deviceShares: boolean } = { deviceShares: false }) {
     this.#device = device;
+    this.#deviceShares = options.deviceShares;
   }
 
   /** Device flushes that failed: each put writes in doubt that somebody may still believe in. */
@@ -31,8 +40,8 @@ export class FlushGate {
   /** All writes that settled before the call are durable when it resolves. A failure is reported to all who waited (R7). */
   flush(): Promise<void> {
     if (this.#queued !== undefined) return this.#queued;
-    if (this.#running === undefined) return this.#unstable ? this.#start() : Promise.resolve();
-    if (!this.#unstable) return this.#running;
+    if (!this.#unstable) return this.#running ?? Promise.resolve();
+    if (this.#running === undefined || this.#deviceShares) return this.#start();
     this.#queued = this.#startAfter(this.#running);
     return this.#queued;
   }
@@ -49,20 +58,20 @@ export class FlushGate {
 
   #start(): Promise<void> {
     this.#unstable = false;
-    const flush = this.#flushDevice();
+    this.#started += 1;
+    const flush = this.#flushDevice(this.#started);
     this.#running = flush;
     return flush;
   }
 
-  async #flushDevice(): Promise<void> {
+  async #flushDevice(number: number): Promise<void> {
     try {
       await this.#device.flush();
     } catch (error) {
       this.#failures += 1;
       throw error;
     } finally {
-      // One flush runs at a time: a queued one starts only after this promise has settled.
-      this.#running = undefined;
+      if (number === this.#started) this.#running = undefined;
     }
   }
 }

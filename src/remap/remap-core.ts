@@ -146,7 +146,7 @@ export class RemapCore implements MappingStateSource {
     // What an earlier process had acknowledged and not flushed may still be in main's cache, and a client that came back
     // believes in its first flush. The spare has just been flushed by settling.
     this.mainFlush.wroteUnstable();
-    this.spareFlush = new FlushGate({ flush: () => parts.metadata.flushSpare() });
+    this.spareFlush = new FlushGate({ flush: () => parts.metadata.flushSpare() }, { deviceShares: true });
     this.probe = new PathProbe({
       device: parts.main,
       sizeBytes: parts.sizeBytes,
