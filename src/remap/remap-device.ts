@@ -18,6 +18,8 @@ import type { RemapCore } from './remap-core.ts';
 import { answerMessage } from './remap-messages.ts';
 import { type RemapStatus, statusOf } from './remap-status.ts';
 import { planPieces } from './request-plan.ts';
+import { worksSuspended } from './suspended-messages.ts';
+import { Suspension } from './suspension.ts';
 import { WriteRequest } from './write-request.ts';
 import { ZeroRequest } from './zero-request.ts';
 
@@ -39,6 +41,7 @@ export class RemapDevice implements BlockDevice {
   readonly #core: RemapCore;
   readonly #metadata: MetadataLife;
   readonly #gate = new RequestGate();
+  readonly #suspension: Suspension;
   #reportedFlushEpoch: number;
   #closing: Promise<void> | undefined;
 
@@ -48,6 +51,14 @@ export class RemapDevice implements BlockDevice {
     this.#core = core;
     this.#metadata = metadata;
     this.#reportedFlushEpoch = this.flushEpoch;
+    this.#suspension = new Suspension({
+      clock: core.parts.clock,
+      gate: this.#gate,
+      flush: async () => {
+        await core.lazyCommitsDone();
+        await this.#flushBoth();
+      },
+    });
   }
 
   /** What main stops knowing is cleared here. Zeroes are always known: they can be written. */
@@ -82,7 +93,7 @@ export class RemapDevice implements BlockDevice {
   read(target: Uint8Array, offset: number): Promise<void> {
     const refusal = rejectInvalid(this, offset, target.length);
     if (refusal !== undefined) return refusal;
-    if (!this.#gate.enter()) return this.#rejectClosed(offset, target.length);
+    if (!this.#gate.enter()) return this.#hold(offset, target.length, () => this.read(target, offset));
     const { granuleBytes } = this.#core.parts;
     const first = Math.floor(offset / granuleBytes);
     const last = Math.floor((offset + target.length - 1) / granuleBytes);
@@ -94,7 +105,9 @@ export class RemapDevice implements BlockDevice {
   write(source: Uint8Array, offset: number, flags: number = IoFlags.none): Promise<void> {
     const refusal = rejectInvalid(this, offset, source.length) ?? this.#writesRefused(offset, source.length);
     if (refusal !== undefined) return refusal;
-    if (!this.#gate.enter()) return this.#rejectClosed(offset, source.length);
+    if (!this.#gate.enter()) {
+      return this.#hold(offset, source.length, () => this.write(source, offset, flags));
+    }
     const { granuleBytes } = this.#core.parts;
     const first = Math.floor(offset / granuleBytes);
     const last = Math.floor((offset + source.length - 1) / granuleBytes);
@@ -104,29 +117,29 @@ export class RemapDevice implements BlockDevice {
   }
 
   async flush(): Promise<void> {
-    if (!this.#gate.enter()) return this.#rejectClosed(0, 0);
-    const { mainFlush, spareFlush } = this.#core;
+    while (!this.#gate.enter()) await this.#untilReopened(0, 0);
     try {
-      // Both are asked even when one fails: what can be made durable, is.
-      const [main, spare] = await Promise.allSettled([mainFlush.flush(), spareFlush.flush()]);
-      const failed = [main, spare].find((result) => result.status === 'rejected');
-      // A flush that failed behind the client's back has put its writes in doubt: it hears of it once (R7).
-      const inDoubt = this.flushEpoch !== this.#reportedFlushEpoch;
-      this.#reportedFlushEpoch = this.flushEpoch;
-      if (failed?.status === 'rejected') throw failed.reason;
-      if (inDoubt) {
-        throw deviceError(
-          this.name,
-          'path',
-          0,
-          this.geometry.sizeBytes,
-          Errno.EIO,
-          'an earlier flush failed',
-        );
-      }
+      await this.flushAdmitted();
     } finally {
       this.#gate.leave();
     }
+  }
+
+  /** As `flush`, also while the gate is shut: for the owner that closes the device. */
+  async flushAdmitted(): Promise<void> {
+    let failure: DeviceError | undefined;
+    try {
+      await this.#flushBoth();
+    } catch (error) {
+      failure = asDeviceError(error);
+    }
+    // A flush that failed behind the client's back has put its writes in doubt: it hears of it once (R7).
+    const inDoubt = this.flushEpoch !== this.#reportedFlushEpoch;
+    this.#reportedFlushEpoch = this.flushEpoch;
+    if (failure !== undefined) throw failure;
+    if (!inDoubt) return;
+    const { sizeBytes } = this.geometry;
+    throw deviceError(this.name, 'path', 0, sizeBytes, Errno.EIO, 'an earlier flush failed');
   }
 
   async discard(offset: number, length: number): Promise<void> {
@@ -162,14 +175,43 @@ export class RemapDevice implements BlockDevice {
     return this.#closing;
   }
 
+  /**
+   * R30: no request is admitted any more, what was admitted is answered, what was answered is durable, within
+   * `suspendDeadlineMs`; without `flush` only the first. New requests wait for `resume`, or are refused by `close`.
+   * Rejects with `SuspendError`, and serves on.
+   */
+  suspend(options: { readonly flush: boolean }): Promise<void> {
+    return this.#suspension.begin(options);
+  }
+
+  /** The end of `suspend`: what waited goes on. The owner has made sure that the two disks are still the same. */
+  resume(): void {
+    this.#suspension.end();
+  }
+
+  get suspended(): boolean {
+    return this.#gate.suspended;
+  }
+
+  /** The owner is about to close a suspended device: what waits, and all to come, is refused once, with `closed`. */
+  refuseHeld(): void {
+    if (this.#gate.suspended) void this.#gate.close();
+  }
+
   status(): RemapStatus {
     return statusOf(this.#core, this.#metadata.status(), this.#gate.inFlight);
   }
 
   /** Answers one message; the words are those after the sector. Rejects with `MessageError`. */
   async message(words: readonly string[]): Promise<string> {
+    if (this.#gate.suspended && worksSuspended(words)) {
+      return await answerMessage(this.#core, () => this.status(), words);
+    }
     // A message may move blocks: closing waits for it like for any request (I6).
-    if (!this.#gate.enter()) throw new MessageError('MESSAGE_FAILED', 'the device is closed');
+    if (!this.#gate.enter()) {
+      const why = this.#gate.suspended ? `is suspended: resume it before '${words[0] ?? ''}'` : 'is closed';
+      throw new MessageError('MESSAGE_FAILED', `the device ${why}`);
+    }
     try {
       const stopped = (): boolean => this.#gate.closed;
       return await answerMessage({ core: this.#core, status: () => this.status(), stopped }, words);
@@ -251,6 +293,24 @@ export class RemapDevice implements BlockDevice {
     return Promise.reject(deviceError(this.name, 'path', offset, length, Errno.EIO, detail));
   }
 
+  /** Both are asked even when one fails: what can be made durable, is. */
+  async #flushBoth(): Promise<void> {
+    const { mainFlush, spareFlush } = this.#core;
+    const results = await Promise.allSettled([mainFlush.flush(), spareFlush.flush()]);
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  /** R30: a request that was not admitted is sent `again` when the device is resumed, and refused when it is closed. */
+  async #hold(offset: number, length: number, again: () => Promise<void>): Promise<void> {
+    await this.#untilReopened(offset, length);
+    await again();
+  }
+
+  async #untilReopened(offset: number, length: number): Promise<void> {
+    if (!(await this.#gate.reopened())) await this.#rejectClosed(offset, length);
+  }
+
   #rejectClosed(offset: number, length: number): Promise<never> {
     return Promise.reject(deviceError(this.name, 'closed', offset, length, Errno.ESHUTDOWN));
   }
@@ -260,7 +320,7 @@ export class RemapDevice implements BlockDevice {
     const refusal = rejectInvalid(this, offset, length) ?? this.#writesRefused(offset, length);
     if (refusal !== undefined) await refusal;
     if (!this.#core.parts.main.capabilities.write) await this.#rejectReadOnly(offset, length);
-    if (!this.#gate.enter()) await this.#rejectClosed(offset, length);
+    while (!this.#gate.enter()) await this.#untilReopened(offset, length);
   }
 
   #rejectReadOnly(offset: number, length: number): Promise<never> {

@@ -45,3 +45,39 @@ describe('the request gate', () => {
     assert.equal(gate.enter(), false);
   });
 });
+
+describe('the request gate, suspended', () => {
+  it('R30 admits nobody until it is resumed, and then whom it held, in order', async () => {
+    const gate = new RequestGate();
+    gate.enter();
+    gate.suspend();
+    assert.equal(gate.suspended, true);
+    assert.equal(gate.enter(), false);
+    const order: number[] = [];
+    const held = [0, 1, 2].map((index) => gate.reopened().then(() => order.push(index)));
+    assert.equal(gate.held, 3);
+    gate.leave();
+    await gate.idle();
+    assert.deepEqual(order, []);
+    gate.resume();
+    await Promise.all(held);
+    assert.deepEqual(order, [0, 1, 2]);
+    assert.equal(gate.held, 0);
+    assert.equal(gate.enter(), true);
+    assert.equal(await gate.reopened(), true);
+  });
+
+  it('R30 tells whom it held when it closes for good, and is never resumed then', async () => {
+    const gate = new RequestGate();
+    gate.suspend();
+    const held = gate.reopened();
+    await gate.close();
+    assert.equal(await held, false);
+    gate.resume();
+    gate.suspend();
+    assert.equal(gate.closed, true);
+    assert.equal(gate.suspended, false);
+    assert.equal(gate.enter(), false);
+    assert.equal(await gate.reopened(), false);
+  });
+});
