@@ -5,6 +5,6 @@ import type { RemapStatus } from './remap-status.ts';
 export interface MessageContext {
   readonly core: RemapCore;
   readonly status: () => RemapStatus;
-  /** True when the device is closing: long work ends before the next granule. */
+  /** True when the device is closing or being suspended: long work ends before the next granule. */
   readonly stopped: () => boolean;
 }

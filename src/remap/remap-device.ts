@@ -204,17 +204,16 @@ export class RemapDevice implements BlockDevice {
 
   /** Answers one message; the words are those after the sector. Rejects with `MessageError`. */
   async message(words: readonly string[]): Promise<string> {
-    if (this.#gate.suspended && worksSuspended(words)) {
-      return await answerMessage(this.#core, () => this.status(), words);
-    }
+    const stopped = (): boolean => this.#gate.closed || this.#gate.suspended;
+    const context = { core: this.#core, status: () => this.status(), stopped };
+    if (this.#gate.suspended && worksSuspended(words)) return await answerMessage(context, words);
     // A message may move blocks: closing waits for it like for any request (I6).
     if (!this.#gate.enter()) {
       const why = this.#gate.suspended ? `is suspended: resume it before '${words[0] ?? ''}'` : 'is closed';
       throw new MessageError('MESSAGE_FAILED', `the device ${why}`);
     }
     try {
-      const stopped = (): boolean => this.#gate.closed;
-      return await answerMessage({ core: this.#core, status: () => this.status(), stopped }, words);
+      return await answerMessage(context, words);
     } finally {
       this.#gate.leave();
     }

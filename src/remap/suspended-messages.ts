@@ -1,19 +1,20 @@
-/** Messages that only look, whatever words follow. */
-const looking: ReadonlySet<string> = new Set([
-  'help',
-  'list',
-  'query',
-  'spare',
-  'stats',
-  'clear_stats',
-  'health',
-]);
+import { messageVerbs } from './remap-messages.ts';
 
-/** Messages that only look when they are one word, and change something with more. */
-const lookingAlone: ReadonlySet<string> = new Set(['lost', 'policy']);
+/** Messages that only look, with the most words each may have for that. */
+const lookingWordsMax: Readonly<Record<string, number>> = {
+  list: Number.POSITIVE_INFINITY,
+  query: Number.POSITIVE_INFINITY,
+  spare: Number.POSITIVE_INFINITY,
+  health: Number.POSITIVE_INFINITY,
+  stats: Number.POSITIVE_INFINITY,
+  clear_stats: Number.POSITIVE_INFINITY,
+  help: Number.POSITIVE_INFINITY,
+  lost: 1,
+  policy: 2,
+};
 
-/** R30: a suspended device answers these; all others would touch its disks, and wait for `resume`. */
+/** R30: a suspended device answers these, and those nobody knows; all others would touch its disks. */
 export function worksSuspended(words: readonly string[]): boolean {
   const [verb = ''] = words;
-  return looking.has(verb) || (lookingAlone.has(verb) && words.length === 1);
+  return !messageVerbs.includes(verb) || words.length <= (lookingWordsMax[verb] ?? 0);
 }

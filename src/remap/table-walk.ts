@@ -22,7 +22,7 @@ export interface WalkOptions {
   /** Granules, both included. */
   readonly first: number;
   readonly last: number;
-  /** True when the device is closing. */
+  /** True when the device is closing or being suspended. */
   readonly stopped: () => boolean;
   /** Work on one granule that has an entry. A reason ends the walk before the next one; the granule is not done then. */
   readonly visit: (state: GranuleState) => Promise<StopReason>;
@@ -48,7 +48,7 @@ export async function walkTable(core: RemapCore, options: WalkOptions): Promise<
   while (state !== undefined && state.granule <= last) {
     const left = { first: state.granule, last };
     if (visited > 0 && clock.nowMs() >= deadlineMs) return { left, reason: undefined };
-    if (options.stopped()) return { left, reason: 'the device is closing' };
+    if (options.stopped()) return { left, reason: 'the device is closing or being suspended' };
     const reason = await options.visit(state);
     if (reason !== undefined) return { left, reason };
     visited += 1;

@@ -4,7 +4,8 @@ import fc from 'fast-check';
 import { sectorBytes } from '../../src/block/block-device.ts';
 import { delay } from '../../src/block/clock.ts';
 import { DeviceError } from '../../src/block/device-error.ts';
-import { MessageError } from '../../src/remap/remap-messages.ts';
+import { MessageError } from '../../src/remap/message-error.ts';
+import { messageVerbs } from '../../src/remap/remap-messages.ts';
 import { SuspendError, suspendDeadlineMs } from '../../src/remap/suspension.ts';
 import { finish, makeStack, patternOf, readSectors, type Stack, writeSectors } from './remap-stack.ts';
 
@@ -211,14 +212,20 @@ describe('R30 suspend', () => {
     const stack = makeStack();
     const { clock, device } = stack;
     await clock.run(device.suspend({ flush: true }));
-    for (const verb of ['help', 'list', 'lost', 'stats']) await clock.run(device.message([verb]));
+    const looking = ['help', 'list', 'lost', 'stats', 'spare', 'health', 'policy', 'clear_stats', 'query 0'];
+    for (const text of looking) await clock.run(device.message(text.split(' ')));
+    await assert.rejects(device.message(['frob']), /unknown message 'frob'/);
     const before = submitted(stack);
-    await assert.rejects(device.message(['remap', '0']), (error: unknown) => {
-      assert.ok(error instanceof MessageError);
-      assert.equal(error.code, 'MESSAGE_FAILED');
-      assert.equal(error.message, "the device is suspended: resume it before 'remap'");
-      return true;
-    });
+    const changing = messageVerbs.filter((verb) => !looking.join(' ').split(' ').includes(verb));
+    assert.ok(changing.length >= 7, changing.join());
+    for (const text of [...changing, 'lost zero 0 yes', 'policy main-cache off']) {
+      await assert.rejects(device.message(text.split(' ')), (error: unknown) => {
+        assert.ok(error instanceof MessageError, text);
+        assert.equal(error.code, 'MESSAGE_FAILED');
+        assert.equal(error.message, `the device is suspended: resume it before '${text.split(' ')[0]}'`);
+        return true;
+      });
+    }
     assert.equal(submitted(stack), before);
     device.resume();
     await clock.run(device.message(['remap', '0']));
