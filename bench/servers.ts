@@ -17,7 +17,11 @@ export interface RemapServerOptions {
 
 /** The device under test, as an operator makes it, with remaps spread evenly over it. */
 export async function startRemapServer(files: WorkFiles, options: RemapServerOptions): Promise<BenchServer> {
-  const environment = { ...process.env, DM_REMAP_RUNTIME_DIR: join(files.folder, 'run') };
+  const environment = {
+    ...process.env,
+    DM_REMAP_RUNTIME_DIR: join(files.folder, 'run'),
+    DM_REMAP_STATE_DIR: join(files.folder, 'state'),
+  };
   const runCli = async (...words: string[]): Promise<void> => {
     await runCommand(process.execPath, [cliPath(), ...words], { environment });
   };

@@ -34,7 +34,12 @@ export class Stage {
   constructor(narrator: Narrator) {
     this.narrator = narrator;
     this.folder = mkdtempSync(join(realpathSync(tmpdir()), 'dm-remap-demo-'));
-    this.#environment = { ...process.env, DM_REMAP_RUNTIME_DIR: this.#runtimeDirectory, NO_COLOR: '1' };
+    this.#environment = {
+      ...process.env,
+      DM_REMAP_RUNTIME_DIR: this.#runtimeDirectory,
+      DM_REMAP_STATE_DIR: join(this.folder, 'state'),
+      NO_COLOR: '1',
+    };
   }
 
   get #runtimeDirectory(): string {

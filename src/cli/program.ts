@@ -58,6 +58,7 @@ function buildProgram(terminal: Terminal, running: Running): Command {
   addAssemble(program, terminal);
   addServe(program, running);
   addExamine(program, terminal);
+  addSpareTools(program, terminal);
   addQueries(program, terminal);
   program
     .command('remove')
@@ -184,6 +185,19 @@ function addExamine(program: Command, terminal: Terminal): void {
     .option('--json', 'as JSON')
     .action(async (path, options) => {
       await (await import('./examine.ts')).runExamine(terminal, path, options);
+    });
+}
+
+function addSpareTools(program: Command, terminal: Terminal): void {
+  program
+    .command('adopt')
+    .description('move a device to a copy of its spare, made with dd or restored from a backup')
+    .summary('move a device to a copy of its spare')
+    .argument('<SPARE>')
+    .option('--force', 'also an older copy; what was acknowledged since is lost')
+    .option('--json', 'as JSON')
+    .action(async (path, options) => {
+      await (await import('./adopt.ts')).runAdopt(terminal, path, options);
     });
 }
 

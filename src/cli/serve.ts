@@ -4,6 +4,7 @@ import { workerUrl } from '../control/worker-url.ts';
 import { runDaemon } from '../device/daemon.ts';
 import { runtimeDirectory } from '../device/runtime-directory.ts';
 import type { ReadinessReport, ServeOptions } from '../device/serve-options.ts';
+import { stateDirectory } from '../device/state-directory.ts';
 import { cacheMode, type DiskFlags, mainChoice, portNumber } from './device-arguments.ts';
 import { ExitCode } from './exit-code.ts';
 import { failureOf } from './failure.ts';
@@ -22,6 +23,7 @@ export async function runServe(name: string | undefined, flags: ServeFlags): Pro
   try {
     const end = await runDaemon(serveOptions(name, flags), {
       runtimeDirectory: runtimeDirectory(),
+      stateDirectory: stateDirectory(),
       workerUrl,
       version: packageVersion(),
       detached: reporter !== undefined,

@@ -30,6 +30,9 @@ export function statusText(status: DeviceStatus): string {
     ['lost', `${remap.unreadableSectors} sectors unreadable, ${remap.goneSectors} gone`],
     ['metadata', `${remap.replicasValid} of ${remap.replicasTotal} replicas valid`],
     ['process', `${status.pid}, ${status.engine}, cache ${status.cache}, version ${status.version}`],
+    ...(status.hostState.trouble === ''
+      ? []
+      : [['host', `copy of the table ${status.hostState.trouble}`] satisfies [string, string]]),
     ...status.notes.map((note): [string, string] => ['note', note]),
   ];
   const title = `${status.name}: ${status.state}, ${remap.state}`;

@@ -83,6 +83,7 @@ export const statusAnswer: z.ZodMiniType<DeviceStatus> = z.object({
   requestsInFlight: z.number(),
   engine: z.string(),
   cache: z.enum(['none', 'writeback']),
+  hostState: z.object({ directory: z.string(), tableUnixSeconds: z.number(), trouble: z.string() }),
   controlRestarts: z.number(),
   notes: z.array(z.string()),
 });

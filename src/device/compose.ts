@@ -5,13 +5,16 @@ import { MetadataStore, type OpenedMetadata } from '../metadata/metadata-store.t
 import { NbdServer } from '../nbd/server.ts';
 import { openRemapDevice } from '../remap/open-remap.ts';
 import type { RemapDevice } from '../remap/remap-device.ts';
-import { Disks, type OpenedMain } from './disks.ts';
+import { Disks, type OpenedDisk, type OpenedMain } from './disks.ts';
+import { HostState } from './host-state.ts';
+import { HostStateWriter } from './host-state-writer.ts';
 import { type ClosingStep, runClosingSteps } from './lifecycle.ts';
 import { identityDifference, identityRecord, recordedMain } from './main-identity.ts';
 import { type DeviceFolder, noteSocketElsewhere } from './runtime-directory.ts';
 import type { MainChoice, ServeOptions } from './serve-options.ts';
 import { SetupError } from './setup-error.ts';
 import { isWorldError, setupErrorOf } from './setup-failure.ts';
+import { checkSpare } from './spare-identity.ts';
 import { Stack, type StackParts } from './stack.ts';
 
 /** How long each step of closing may take. A drive's own error recovery is 7 s where it has a limit at all. */
@@ -21,11 +24,15 @@ const exportMarginMs = 2_000;
 const flushDeadlineMs = 60_000;
 const remapDeadlineMs = 30_000;
 const diskDeadlineMs = 10_000;
+/** A file system that hangs must not keep the disks. */
+const hostStateDeadlineMs = 10_000;
 
 export interface StackSurroundings {
   readonly clock: Clock;
   /** Called once the device's name is known, before anything is written: makes the name ours. */
   readonly claim: (name: string) => DeviceFolder;
+  /** Where the host remembers its devices; undefined: nowhere. */
+  readonly stateDirectory: string | undefined;
   /** One line about something that an operator may want to know. */
   readonly log: (event: string) => void;
 }
@@ -71,6 +78,7 @@ class StackOpening {
       { force: this.#options.force },
     );
     const { properties } = metadata.facts;
+    const hostState = await this.#checkSpare(spare, metadata);
     const name = this.#options.name ?? properties.name;
     const folder = claim(name);
     const main = await this.#openMain(disks, metadata);
@@ -89,6 +97,7 @@ class StackOpening {
         },
       },
     );
+    const hostWriter = this.#remember(hostState, name, main, spare, metadata, remap);
     this.#closeBy('remap', remapDeadlineMs, () => remap.close());
     this.#closeBy('flush', flushDeadlineMs, () => remap.flush());
     this.#noteReplicas(metadata);
@@ -102,8 +111,49 @@ class StackOpening {
       metadata,
       remap,
       server,
+      hostWriter,
     };
     return new Stack(parts, this.#notes, [...this.#steps].reverse());
+  }
+
+  /** M12: a spare that is older than what this host knows, or a copy, is refused before any write. */
+  async #checkSpare(spare: OpenedDisk, metadata: OpenedMetadata): Promise<HostState | undefined> {
+    const { stateDirectory } = this.#surroundings;
+    const hostState = stateDirectory === undefined ? undefined : new HostState(stateDirectory);
+    const { force } = this.#options;
+    this.#notes.push(...(await checkSpare({ spare, facts: metadata.facts, hostState, force })));
+    return hostState;
+  }
+
+  #remember(
+    state: HostState | undefined,
+    name: string,
+    main: OpenedMain,
+    spare: OpenedDisk,
+    { facts, store }: OpenedMetadata,
+    remap: RemapDevice,
+  ): HostStateWriter | undefined {
+    if (state === undefined) return undefined;
+    const { uuid, mainSizeBytes, logicalBlockBytes, granuleBytes } = facts;
+    const writer = new HostStateWriter({
+      clock: this.#surroundings.clock,
+      state,
+      table: remap.mappingState,
+      status: () => store.status(),
+      device: {
+        uuid,
+        name,
+        mainSizeBytes,
+        logicalBlockBytes,
+        granuleBytes,
+        mainIdentity: identityRecord(main),
+        spareIdentity: identityRecord(spare),
+      },
+      complain: this.#surroundings.log,
+    });
+    this.#closeBy('host state', hostStateDeadlineMs, () => writer.close());
+    writer.start();
+    return writer;
   }
 
   /** Main as asked for, or where the spare last saw it; a main that is not the spare's is refused before any write. */

@@ -20,6 +20,8 @@ import { StatusWatch } from './status-watch.ts';
 /** What the process around the device gives it. */
 export interface DaemonSurroundings {
   readonly runtimeDirectory: string;
+  /** Where the host remembers its devices; undefined: nowhere. */
+  readonly stateDirectory: string | undefined;
   /** The control plane's thread. */
   readonly workerUrl: URL;
   readonly version: string;
@@ -91,6 +93,7 @@ class Daemon {
     process.on('SIGHUP', this.#surroundings.detached ? () => undefined : this.#onSignal);
     const stack = await openStack(this.#options, {
       clock: this.#clock,
+      stateDirectory: this.#surroundings.stateDirectory,
       claim: (name) => this.#claim(name),
       log: (event) => this.#log?.warn(event),
     });

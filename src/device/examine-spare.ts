@@ -1,7 +1,6 @@
-import { noSlot } from '../metadata/mapping-state.ts';
-import { MetadataStore, type OpenedMetadata } from '../metadata/metadata-store.ts';
-import { GranuleTable } from '../remap/granule-table.ts';
+import { MetadataStore } from '../metadata/metadata-store.ts';
 import { type Disks, type OpenedDisk, withDisks } from './disks.ts';
+import { RecordedState } from './recorded-state.ts';
 import { setupErrorOf } from './setup-failure.ts';
 
 /** What is on a spare, plain data. */
@@ -51,7 +50,7 @@ async function report(disks: Disks, spare: OpenedDisk): Promise<SpareReport> {
   // Never settled, so nothing is written; there is nothing to close either.
   const opened = await MetadataStore.open({ spare: spare.device, arena, clock, random }, { force: true });
   const { facts, layout, report: found } = opened;
-  const totals = tableOf(opened).totals();
+  const totals = new RecordedState(opened.records).table.totals();
   return {
     path: spare.path,
     name: facts.properties.name,
@@ -77,17 +76,4 @@ async function report(disks: Disks, spare: OpenedDisk): Promise<SpareReport> {
     main: facts.properties.mainIdentity,
     spare: facts.properties.spareIdentity,
   };
-}
-
-/** Records in their order make the table; a later one replaces an earlier one. */
-function tableOf(opened: OpenedMetadata): GranuleTable {
-  const table = new GranuleTable();
-  for (const record of opened.records) {
-    if (record.type !== 'granules') continue;
-    for (let at = 0; at < record.granuleCount; at += 1) {
-      const slot = record.slot === noSlot ? noSlot : record.slot + at;
-      table.set({ ...record, granule: record.granule + at, slot });
-    }
-  }
-  return table;
 }

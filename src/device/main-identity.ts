@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { type DiskIdentity, identityFromPairs, identityToPairs } from '../io/disk-identity.ts';
 import { describeIdentity, sameIdentity } from '../io/identity-verdict.ts';
 import type { OpenedDisk, OpenedTable } from './disks.ts';
+import { inodeOf } from './inode.ts';
 import type { MainChoice } from './serve-options.ts';
 import { SetupError } from './setup-error.ts';
 
@@ -41,11 +42,6 @@ function memberWord(identity: DiskIdentity): string {
   return name === ''
     ? `path:${identity.path}`
     : `disk:${name}+${identity.partitionStartBytes}`.replaceAll(' ', '_');
-}
-
-/** The last word of `file 8:1 1234`; empty for others. */
-function inodeOf(key: string): string {
-  return key.startsWith('file ') ? (key.split(' ')[2] ?? '') : '';
 }
 
 /**

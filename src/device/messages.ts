@@ -47,6 +47,16 @@ export interface RemapSummary {
   readonly counters: Readonly<Record<string, number>>;
 }
 
+/** What the host remembers of a device, for the day when its spare is gone or an older one is put back (M12, M13). */
+export interface HostStateStatus {
+  /** Empty where there is none. */
+  readonly directory: string;
+  /** When the copy of the table was written; 0 before the first. */
+  readonly tableUnixSeconds: number;
+  /** One clause; empty while all is well. */
+  readonly trouble: string;
+}
+
 export interface DeviceStatus {
   readonly name: string;
   readonly uuid: string;
@@ -67,6 +77,7 @@ export interface DeviceStatus {
   /** `io_uring` or `node`. */
   readonly engine: string;
   readonly cache: 'none' | 'writeback';
+  readonly hostState: HostStateStatus;
   /** Times the control plane had to be started again. */
   readonly controlRestarts: number;
   /** Whole sentences worth an operator's attention: repaired replicas, one disk for both, … */

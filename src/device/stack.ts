@@ -6,6 +6,7 @@ import { NbdCounter } from '../nbd/counters.ts';
 import type { NbdServer } from '../nbd/server.ts';
 import type { RemapDevice } from '../remap/remap-device.ts';
 import type { OpenedDisk, OpenedMain } from './disks.ts';
+import type { HostStateWriter } from './host-state-writer.ts';
 import type { ClosingStep } from './lifecycle.ts';
 import type { DeviceStatus, DeviceTable, DiskStatus } from './messages.ts';
 import { remapSummary } from './remap-summary.ts';
@@ -28,6 +29,8 @@ export interface StackParts {
   readonly metadata: OpenedMetadata;
   readonly remap: RemapDevice;
   readonly server: NbdServer;
+  /** Undefined where the host has no place to remember anything. */
+  readonly hostWriter: HostStateWriter | undefined;
 }
 
 /** One device, open and exported. */
@@ -57,7 +60,7 @@ export class Stack {
   }
 
   describe(): StackStatus {
-    const { name, exports, cache, main, spare, metadata, remap, server } = this.#parts;
+    const { name, exports, cache, main, spare, metadata, remap, server, hostWriter } = this.#parts;
     const status = remap.status();
     return {
       name,
@@ -73,6 +76,11 @@ export class Stack {
       requestsInFlight: status.requestsInFlight,
       engine: 'io_uring',
       cache,
+      hostState: hostWriter?.report() ?? {
+        directory: '',
+        tableUnixSeconds: 0,
+        trouble: 'no folder for it: set DM_REMAP_STATE_DIR',
+      },
       notes: this.notes,
     };
   }

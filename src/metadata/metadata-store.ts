@@ -94,6 +94,8 @@ export interface MetadataStatus {
   readonly sessionNonce: string;
   /** Of the newest superblock. */
   readonly revision: number;
+  /** Closed, and the superblocks say so. */
+  readonly closedCleanly: boolean;
   readonly journalBlocksUsed: number;
   readonly journalBlocks: number;
   /** Commit calls that resolved. */
@@ -120,6 +122,7 @@ export class MetadataStore {
   #updates: SuperblockUpdates | undefined;
   #closing: Promise<void> | undefined;
   #closed = false;
+  #closedCleanly = false;
 
   private constructor(parts: MetadataParts, io: SpareIo, opened: OpenedState) {
     this.#parts = parts;
@@ -256,6 +259,7 @@ export class MetadataStore {
       acknowledgedSequence: journal?.acknowledgedSequence ?? this.#opened.facts.lastSequence,
       sessionNonce: this.#pipeline?.sessionNonce ?? this.#opened.facts.sessionNonce,
       revision: this.#set.shared.revision,
+      closedCleanly: this.#closedCleanly,
       journalBlocksUsed: journal?.usedBlocks ?? 0,
       journalBlocks: this.#opened.layout.journalBlocks,
       ...counts,
@@ -277,6 +281,7 @@ export class MetadataStore {
       try {
         this.#set.change({ cleanlyClosed: true });
         await this.#set.rewriteMembers();
+        this.#closedCleanly = true;
       } catch (error) {
         // The mark is only a mark: without it the next open says that the session did not end well.
         asDeviceError(error);

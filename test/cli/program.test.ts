@@ -12,6 +12,7 @@ let directory: string;
 before(() => {
   directory = mkdtempSync(join(tmpdir(), 'dm-remap-program-'));
   process.env['DM_REMAP_RUNTIME_DIR'] = directory;
+  process.env['DM_REMAP_STATE_DIR'] = join(directory, '.state');
 });
 
 after(() => {

@@ -9,6 +9,7 @@ const end = await runDaemon(
   { sparePath, cache: 'none', force: false, acceptMain: false },
   {
     runtimeDirectory,
+    stateDirectory: `${runtimeDirectory}/.state`,
     workerUrl: new URL('./breakable-worker.js', import.meta.url),
     version: '0.0.0',
     detached: true,

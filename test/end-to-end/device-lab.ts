@@ -44,6 +44,8 @@ export interface StartedCommand {
 export class DeviceLab {
   readonly folder: string = mkdtempSync(join(tmpdir(), 'dm-remap-lab-'));
   readonly runtime: string = join(this.folder, 'run');
+  /** What the host remembers; one for each machine that a test plays. */
+  state: string = join(this.folder, 'state');
   #plane: DataPlane | undefined;
   readonly #clients: NbdClient[] = [];
 
@@ -92,7 +94,7 @@ export class DeviceLab {
         [program, ...words],
         {
           cwd: this.folder,
-          env: { ...process.env, DM_REMAP_RUNTIME_DIR: this.runtime },
+          env: this.#environment(),
           timeout: commandTimeoutMs,
         },
         (error, output, errors) => {
@@ -107,7 +109,7 @@ export class DeviceLab {
   start(...words: readonly string[]): StartedCommand {
     const child = spawn(process.execPath, [program, ...words], {
       cwd: this.folder,
-      env: { ...process.env, DM_REMAP_RUNTIME_DIR: this.runtime },
+      env: this.#environment(),
       stdio: ['ignore', 'inherit', 'pipe'],
     });
     let errors = '';
@@ -135,6 +137,10 @@ export class DeviceLab {
     assert.match(result.errors, message, said);
     assert.match(result.errors, /^dm-remap: [^\n]+\n$/, `one line: ${said}`);
     assert.equal(result.output, '', said);
+  }
+
+  #environment(): NodeJS.ProcessEnv {
+    return { ...process.env, DM_REMAP_RUNTIME_DIR: this.runtime, DM_REMAP_STATE_DIR: this.state };
   }
 
   inode(name: string): number {

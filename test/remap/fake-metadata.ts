@@ -109,6 +109,7 @@ export class FakeMetadata implements MetadataPort, MetadataLife {
       acknowledgedSequence: 0,
       sessionNonce: '0000000000000000',
       revision: 1,
+      closedCleanly: this.#state === 'closed',
       journalBlocksUsed: 0,
       journalBlocks: 1,
       commits: this.durable.length,

@@ -1,0 +1,22 @@
+import { adoptSpare } from '../device/adopt-spare.ts';
+import { stateDirectory } from '../device/state-directory.ts';
+import { printJson, type Terminal } from './terminal.ts';
+
+/** `adopt SPARE`: a copy of a spare becomes the spare. */
+export async function runAdopt(
+  terminal: Terminal,
+  path: string,
+  options: { readonly force?: boolean; readonly json?: boolean },
+): Promise<void> {
+  const report = await adoptSpare({ path, force: options.force === true, stateDirectory: stateDirectory() });
+  if (options.json === true) {
+    printJson(terminal, report);
+    return;
+  }
+  const lines = [
+    `  was  ${report.from}`,
+    `  is   ${report.to}`,
+    ...report.notes.map((note) => `  note ${note}`),
+  ];
+  terminal.print([`${report.name}: its spare is ${path} now`, ...lines].join('\n'));
+}
