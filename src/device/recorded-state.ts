@@ -14,17 +14,25 @@ import { type GranuleState, GranuleTable } from '../remap/granule-table.ts';
 export class RecordedState implements MappingStateSource {
   readonly table: GranuleTable = new GranuleTable();
   readonly #retired = new Set<number>();
+  /** R13. */
+  readonly #endedRegions = new Set<number>();
 
   constructor(records: readonly MappingRecord[]) {
     for (const record of records) {
       if (record.type === 'granules') this.#addGranules(record);
-      else for (let at = 0; at < record.slotCount; at += 1) this.#retired.add(record.slot + at);
+      else if (record.type === 'retired-slots') addRange(this.#retired, record.slot, record.slotCount);
+      else addRange(this.#endedRegions, record.region, record.regionCount);
     }
   }
 
   /** Ascending. */
   retiredSlots(): readonly number[] {
-    return [...this.#retired].sort((a, b) => a - b);
+    return ascending(this.#retired);
+  }
+
+  /** Ascending. */
+  endedRegions(): readonly number[] {
+    return ascending(this.#endedRegions);
   }
 
   /** Every granule with a state, ascending. */
@@ -37,16 +45,26 @@ export class RecordedState implements MappingStateSource {
   }
 
   recordCountMax(): number {
-    return this.table.totals().entries + this.#retired.size;
+    return this.table.totals().entries + this.#retired.size + this.#endedRegions.size;
   }
 
   recordsAfter(
     cursor: StateCursor,
     limit: number,
   ): { records: MappingRecord[]; cursor: StateCursor | undefined } {
-    return cursor.section === 'granules'
-      ? this.#granulesAfter(cursor.next, limit)
-      : this.#retiredAfter(cursor.next, limit);
+    if (cursor.section === 'granules') return this.#granulesAfter(cursor.next, limit);
+    const { next } = cursor;
+    if (cursor.section === 'retired-slots') {
+      const { numbers, rest } = numbersAfter(this.retiredSlots(), next, limit);
+      const records = numbers.map((slot): MappingRecord => ({ type: 'retired-slots', slot, slotCount: 1 }));
+      return {
+        records,
+        cursor: { section: rest === undefined ? 'fresh-ended' : 'retired-slots', next: rest ?? 0 },
+      };
+    }
+    const { numbers, rest } = numbersAfter(this.endedRegions(), next, limit);
+    const records = numbers.map((region): MappingRecord => ({ type: 'fresh-ended', region, regionCount: 1 }));
+    return { records, cursor: rest === undefined ? undefined : { section: 'fresh-ended', next: rest } };
   }
 
   #addGranules(record: GranuleRecord): void {
@@ -72,13 +90,22 @@ export class RecordedState implements MappingStateSource {
     }
     return { records, cursor: { section: 'granules', next: granule } };
   }
+}
 
-  #retiredAfter(next: number, limit: number): { records: MappingRecord[]; cursor: StateCursor | undefined } {
-    const slots = this.retiredSlots().filter((slot) => slot >= next);
-    const records = slots
-      .slice(0, limit)
-      .map((slot): MappingRecord => ({ type: 'retired-slots', slot, slotCount: 1 }));
-    const rest = slots[limit];
-    return { records, cursor: rest === undefined ? undefined : { section: 'retired-slots', next: rest } };
-  }
+function addRange(numbers: Set<number>, first: number, count: number): void {
+  for (let number = first; number < first + count; number += 1) numbers.add(number);
+}
+
+function ascending(numbers: ReadonlySet<number>): readonly number[] {
+  return [...numbers].sort((a, b) => a - b);
+}
+
+/** At most `limit` numbers from `next` on, and the one behind them. */
+function numbersAfter(
+  sorted: readonly number[],
+  next: number,
+  limit: number,
+): { numbers: readonly number[]; rest: number | undefined } {
+  const rest = sorted.filter((number) => number >= next);
+  return { numbers: rest.slice(0, limit), rest: rest[limit] };
 }
