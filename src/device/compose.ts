@@ -24,7 +24,7 @@ const exportMarginMs = 2_000;
 const flushDeadlineMs = 60_000;
 const remapDeadlineMs = 30_000;
 const diskDeadlineMs = 10_000;
-/** A file system that hangs must not keep the disks. */
+/** Two small files, or 10 MB of a very large table. */
 const hostStateDeadlineMs = 10_000;
 
 export interface StackSurroundings {
@@ -59,6 +59,7 @@ class StackOpening {
   readonly #surroundings: StackSurroundings;
   readonly #steps: ClosingStep[];
   readonly #notes: string[] = [];
+  #hostWriter: HostStateWriter | undefined;
 
   constructor(options: ServeOptions, surroundings: StackSurroundings, steps: ClosingStep[]) {
     this.#options = options;
@@ -68,6 +69,8 @@ class StackOpening {
 
   async open(): Promise<Stack> {
     const { clock, claim } = this.#surroundings;
+    // The last step: a file system that hangs must not keep the disks.
+    this.#closeBy('host state', hostStateDeadlineMs, () => this.#hostWriter?.close() ?? Promise.resolve());
     const disks = new Disks();
     this.#closeBy('engine', diskDeadlineMs, () => disks.close());
     const spare = await disks.open(this.#options.sparePath, this.#options.cache);
@@ -151,7 +154,7 @@ class StackOpening {
       },
       complain: this.#surroundings.log,
     });
-    this.#closeBy('host state', hostStateDeadlineMs, () => writer.close());
+    this.#hostWriter = writer;
     writer.start();
     return writer;
   }

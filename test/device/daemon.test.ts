@@ -119,12 +119,12 @@ test('the end is told step by step, and the process then ends by itself', async 
   const { steps } = await control.remove();
   assert.deepEqual(
     steps.map(({ step, result }) => `${step} ${result}`),
-    ['export done', 'flush done', 'remap done', 'main done', 'spare done', 'engine done'],
+    ['export done', 'flush done', 'remap done', 'main done', 'spare done', 'engine done', 'host state done'],
   );
   assert.equal(await closed, 0, 'I24: nothing keeps the process');
   assert.match(output, /"clean":true/);
   assert.equal(existsSync(join(folder, 'disk')), false);
-  assert.deepEqual(readdirSync(folder).sort(), ['main.img', 'spare.img']);
+  assert.deepEqual(readdirSync(folder).sort(), ['.state', 'main.img', 'spare.img']);
 });
 
 test('two removals at one time are one, and both hear of it', async () => {
