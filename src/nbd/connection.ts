@@ -26,6 +26,7 @@ export class NbdConnection {
   readonly #options: NbdConnectionOptions;
   #session: NbdSession | undefined;
   #draining = false;
+  #suspended = false;
   #overdue: string | undefined;
   /** When the client last did something that we wait for, as far as seen. */
   #progressMs: number;
@@ -59,6 +60,17 @@ export class NbdConnection {
     } finally {
       await this.#stream.close();
     }
+  }
+
+  /** As `NbdSession.suspend`; a client that is still shaking hands gets through that first. */
+  suspend(): void {
+    this.#suspended = true;
+    this.#session?.suspend();
+  }
+
+  resume(): void {
+    this.#suspended = false;
+    this.#session?.resume();
   }
 
   /** As `NbdSession.drain`; a client that is still shaking hands is dropped. */
@@ -111,6 +123,7 @@ export class NbdConnection {
       buffer: this.#buffer,
       received,
     });
+    if (this.#suspended) this.#session.suspend();
     this.#progressMs = this.#options.clock.nowMs();
     await this.#session.run();
   }

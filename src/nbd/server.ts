@@ -1,7 +1,7 @@
 import { assert } from '../block/assert.ts';
 import type { BlockDevice } from '../block/block-device.ts';
 import { arenaPageBytes, type BufferArena } from '../block/buffer-arena.ts';
-import type { Clock, ScheduledAction } from '../block/clock.ts';
+import { type Clock, delay, type ScheduledAction } from '../block/clock.ts';
 import type { ByteStream, StreamListener } from '../io/byte-stream.ts';
 import { NbdConnection } from './connection.ts';
 import { payloadBytesMax } from './constants.ts';
@@ -45,6 +45,7 @@ export class NbdServer {
   readonly #listeners = new Set<StreamListener>();
   readonly #connections = new Map<NbdConnection, Promise<void>>();
   #watch: ScheduledAction | undefined;
+  #suspended = false;
   #closed: Promise<number> | undefined;
 
   /** Takes the memory of all connections from the arena; a client reserve that is too small for it is a bug. */
@@ -87,12 +88,28 @@ export class NbdServer {
       limits: this.#limits,
       counters: this.counters,
     });
+    if (this.#suspended) connection.suspend();
     this.#connections.set(connection, this.#follow(connection, buffer));
     this.counters[NbdCounter.connectionsOpen] = this.#connections.size;
     this.#keepWatch();
   }
 
   /**
+   * R30: no request is parsed any more, on any connection, until `resume`; clients may connect, and wait. Requests in flight
+   * go on. The device is suspended after it, and resumed before `resume`.
+   */
+  suspend(): void {
+    this.#suspended = true;
+    for (const connection of this.#connections.keys()) connection.suspend();
+  }
+
+  resume(): void {
+    this.#suspended = false;
+    for (const connection of this.#connections.keys()) connection.resume();
+  }
+
+  /**
+   * While suspended, first lets the device answer what clients have sent: it refuses all of it, once (R30).
    * Stops accepting; no new request is parsed; those in flight are answered, then their connections closed. After
    * `deadlineMs` what is left is dropped. Resolves to the number of requests that the device still had not finished
    * then: 0 whenever all went well. Idempotent; the first deadline counts.
@@ -105,6 +122,7 @@ export class NbdServer {
   async #close(deadlineMs: number): Promise<number> {
     this.#watch?.cancel();
     const stopped = [...this.#listeners].map((listener) => listener.close());
+    if (this.#suspended) await this.#answerHeld();
     for (const connection of this.#connections.keys()) connection.drain();
     const ended = Promise.all([...stopped, ...this.#connections.values()]);
     // The last connection gives back the memory of all, however long after the deadline.
@@ -113,9 +131,26 @@ export class NbdServer {
     for (const connection of this.#connections.keys()) connection.drop();
     // What only waited for its client ends now; what waits for the device does not.
     await this.#within(deadlineMs === 0 ? 0 : dropGraceMs, released);
-    let outstanding = 0;
-    for (const connection of this.#connections.keys()) outstanding += connection.requestsInFlight;
-    return outstanding;
+    return this.#requestsInFlight();
+  }
+
+  /** Until no client has had an answer for `heldQuietMs`: whether a socket holds more, nobody says. */
+  async #answerHeld(): Promise<void> {
+    this.resume();
+    for (let waitedMs = 0; waitedMs < heldAnswersMsMax; waitedMs += heldQuietMs) {
+      const before = this.#answered();
+      await delay(this.#options.clock, heldQuietMs);
+      if (this.#answered() === before && this.#requestsInFlight() === 0) return;
+    }
+  }
+
+  #answered(): number {
+    const { reads, writes, flushes, errors } = NbdCounter;
+    return [reads, writes, flushes, errors].reduce<number>((sum, at) => sum + this.counters[at]!, 0);
+  }
+
+  #requestsInFlight(): number {
+    return [...this.#connections.keys()].reduce((sum, connection) => sum + connection.requestsInFlight, 0);
   }
 
   #within(limitMs: number, done: Promise<unknown>): Promise<void> {
@@ -171,6 +206,11 @@ export class NbdServer {
     return buffers;
   }
 }
+
+/** A client on this machine sends what waits in its socket within this, when there is room. */
+const heldQuietMs = 100;
+/** A client that sends again what was refused is not waited for any longer. */
+const heldAnswersMsMax = 2_000;
 
 /** Time for dropped connections to let go of their streams. */
 const dropGraceMs = 1_000;

@@ -54,6 +54,7 @@ export class NbdSession {
   readonly #received: ReceiveBuffer;
   readonly #requests: RequestsInFlight;
   #draining = false;
+  #suspended = false;
   /** A piece waits for bytes of the client. */
   #payloadPending = false;
   #payloadReceives = 0;
@@ -116,6 +117,16 @@ export class NbdSession {
     if (protocolError !== undefined) throw protocolError;
   }
 
+  /** R30: no request is parsed and no memory is taken for one until `resume`: the socket fills, the client waits. */
+  suspend(): void {
+    this.#suspended = true;
+  }
+
+  resume(): void {
+    this.#suspended = false;
+    this.#requests.wakeUp();
+  }
+
   /** No new request is parsed; those in flight are answered, then the stream is closed and `run` resolves. */
   drain(): void {
     if (this.#draining) return;
@@ -147,7 +158,7 @@ export class NbdSession {
       // "The server MUST handle all outstanding requests, ... and close the TCP session." There is no reply.
       if (decoder.command === Command.disconnect) return;
       const charged = decoder.command === Command.flush ? 0 : decoder.length;
-      if (!this.#requests.hasRoom(charged)) await this.#waitForRoom(charged);
+      if (!this.#mayStart(charged)) await this.#waitToStart(charged);
       if (this.#draining) return;
       const errno = validateRequest(this.#rules, decoder);
       if (errno !== WireError.none) {
@@ -158,7 +169,7 @@ export class NbdSession {
         if (decoder.command === Command.write && !this.#isDirect() && !this.#payloadIsHere()) {
           if (!(await this.#receivePayload())) return;
         }
-        const piece = this.#arena.take(decoder.length, 'client') ?? (await this.#waitForPiece());
+        const piece = this.#pieceNow() ?? (await this.#waitForPiece());
         if (piece === undefined) return; // drained meanwhile
         if (decoder.command === Command.write) {
           const here = this.#received.moveTo(piece);
@@ -223,15 +234,27 @@ export class NbdSession {
     }
   }
 
-  async #waitForRoom(length: number): Promise<void> {
-    while (!this.#draining && !this.#requests.hasRoom(length)) await this.#requests.change();
+  #mayStart(length: number): boolean {
+    return !this.#suspended && this.#requests.hasRoom(length);
+  }
+
+  async #waitToStart(length: number): Promise<void> {
+    while (!this.#draining && !this.#mayStart(length)) await this.#requests.change();
+  }
+
+  /** Undefined when there is no memory now, or the session was suspended while the payload came. */
+  #pieceNow(): Uint8Array | undefined {
+    return this.#suspended ? undefined : this.#arena.take(this.#decoder.length, 'client');
   }
 
   /** Undefined when the session was drained or dropped meanwhile. */
   async #waitForPiece(): Promise<Uint8Array | undefined> {
-    const piece = await this.#arena.whenFree(this.#decoder.length, 'client');
-    if (!this.#draining) return piece;
-    this.#arena.release(piece);
-    return undefined;
+    for (;;) {
+      await this.#waitToStart(this.#decoder.length);
+      if (this.#draining) return undefined;
+      const piece = await this.#arena.whenFree(this.#decoder.length, 'client');
+      if (!this.#draining && !this.#suspended) return piece;
+      this.#arena.release(piece);
+    }
   }
 }
