@@ -15,6 +15,8 @@ export interface AskOptions {
   readonly msMax: number;
   /** What comes is moved to the spare, for main has failed it before; with a full spare it stays on main. */
   readonly moveSaved: boolean;
+  /** Only of a granule that is still suspect: whoever waited for the lock shares the one try of its holder (R34). */
+  readonly suspectsOnly: boolean;
 }
 
 /** What main said about sectors that were marked unreadable. Sector maps. */
@@ -47,7 +49,8 @@ export async function askMainAgain(
   const lock = await core.locks.acquire(granule, granule);
   try {
     const state = core.stateOf(granule);
-    const asked = (state.unreadable & options.mask) >>> 0;
+    const wanted = !options.suspectsOnly || (state.flags & StateFlags.suspect) !== 0;
+    const asked = wanted ? (state.unreadable & options.mask) >>> 0 : 0;
     if (asked === 0) return nothingAsked;
     const found = await readEach(core, state, asked, memory, options);
     return await keep(core, state, found, memory, options.moveSaved);

@@ -9,7 +9,7 @@ import { type StopReason, stopReason, Tally, walkTable } from './table-walk.ts';
 import { type HomeOutcome, takeHome } from './take-home.ts';
 
 /** One try for each sector, and no more of one granule than a client would wait for. */
-const verifyReads = { readsMax: 1, msMax: 2000, moveSaved: false } as const;
+const verifyReads = { readsMax: 1, msMax: 2000, moveSaved: false, suspectsOnly: false } as const;
 
 /** `unremap SECTOR [COUNT]`: every moved granule that the range touches goes home, whatever it was moved for (R4). */
 export async function unremapSectors(context: MessageContext, words: readonly string[]): Promise<string> {

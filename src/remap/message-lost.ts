@@ -11,8 +11,8 @@ import { type StopReason, stopReason, Tally, walkTable } from './table-walk.ts';
 import { repairWrite } from './write-repair.ts';
 
 /** A drive that gives a marginal sector at all does so within a few reads. */
-const retryReads = { readsMax: 3, msMax: 4000, moveSaved: true } as const;
-const suspectReads = { readsMax: 1, msMax: 1000, moveSaved: false } as const;
+const retryReads = { readsMax: 3, msMax: 4000, moveSaved: true, suspectsOnly: false } as const;
+const suspectReads = { readsMax: 1, msMax: 1000, moveSaved: false, suspectsOnly: true } as const;
 
 /** Granules that one `import` message may name: their marks are one commit each. */
 export const importGranulesMax = 4096;

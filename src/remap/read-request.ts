@@ -1,25 +1,39 @@
 import { deviceError, type FailedRange } from '../block/device-error.ts';
+import { Errno } from '../block/errno.ts';
+import { StateFlags } from '../metadata/mapping-state.ts';
+import { askMainAgain } from './ask-main-again.ts';
 import { type ReadRepair, repairRead } from './read-repair.ts';
 import type { RemapCore } from './remap-core.ts';
 import type { Piece } from './request-plan.ts';
+import { unitsOf } from './request-rounds.ts';
 import { cutsSpareBlock, readSlotPart } from './slot-part.ts';
 import { type NarrowingBudget, SplitRequest } from './split-request.ts';
 
 /** R18: what is undecided when it is spent answers EIO without a mark, and the next read goes on. */
 export const readBudget: NarrowingBudget = { failuresMax: 1024, msMax: 10_000 };
 
+/** R34: the first read of imported sectors asks main once for all of their granule, and not long. */
+const suspectQuestion = {
+  mask: 0xffff_ffff,
+  readsMax: 1,
+  msMax: 1000,
+  moveSaved: false,
+  suspectsOnly: true,
+} as const;
+
 /** A read of something special, or one that main has failed: good parts are delivered, failed ones named. */
 export class ReadRequest extends SplitRequest {
   /** Its repair reads each sector again, alone, in any case. */
   protected readonly asksAlone = false;
   #repairs: ReadRepair[] = [];
+  #suspects: FailedRange[] = [];
 
   constructor(core: RemapCore, target: Uint8Array, offset: number) {
     super(core, target, offset, readBudget);
   }
 
   protected get repairsWaiting(): boolean {
-    return this.#repairs.length > 0;
+    return this.#repairs.length > 0 || this.#suspects.length > 0;
   }
 
   protected send(piece: Piece, bytes: Uint8Array, flags: number): Promise<void> {
@@ -37,7 +51,7 @@ export class ReadRequest extends SplitRequest {
 
   protected repairLater(piece: Piece, range: FailedRange): void {
     if (piece.place === 'lost') {
-      this.progress.failed.push(range);
+      this.#answerLost(range);
       return;
     }
     const granule = Math.floor(range.offset / this.core.parts.granuleBytes);
@@ -51,6 +65,9 @@ export class ReadRequest extends SplitRequest {
   }
 
   protected async repairAll(): Promise<void> {
+    const suspects = this.#suspects;
+    this.#suspects = [];
+    for (const range of suspects) await this.#askForSuspect(range);
     const repairs = this.#repairs;
     this.#repairs = [];
     // One after the other: a reader's bad sectors must not crowd out everybody else's I/O.
@@ -69,6 +86,24 @@ export class ReadRequest extends SplitRequest {
         else this.progress.failed.push(range);
       }
     }
+  }
+
+  /** Sectors that were only imported as bad are asked for once (R34); all others stay lost. */
+  #answerLost(range: FailedRange): void {
+    const { granuleBytes } = this.core.parts;
+    for (const unit of unitsOf(range, granuleBytes)) {
+      const { flags, unreadable } = this.core.stateOf(Math.floor(unit.offset / granuleBytes));
+      const isSuspect = unreadable !== 0 && (flags & StateFlags.suspect) !== 0;
+      (isSuspect ? this.#suspects : this.progress.failed).push({ ...range, ...unit });
+    }
+  }
+
+  async #askForSuspect(range: FailedRange): Promise<void> {
+    const granule = Math.floor(range.offset / this.core.parts.granuleBytes);
+    const answer = await askMainAgain(this.core, granule, suspectQuestion);
+    if (answer.away !== undefined) this.progress.failed.push({ ...range, kind: 'path' });
+    else if (answer.undecided === 0) this.progress.again(range);
+    else this.progress.failed.push({ ...range, kind: 'timed-out', errno: Errno.ETIMEDOUT });
   }
 
   protected countFailure(piece: Piece): void {

@@ -270,7 +270,7 @@ async function storeInSlot(
   const flushed = await onSlot(core, slot, 'flush', readBack, () => core.spareFlush.flush());
   if (flushed !== 'moved') return flushed;
   core.trouble.sparePathFailed = false;
-  if (!core.parts.verifySlots) return 'moved';
+  if (!core.verifiesSlots) return 'moved';
   const read = await onSlot(core, slot, 'read', readBack, () =>
     core.parts.spare.read(readBack, offset, apart(slot)),
   );

@@ -79,7 +79,7 @@ export interface RemapCoreParts {
   readonly lostGranulesMax: number;
   readonly arena: BufferArena;
   readonly clock: Clock;
-  /** R24: read back what was written to a slot for the first time. */
+  /** R24: reading back from the spare proves something. What is read back, and when, is the policy's. */
   readonly verifySlots: boolean;
   /** R13: bytes of main that were fresh at creation. Default 0. */
   readonly freshSizeBytes?: number;
@@ -165,6 +165,16 @@ export class RemapCore implements MappingStateSource {
       locks: this.locks,
       isSpecial: () => false,
     });
+  }
+
+  /** R24: whether what is written to a slot for the first time is read back. */
+  get verifiesSlots(): boolean {
+    return this.parts.verifySlots && this.policies.verify !== 'off';
+  }
+
+  /** R24: whether each write to a slot is. */
+  get verifiesEachWrite(): boolean {
+    return this.parts.verifySlots && this.policies.verify === 'always';
   }
 
   stateOf(granule: number): GranuleState {

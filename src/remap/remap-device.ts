@@ -21,6 +21,7 @@ import { planPieces } from './request-plan.ts';
 import { worksSuspended } from './suspended-messages.ts';
 import { Suspension } from './suspension.ts';
 import { WriteRequest } from './write-request.ts';
+import { zeroLostSectors } from './zero-lost.ts';
 import { ZeroRequest } from './zero-request.ts';
 
 /** What the device needs of the metadata beyond commits. */
@@ -260,6 +261,10 @@ export class RemapDevice implements BlockDevice {
   async #readSpecial(target: Uint8Array, offset: number, failure?: DeviceError): Promise<void> {
     try {
       await new ReadRequest(this.#core, target, offset).run(this.name, failure);
+    } catch (error) {
+      if (this.#core.policies.onLost !== 'zero') throw error;
+      const left = zeroLostSectors(this.#core, target, offset, asDeviceError(error));
+      if (left !== undefined) throw left;
     } finally {
       this.#gate.leave();
     }
@@ -287,9 +292,14 @@ export class RemapDevice implements BlockDevice {
   }
 
   #writesRefused(offset: number, length: number): Promise<never> | undefined {
-    if (!this.#core.trouble.metadataFailed) return undefined;
-    const detail = 'the metadata on the spare cannot be written, no more writes are accepted';
-    return Promise.reject(deviceError(this.name, 'path', offset, length, Errno.EIO, detail));
+    const { trouble, parts, policies } = this.#core;
+    if (trouble.metadataFailed) {
+      const detail = 'the metadata on the spare cannot be written, no more writes are accepted';
+      return Promise.reject(deviceError(this.name, 'path', offset, length, Errno.EIO, detail));
+    }
+    if (parts.allocator.freeSlots > 0 || policies.onSpareFull === 'fail-writes') return undefined;
+    const detail = 'the spare is full, and the policy on-spare-full is read-only';
+    return Promise.reject(deviceError(this.name, 'refused', offset, length, Errno.EROFS, detail));
   }
 
   /** Both are asked even when one fails: what can be made durable, is. */

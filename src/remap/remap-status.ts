@@ -25,7 +25,10 @@ export interface RemapStatus {
   readonly slotsUsed: number;
   readonly slotsFree: number;
   readonly slotsRetired: number;
-  /** `path`: what is written to a slot is read back, through the drive's cache; `off` on buffered files (R24). */
+  /**
+   * R24: `path` when what is written to a slot is read back, `off` when the policy or a buffered file makes that pointless.
+   * `media` would be a read that passes the drive's own cache: the kernel has none for a block device.
+   */
   readonly verify: 'path' | 'off';
   /** R8: what main's own volatile cache means for writes. */
   readonly mainCache: MainCacheUse;
@@ -38,7 +41,7 @@ export interface RemapStatus {
 
 export function statusOf(core: RemapCore, metadata: MetadataStatus, requestsInFlight: number): RemapStatus {
   const totals = core.table.totals();
-  const { allocator, granuleBytes, verifySlots } = core.parts;
+  const { allocator, granuleBytes } = core.parts;
   return {
     state: stateOf(core),
     granuleBytes,
@@ -50,7 +53,7 @@ export function statusOf(core: RemapCore, metadata: MetadataStatus, requestsInFl
     slotsUsed: allocator.usedSlots,
     slotsFree: allocator.freeSlots,
     slotsRetired: allocator.retiredSlots,
-    verify: verifySlots ? 'path' : 'off',
+    verify: core.verifiesSlots ? 'path' : 'off',
     mainCache: core.mainCache.use(core.policies.mainCache),
     requestsInFlight,
     policies: policyRecord(core.policies),

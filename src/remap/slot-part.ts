@@ -6,6 +6,7 @@ import { readSlot } from './relocation.ts';
 import type { RemapCore } from './remap-core.ts';
 import type { Piece } from './request-plan.ts';
 import { runsOf, sectorMask } from './sector-mask.ts';
+import { tryOften, tryOnce } from './try-often.ts';
 
 /**
  * Parts of a slot on a spare whose logical block is larger than main's (R9): the spare takes and gives whole blocks only.
@@ -88,7 +89,6 @@ export async function writeSlotPart(
       const offset = state.slot * granuleBytes + from;
       await core.writeSpare(content.subarray(from, to), offset, flags | apart(state.slot));
     }
-    return 'done';
   } catch (error) {
     core.counters.spareErrors += 1;
     const { kind, errno } = asDeviceError(error);
@@ -96,6 +96,32 @@ export async function writeSlotPart(
     if (kind === 'suspect' && (await core.spareProbe.worksUnderLock(probeMemory))) return 'bad-slot';
     return failureOf(core, state, { offset: 0, length: 0, kind, errno });
   }
+  return core.verifiesEachWrite ? await checkSlotPart(core, state, blocks, content, probeMemory) : 'done';
+}
+
+/** R24, policy `verify=always`: flushed, read back and compared before the write is acknowledged. */
+async function checkSlotPart(
+  core: RemapCore,
+  state: GranuleState,
+  blocks: number,
+  content: Uint8Array,
+  readBack: Uint8Array,
+): Promise<SlotPartOutcome> {
+  const flushed = await tryOnce(() => core.spareFlush.flush());
+  if (flushed !== undefined) return failureOf(core, state, { ...flushed, kind: 'path' });
+  const runs = runsOf(blocks);
+  for (const { from, to } of runs) {
+    const offset = state.slot * core.parts.granuleBytes + from;
+    const target = readBack.subarray(from, to);
+    const failure = await tryOften(() => core.parts.spare.read(target, offset, apart(state.slot)));
+    if (failure?.kind === 'medium') return 'bad-slot';
+    if (failure?.kind === 'suspect' && (await core.spareProbe.worksUnderLock(readBack))) return 'bad-slot';
+    if (failure !== undefined) return failureOf(core, state, failure);
+    if (target.every((byte, index) => byte === content[from + index])) continue;
+    core.counters.verifyMismatches += 1;
+    return 'bad-slot';
+  }
+  return 'done';
 }
 
 /** The failure in the granule's bytes on the virtual device; EIO of a spare that does not answer is the path's. */

@@ -45,9 +45,10 @@ export class WriteRequest extends SplitRequest {
     return Promise.reject(deviceError('lost', 'lost', piece.deviceOffset, piece.length));
   }
 
-  /** A block of the spare that is written in part is read and written under the lock (R9). */
+  /** A block of the spare that is written in part (R9), or is to be read back (R24), is written under the lock. */
   protected takesOver(piece: Piece): boolean {
-    if (!cutsSpareBlock(this.core, piece)) return false;
+    const checked = piece.place === 'spare' && this.core.verifiesEachWrite;
+    if (!checked && !cutsSpareBlock(this.core, piece)) return false;
     const { offset, length } = piece;
     this.#repairGranules({ offset, length, kind: 'lost', errno: Errno.EIO }, 'slot-part', false);
     return true;

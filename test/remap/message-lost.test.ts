@@ -206,4 +206,48 @@ describe('import suspect', () => {
     ]);
     await finish(stack);
   });
+
+  it('R34 the first read asks main once: what it gives is data again, what it does not is unreadable', async () => {
+    const stack = makeStack();
+    await writeSectors(stack, 80, patternOf(80, 8));
+    await ask(stack, 'import', 'suspect', '80', '8');
+    stack.mainDisk.faults.addBadSectors(83, 1, { on: 'read' });
+    const { error, bytes } = await failedRead(stack, 80, 8);
+    assert.deepEqual(failedSectors(error), [83]);
+    assert.deepEqual(bytes.slice(0, 3 * sectorBytes), patternOf(80, 3));
+    assert.deepEqual(bytes.slice(4 * sectorBytes), patternOf(84, 4));
+    assert.deepEqual((await ask(stack, 'lost')).split('\n'), ['83 1 unreadable']);
+    assert.equal(stack.metadata.replay().get(10)?.flags, 0, 'it has had its one try');
+    const struck = stack.mainDisk.faults.counts.badSectorReads;
+    await failedRead(stack, 83, 1);
+    assert.equal(stack.mainDisk.faults.counts.badSectorReads, struck, 'R18 and is not asked again');
+    await finish(stack);
+  });
+
+  it('R34 a main that does not answer decides nothing about a suspect', async () => {
+    const stack = makeStack();
+    await writeSectors(stack, 80, patternOf(80, 8));
+    await ask(stack, 'import', 'suspect', '80', '8');
+    stack.mainDisk.faults.setPathError(Errno.EIO);
+    await failedRead(stack, 80, 8);
+    stack.mainDisk.faults.setPathError(undefined);
+    await stack.clock.runFor(2000);
+    assert.deepEqual(await readSectors(stack, 80, 8), patternOf(80, 8));
+    assert.equal(stack.core.table.totals().entries, 0);
+    await finish(stack);
+  });
+
+  it('R34 many readers of one suspect share one try', async () => {
+    const stack = makeStack();
+    await writeSectors(stack, 80, patternOf(80, 8));
+    await ask(stack, 'import', 'suspect', '80', '8');
+    stack.mainDisk.faults.addBadSectors(83, 1, { on: 'read' });
+    const reads = Array.from({ length: 10 }, () =>
+      stack.device.read(new Uint8Array(sectorBytes), 83 * sectorBytes).catch(() => 'failed'),
+    );
+    const results = await stack.clock.run(Promise.all(reads));
+    assert.deepEqual(new Set(results), new Set(['failed']));
+    assert.equal(stack.mainDisk.faults.counts.badSectorReads, 1);
+    await finish(stack);
+  });
 });
