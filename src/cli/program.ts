@@ -142,6 +142,7 @@ function addCreate(program: Command, terminal: Terminal): void {
     .option('--spare <DEVICE>', 'a healthy disk or image file for the bad sectors; its contents are lost')
     .option('--create-spare <SIZE>', 'make the spare as an image file of this size (64M, 1G) first')
     .option('--overwrite-spare', 'format a spare that carries something')
+    .option('--fresh', "main's old content is worthless: unreadable sectors read as zeros until written")
     .option('--table <LINE>', "'0 LENGTH remap MAIN SPARE' instead of --main and --spare");
   addPolicyFlags(command);
   addExportFlags(command)

@@ -28,6 +28,7 @@ export function statusText(status: DeviceStatus): string {
       `${remap.slotsFree} of ${remap.slotsTotal} free, ${remap.slotsRetired} retired, verify ${remap.verify}`,
     ],
     ['lost', `${remap.unreadableSectors} sectors unreadable, ${remap.goneSectors} gone`],
+    ...lostAdvice(status),
     ['metadata', `${remap.replicasValid} of ${remap.replicasTotal} replicas valid`],
     ['process', `${status.pid}, ${status.engine}, cache ${status.cache}, version ${status.version}`],
     ...(status.hostState.trouble === ''
@@ -37,6 +38,13 @@ export function statusText(status: DeviceStatus): string {
   ];
   const title = `${status.name}: ${status.state}, ${remap.state}`;
   return [title, ...rows.map(([label, text]) => `  ${label.padEnd(9)} ${text}`)].join('\n');
+}
+
+/** R13: what can be done about sectors that nobody can read. */
+function lostAdvice({ name, remap }: DeviceStatus): [string, string][] {
+  if (remap.unreadableSectors + remap.goneSectors === 0) return [];
+  const zero = `dm-remap message ${name} 0 lost zero SECTOR COUNT yes`;
+  return [['', `they work when written; as zeros with: ${zero}; for a disk without data: create --fresh`]];
 }
 
 /** R8: what the operator may expect of main's own cache. */

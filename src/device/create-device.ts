@@ -21,6 +21,8 @@ export interface CreateOptions {
   readonly sparePath: string;
   readonly cache: CacheMode;
   readonly overwriteSpare: boolean;
+  /** R13: main's old content is worthless: what nobody has written and main cannot read reads as zeros. Default false. */
+  readonly fresh?: boolean;
   /** Policies in the operator's words, by name; defaults for the others. */
   readonly policies?: Readonly<Record<string, string>>;
   /** The size that the operator's table line says; checked against main. */
@@ -116,7 +118,8 @@ async function createOn(
   refuseLength(options, main);
   const granuleBytes = granuleOf(main, spare);
   const mainSizeBytes = main.device.geometry.sizeBytes;
-  const layout = planLayout(spare.device.geometry.sizeBytes, mainSizeBytes, granuleBytes);
+  const fresh = options.fresh === true;
+  const layout = planLayout(spare.device.geometry.sizeBytes, mainSizeBytes, granuleBytes, { fresh });
   await allocateSpareFile(spare);
   await MetadataStore.create(
     { spare: spare.device, arena, clock, random },
@@ -124,6 +127,7 @@ async function createOn(
       mainSizeBytes,
       logicalBlockBytes: main.device.geometry.logicalBlockBytes,
       granuleBytes,
+      fresh,
       properties: {
         name: options.name,
         mainIdentity: identityRecord(main),

@@ -1,5 +1,6 @@
 import { apart } from '../block/block-device.ts';
 import { StateCause, StateFlags } from '../metadata/mapping-state.ts';
+import { freshZeros } from './fresh-map.ts';
 import type { GranuleState } from './granule-table.ts';
 import { relocate, relocationBufferBytes, relocationBuffers } from './relocation.ts';
 import { commitErrorCode, type RemapCore } from './remap-core.ts';
@@ -50,7 +51,8 @@ export async function askMainAgain(
   try {
     const state = core.stateOf(granule);
     const wanted = !options.suspectsOnly || (state.flags & StateFlags.suspect) !== 0;
-    const asked = wanted ? (state.unreadable & options.mask) >>> 0 : 0;
+    // What reads as zeros goes on doing so until it is written, whatever main might give by now (R13).
+    const asked = wanted ? (state.unreadable & options.mask & ~freshZeros(state)) >>> 0 : 0;
     if (asked === 0) return nothingAsked;
     const found = await readEach(core, state, asked, memory, options);
     return await keep(core, state, found, memory, options.moveSaved);

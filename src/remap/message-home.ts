@@ -1,5 +1,6 @@
 import { noSlot, StateCause, StateFlags } from '../metadata/mapping-state.ts';
 import { askMainAgain } from './ask-main-again.ts';
+import { freshZeros } from './fresh-map.ts';
 import type { GranuleState } from './granule-table.ts';
 import type { MessageContext } from './message-context.ts';
 import { granulesOf, rangeOfWords, rangeOrAll, sectorsInRange } from './message-words.ts';
@@ -139,7 +140,8 @@ async function dropMarks(core: RemapCore, granule: number, tally: Tally): Promis
   const lock = await core.locks.acquire(granule, granule);
   try {
     const state = core.stateOf(granule);
-    if (state.unreadable === 0) return undefined;
+    // Without its mark a sector that was never written would no longer read as zeros (R13).
+    if (state.unreadable === 0 || freshZeros(state) !== 0) return undefined;
     await core.commitMarks([
       core.recordOf({ ...state, unreadable: 0, flags: state.flags & ~StateFlags.suspect }),
     ]);

@@ -1,5 +1,6 @@
 import { StateCause, StateFlags } from '../metadata/mapping-state.ts';
 import { askMainAgain } from './ask-main-again.ts';
+import { freshZeros } from './fresh-map.ts';
 import type { GranuleState } from './granule-table.ts';
 import type { MessageContext } from './message-context.ts';
 import { MessageError } from './message-error.ts';
@@ -146,7 +147,8 @@ async function importGranule(core: RemapCore, granule: number, mask: number): Pr
   try {
     const state = core.stateOf(granule);
     const fresh = (mask & ~(state.held | state.unreadable | state.gone)) >>> 0;
-    if (fresh === 0) return 0;
+    // A mark beside those of sectors that were never written would read as zeros with them (R13).
+    if (fresh === 0 || freshZeros(state) !== 0) return 0;
     if (!core.roomForMarks())
       throw new MessageError('MESSAGE_FAILED', 'import: the metadata has no room for more lost ranges');
     await core.commitMarks([

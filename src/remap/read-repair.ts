@@ -2,6 +2,8 @@ import { apart } from '../block/block-device.ts';
 import { asDeviceError, type FailedRange } from '../block/device-error.ts';
 import { Errno, type FailureKind } from '../block/errno.ts';
 import { StateCause } from '../metadata/mapping-state.ts';
+import { freshZeros } from './fresh-map.ts';
+import { zeroUnwritten } from './fresh-read.ts';
 import type { GranuleState } from './granule-table.ts';
 import { readSlot, relocate, relocationBufferBytes } from './relocation.ts';
 import { commitErrorCode, type RemapCore } from './remap-core.ts';
@@ -71,6 +73,7 @@ async function salvageFromMain(
 ): Promise<FailedRange[]> {
   const { main, clock, granuleBytes } = core.parts;
   const step = main.geometry.logicalBlockBytes;
+  const unwritten = core.fresh?.isUnwritten(repair.granule) === true;
   const failed: FailedRange[] = [];
   let unreadable = 0;
   for (let at = 0; at < repair.length; at += step) {
@@ -96,6 +99,10 @@ async function salvageFromMain(
     core.notePathFailed('main');
     return failed.map((range) => (range.kind === 'suspect' ? { ...range, kind: 'path' } : range));
   }
+  if (unwritten && unreadable !== 0)
+    return await zeroUnwritten(core, repair, state, unreadable, target, failed);
+  // A mark would say that the sector was never written, as the others of its granule (R13).
+  if (freshZeros(state) !== 0) return failed;
   // A mark may be lost without harm, so the reader's answer does not wait for it.
   if (unreadable !== 0 && core.roomForMarks()) {
     const unixSeconds = Math.floor(clock.unixMs() / 1000);

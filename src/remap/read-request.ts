@@ -1,7 +1,8 @@
-import { deviceError, type FailedRange } from '../block/device-error.ts';
+import type { FailedRange } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import { StateFlags } from '../metadata/mapping-state.ts';
 import { askMainAgain } from './ask-main-again.ts';
+import { answerLost } from './fresh-read.ts';
 import { type ReadRepair, repairRead } from './read-repair.ts';
 import type { RemapCore } from './remap-core.ts';
 import type { Piece } from './request-plan.ts';
@@ -42,7 +43,7 @@ export class ReadRequest extends SplitRequest {
     if (cutsSpareBlock(this.core, piece)) return readSlotPart(this.core, bytes, piece.deviceOffset, flags);
     if (piece.place === 'spare') return spare.read(bytes, piece.deviceOffset, flags);
     // Main is not asked again without `retry`, for gone sectors never (R4, R18).
-    return Promise.reject(deviceError('lost', 'lost', piece.deviceOffset, piece.length));
+    return answerLost(this.core, piece, bytes);
   }
 
   protected takesOver(): boolean {

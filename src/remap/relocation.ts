@@ -73,9 +73,9 @@ export async function relocate(
   const kept = await gather(core, state, bytes, content, readBack);
   if (kept === undefined) return 'spare-path';
   if (kept.held === 0) return forget(core, state, kept, options.oldSlotIsBad);
-  // Marks that stay behind are still guesses of whoever imported them (R34).
-  const suspect = kept.unreadable === 0 ? StateFlags.none : state.flags & StateFlags.suspect;
-  const flags = suspect | (options.unverified ? StateFlags.unverified : StateFlags.none);
+  // Marks that stay behind are still guesses of whoever imported them (R34), or of sectors that were never written (R13).
+  const ofMarks = kept.unreadable === 0 ? StateFlags.none : StateFlags.suspect | StateFlags.freshZero;
+  const flags = (state.flags & ofMarks) | (options.unverified ? StateFlags.unverified : StateFlags.none);
   for (let attempt = 0; attempt < allocationsMax; attempt += 1) {
     const run = allocator.allocate(1, options.keepReserve);
     if (run === undefined) return 'spare-full';

@@ -8,10 +8,12 @@ import {
   type RetiredSlotsRecord,
   StateCause,
   type StateCursor,
+  StateFlags,
 } from '../metadata/mapping-state.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import { FlushGate } from './flush-gate.ts';
+import { FreshMap } from './fresh-map.ts';
 import { FreshRegions } from './fresh-regions.ts';
 import { GranuleLocks } from './granule-locks.ts';
 import { type GranuleState, GranuleTable, healthyState } from './granule-table.ts';
@@ -49,6 +51,8 @@ export interface RemapCounters {
   rewritesInPlace: number;
   readsSaved: number;
   lostReads: number;
+  /** Sectors never written that were answered as zeros (R13). */
+  freshZeros: number;
   failedWrites: number;
   verifyMismatches: number;
   lazyCommitsFailed: number;
@@ -116,6 +120,7 @@ export class RemapCore implements MappingStateSource {
     rewritesInPlace: 0,
     readsSaved: 0,
     lostReads: 0,
+    freshZeros: 0,
     failedWrites: 0,
     verifyMismatches: 0,
     lazyCommitsFailed: 0,
@@ -129,6 +134,8 @@ export class RemapCore implements MappingStateSource {
     sparePathFailed: false,
   };
   readonly freshRegions: FreshRegions;
+  /** R13; undefined on a device that was not created fresh. */
+  readonly fresh: FreshMap | undefined;
   readonly #retired = new Set<number>();
   /** Slots retired since the last commit that took them along. */
   #unrecordedRetired: number[] = [];
@@ -142,6 +149,7 @@ export class RemapCore implements MappingStateSource {
     this.optional = new OptionalCommands(parts.main, parts.spare);
     this.specials = new SpecialMap(Math.ceil(parts.sizeBytes / parts.granuleBytes));
     this.freshRegions = new FreshRegions(parts.freshSizeBytes ?? 0);
+    this.fresh = this.freshRegions.regionCount === 0 ? undefined : this.#freshMap();
     this.mainFlush = new FlushGate(parts.main);
     // What an earlier process had acknowledged and not flushed may still be in main's cache, and a client that came back
     // believes in its first flush. The spare has just been flushed by settling.
@@ -275,7 +283,15 @@ export class RemapCore implements MappingStateSource {
   }
 
   recordOf(state: GranuleState): GranuleRecord {
-    return { type: 'granules', granuleCount: 1, ...state, cause: state.cause as GranuleRecord['cause'] };
+    // The flag is about the marks: it must not outlive them and catch later ones (R13).
+    const flags = state.unreadable === 0 ? state.flags & ~StateFlags.freshZero : state.flags;
+    return {
+      type: 'granules',
+      granuleCount: 1,
+      ...state,
+      flags,
+      cause: state.cause as GranuleRecord['cause'],
+    };
   }
 
   recordCountMax(): number {
@@ -319,6 +335,15 @@ export class RemapCore implements MappingStateSource {
   notePathFailed(place: Place): void {
     if (place === 'main') this.trouble.mainPathFailed = true;
     else if (place === 'spare') this.trouble.sparePathFailed = true;
+  }
+
+  #freshMap(): FreshMap {
+    return new FreshMap({
+      regions: this.freshRegions,
+      granuleBytes: this.parts.granuleBytes,
+      deviceName: this.parts.main.name,
+      commit: (records) => this.commitMarks(records),
+    });
   }
 
   #activateGranules(record: GranuleRecord): void {

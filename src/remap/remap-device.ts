@@ -12,6 +12,7 @@ import { RequestGate } from '../block/request-gate.ts';
 import type { MappingStateSource } from '../metadata/mapping-state.ts';
 import type { MetadataStatus } from '../metadata/metadata-store.ts';
 import { discardRange } from './discard-request.ts';
+import type { FreshMap } from './fresh-map.ts';
 import { MessageError } from './message-error.ts';
 import { ReadRequest } from './read-request.ts';
 import type { RemapCore } from './remap-core.ts';
@@ -112,9 +113,10 @@ export class RemapDevice implements BlockDevice {
     const { granuleBytes } = this.#core.parts;
     const first = Math.floor(offset / granuleBytes);
     const last = Math.floor((offset + source.length - 1) / granuleBytes);
-    return this.#core.locks.idle && this.#core.specials.none(first, last)
-      ? this.#writeHealthy(source, offset, flags, first, last)
-      : this.#writeSpecial(source, offset, flags);
+    const { fresh } = this.#core;
+    return fresh === undefined
+      ? this.#writeNow(source, offset, flags, first, last)
+      : this.#writeAfter(fresh, source, offset, flags, first, last);
   }
 
   async flush(): Promise<void> {
@@ -155,6 +157,9 @@ export class RemapDevice implements BlockDevice {
   async writeZeroes(offset: number, length: number, flags: number = IoFlags.none): Promise<void> {
     await this.#enterToWrite(offset, length);
     try {
+      const { fresh, parts } = this.#core;
+      const last = Math.floor((offset + length - 1) / parts.granuleBytes);
+      await fresh?.whenWritable(Math.floor(offset / parts.granuleBytes), last);
       await new ZeroRequest(this.#core, this.name, offset, length, flags).run();
     } finally {
       this.#gate.leave();
@@ -234,6 +239,31 @@ export class RemapDevice implements BlockDevice {
       if (failure === undefined) this.#gate.leave();
     }
     if (failure !== undefined) await this.#readSpecial(target, offset, failure);
+  }
+
+  /** Neither is `async`, nor is anything awaited: a move that begins later waits for the ticket (R1). */
+  #writeNow(source: Uint8Array, offset: number, flags: number, first: number, last: number): Promise<void> {
+    return this.#core.locks.idle && this.#core.specials.none(first, last)
+      ? this.#writeHealthy(source, offset, flags, first, last)
+      : this.#writeSpecial(source, offset, flags);
+  }
+
+  /** R13: that the range is no longer fresh is durable before the first byte is sent. */
+  async #writeAfter(
+    fresh: FreshMap,
+    source: Uint8Array,
+    offset: number,
+    flags: number,
+    first: number,
+    last: number,
+  ): Promise<void> {
+    try {
+      await fresh.whenWritable(first, last);
+    } catch (error) {
+      this.#gate.leave();
+      throw error;
+    }
+    await this.#writeNow(source, offset, flags, first, last);
   }
 
   async #writeHealthy(

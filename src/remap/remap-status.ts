@@ -30,6 +30,8 @@ export interface RemapStatus {
    * `media` would be a read that passes the drive's own cache: the kernel has none for a block device.
    */
   readonly verify: 'path' | 'off';
+  /** R13: regions of main that nobody wrote to since `create --fresh`; 0 without it. */
+  readonly freshRegions: number;
   /** R8: what main's own volatile cache means for writes. */
   readonly mainCache: MainCacheUse;
   readonly requestsInFlight: number;
@@ -54,6 +56,7 @@ export function statusOf(core: RemapCore, metadata: MetadataStatus, requestsInFl
     slotsFree: allocator.freeSlots,
     slotsRetired: allocator.retiredSlots,
     verify: core.verifiesSlots ? 'path' : 'off',
+    freshRegions: core.freshRegions.regionCount - core.freshRegions.endedCount,
     mainCache: core.mainCache.use(core.policies.mainCache),
     requestsInFlight,
     policies: policyRecord(core.policies),

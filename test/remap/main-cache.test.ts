@@ -1,8 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { IoFlags } from '../../src/block/block-device.ts';
+import { type Capabilities, IoFlags } from '../../src/block/block-device.ts';
+import { FilterDevice } from '../../src/block/filter-device.ts';
 import { defaultPolicies, type Policies } from '../../src/remap/policies.ts';
 import { failedRead, finish, makeStack, patternOf, type Stack, writeSectors } from './remap-stack.ts';
+
+/** Says nothing about a cache. */
+class SilentDevice extends FilterDevice {
+  override get capabilities(): Capabilities {
+    const { volatileCache: _, ...rest } = super.capabilities;
+    return rest;
+  }
+}
 
 /** True when the last write to main was durable when main acknowledged it. */
 function lastWriteDurable({ main }: Stack): boolean {
@@ -62,7 +71,7 @@ describe('the volatile cache of main', () => {
   });
 
   it('R8 what nobody knows is taken for a volatile cache, also where main has no FUA', async () => {
-    const stack = makeStack({ mainCapabilities: { fua: false } });
+    const stack = makeStack({ mainCapabilities: { fua: false }, wrapMain: (main) => new SilentDevice(main) });
     assert.equal(stack.device.status().mainCache, 'trusted');
     withCachePolicy(stack, 'off');
     await writeSectors(stack, 0, patternOf(0, 8));

@@ -1,57 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { type BlockDevice, sectorBytes } from '../../src/block/block-device.ts';
-import { PagedArena } from '../../src/block/buffer-arena.ts';
 import { MemoryDevice } from '../../src/block/memory-device.ts';
 import { createMappedDevice } from '../../src/mapping/create-mapped-device.ts';
-import { MetadataStore } from '../../src/metadata/metadata-store.ts';
-import { openRemapDevice, RemapOpenError } from '../../src/remap/open-remap.ts';
-import type { RemapDevice } from '../../src/remap/remap-device.ts';
-import { SeededRandom } from '../../src/simulator/seeded-random.ts';
-import { VirtualClock } from '../../src/simulator/virtual-clock.ts';
+import { RemapOpenError } from '../../src/remap/open-remap.ts';
 import { describeBlockDevice } from '../block/device-contract.ts';
 import { badSectorsOf, faultMap, faultTable } from '../fixtures/fault-tables.ts';
 import { standardRegistry } from '../fixtures/standard-registry.ts';
+import { RemapPlace, spareBytes } from './remap-place.ts';
 import { patternOf } from './remap-stack.ts';
-
-const spareBytes = 4 << 20;
-const layout = { lostRangesMax: 128, journalBytes: 8 * 4096, slotsMin: 64 };
-
-/** A main that can be opened again and again over one spare in memory. */
-class Place {
-  readonly random = new SeededRandom('open-remap');
-  readonly clock = new VirtualClock(this.random.fork('clock'));
-  readonly spare = new MemoryDevice({ name: 'spare', sizeBytes: spareBytes, physicalBlockBytes: 4096 });
-  readonly arena = new PagedArena(new ArrayBuffer(2 << 20), {
-    remapBytes: 256 * 1024,
-    metadataBytes: 512 * 1024,
-    poison: true,
-  });
-
-  async create(main: BlockDevice): Promise<void> {
-    await this.clock.run(
-      MetadataStore.create(this.#parts(), {
-        mainSizeBytes: main.geometry.sizeBytes,
-        logicalBlockBytes: main.geometry.logicalBlockBytes,
-        granuleBytes: 4096,
-        properties: { name: 'sheltered', mainIdentity: {}, spareIdentity: {}, policies: {} },
-        layout,
-      }),
-    );
-  }
-
-  async open(main: BlockDevice, spare: BlockDevice = this.spare): Promise<RemapDevice> {
-    const { arena, clock } = this;
-    const opening = MetadataStore.open(this.#parts()).then((metadata) =>
-      openRemapDevice({ main, spare, metadata, arena, clock }),
-    );
-    return await this.clock.run(opening);
-  }
-
-  #parts(): { spare: BlockDevice; arena: PagedArena; clock: VirtualClock; random: SeededRandom } {
-    return { spare: this.spare, arena: this.arena, clock: this.clock, random: this.random.fork('metadata') };
-  }
-}
 
 function openOverErrors(disk: MemoryDevice): Promise<BlockDevice> {
   const { table } = faultTable(
@@ -69,7 +26,7 @@ function openOverErrors(disk: MemoryDevice): Promise<BlockDevice> {
 
 describe('openRemapDevice', () => {
   it('I15, I16, I17 brings back every move and mark, and gives no slot twice', async () => {
-    const place = new Place();
+    const place = new RemapPlace();
     const disk = new MemoryDevice({ name: 'disk', sizeBytes: 1 << 20 });
     const main = await openOverErrors(disk);
     await place.create(main);
@@ -109,7 +66,7 @@ describe('openRemapDevice', () => {
   });
 
   it('refuses a main that is smaller or has other blocks, and a spare with blocks above a granule (R9)', async () => {
-    const place = new Place();
+    const place = new RemapPlace();
     const main = new MemoryDevice({ sizeBytes: 1 << 20 });
     await place.create(main);
     const refused = async (wrongMain: BlockDevice, code: string, spare?: BlockDevice) =>
@@ -132,7 +89,7 @@ describe('openRemapDevice', () => {
 
 /** With moved blocks, so that the contract holds across both devices. */
 describeBlockDevice('RemapDevice', async () => {
-  const place = new Place();
+  const place = new RemapPlace();
   const main = new MemoryDevice({ sizeBytes: 1 << 20 });
   await place.create(main);
   const device = await place.open(main);

@@ -30,6 +30,8 @@ export interface StackOptions {
   readonly mainCapabilities?: Partial<Capabilities>;
   readonly spareCapabilities?: Partial<Capabilities>;
   readonly lostGranulesMax?: number;
+  /** All of main was declared fresh at creation (R13). */
+  readonly fresh?: boolean;
   readonly storedPolicies?: Readonly<Record<string, string>>;
   /** Instead of the simulated main. */
   readonly main?: BlockDevice;
@@ -67,7 +69,8 @@ export function makeStack(options: StackOptions = {}): Stack {
     clock,
     random,
     exactRanges,
-    capabilities: options.mainCapabilities ?? {},
+    // Writes are sent as they come, unless a test is about main's cache (R8).
+    capabilities: { volatileCache: false, ...options.mainCapabilities },
   });
   const spareDisk = new SimulatedDisk({
     name: 'spare',
@@ -99,6 +102,7 @@ export function makeStack(options: StackOptions = {}): Stack {
     arena,
     clock,
     verifySlots: options.verifySlots ?? true,
+    freshSizeBytes: options.fresh === true ? sizeBytes : 0,
     storedPolicies: options.storedPolicies ?? {},
   });
   const geometry = {
