@@ -1,7 +1,8 @@
+import { assert } from '../block/assert.ts';
 import { type Clock, delay } from '../block/clock.ts';
-import { asDeviceError } from '../block/device-error.ts';
+import { asDeviceError, type DeviceError } from '../block/device-error.ts';
+import { type CheckpointCounts, Checkpoints } from './checkpoints.ts';
 import { type Batch, CommitQueue, type WaitingCommit } from './commit-queue.ts';
-import { forgetOlderGenerations, writeGeneration } from './generation-writer.ts';
 import { type JournalStart, JournalWriter } from './journal-writer.ts';
 import type { MappingStateSource } from './mapping-state.ts';
 import { MetadataError } from './metadata-error.ts';
@@ -10,37 +11,47 @@ import { retryDelay, settleTimeoutMs } from './settle-retry.ts';
 import type { SpareIo } from './spare-io.ts';
 import { hexText } from './uuid.ts';
 
-export interface PipelineCounts {
+export interface PipelineCounts extends CheckpointCounts {
   /** Commit calls that resolved. */
   commits: number;
   /** Batches they were written in. */
   batches: number;
-  checkpoints: number;
-  checkpointsFailed: number;
 }
 
 /**
- * The commits of a settled store, one batch after the other, and the checkpoints that make room for them. Nothing here runs
+ * - `open`       commits are taken
+ * - `failed`     something is in doubt and could not be settled: `recover` may help
+ * - `abandoned`  nothing of this session may be written any more
+ */
+type PipelineState = 'open' | 'failed' | 'abandoned';
+
+/** Who waits for a repair that has not begun. */
+interface WantedRepair {
+  readonly promise: Promise<void>;
+  readonly resolve: (running: Promise<void> | undefined) => void;
+}
+
+/**
+ * The commits of a settled store, one batch after the other, with the checkpoints that make room for them. Nothing here runs
  * while nobody commits.
  */
 export class CommitPipeline {
-  readonly counts: PipelineCounts = { commits: 0, batches: 0, checkpoints: 0, checkpointsFailed: 0 };
   readonly journal: JournalWriter;
   readonly #io: SpareIo;
   readonly #clock: Clock;
   readonly #set: ReplicaSet;
-  readonly #source: MappingStateSource;
-  readonly #sessionNonce: Uint8Array;
+  readonly #checkpoints: Checkpoints;
   readonly #batchBlocksMax: number;
   readonly #queue: CommitQueue;
-  #failed = false;
+  readonly #counts = { commits: 0, batches: 0 };
+  #state: PipelineState = 'open';
+  /** A write of a batch in doubt passed its deadline: it may still arrive wherever this session writes next (R3). */
+  #lateBatch = false;
   /** True while commits are taken from the queue; `#pump` is the last run of that. */
   #pumping = false;
   #pump: Promise<void> | undefined;
-  #checkpoint: Promise<void> | undefined;
-  /** Since when checkpoints have failed without one that succeeded, and when the next may be tried. */
-  #failingSinceMs: number | undefined;
-  #nextCheckpointMs = 0;
+  #recovering: Promise<void> | undefined;
+  #wantedRepair: WantedRepair | undefined;
 
   constructor(
     io: SpareIo,
@@ -52,54 +63,96 @@ export class CommitPipeline {
     this.#io = io;
     this.#clock = io.clock;
     this.#set = set;
-    this.#source = source;
-    this.#sessionNonce = start.sessionNonce;
     this.#batchBlocksMax = batchBlocksMax;
     this.journal = new JournalWriter(io, set, start);
+    this.#checkpoints = new Checkpoints(io, set, source, this.journal);
     this.#queue = new CommitQueue(io.flusher);
     io.flusher.onFailure = () => this.#queue.poison();
   }
 
-  /** A commit is in doubt and could not be settled: there will be no more. */
+  /** A commit is in doubt and could not be settled: there will be no more, unless `recover` succeeds. */
   get failed(): boolean {
-    return this.#failed;
-  }
-
-  /** 16 hexadecimal digits. */
-  get sessionNonce(): string {
-    return hexText(this.#sessionNonce);
+    return this.#state !== 'open';
   }
 
   get checkpointRunning(): boolean {
-    return this.#checkpoint !== undefined;
+    return this.#checkpoints.isRunning;
+  }
+
+  get counts(): PipelineCounts {
+    return { ...this.#counts, ...this.#checkpoints.counts };
+  }
+
+  /** As text. */
+  get sessionNonce(): string {
+    return hexText(this.journal.sessionNonce);
   }
 
   /** The commit is answered through its own `resolve` and `reject`. */
   add(commit: Omit<WaitingCommit, 'arrival'>): void {
     this.#queue.add({ ...commit, arrival: this.#io.flusher.submitted });
+    this.#startPump();
+  }
+
+  /** Resolves when every commit is answered and no checkpoint runs. Nothing is added meanwhile. */
+  async drained(): Promise<void> {
+    await this.#recovering?.catch(() => {});
+    await this.#pump;
+    await this.#checkpoints.ended();
+  }
+
+  /**
+   * One attempt to leave `failed`: what is in doubt is made never to have happened (M1), on every replica that takes it.
+   * Rejects with `METADATA_FAILED` when the spare still does not take it, or when a late write may still arrive (R3).
+   */
+  recover(): Promise<void> {
+    if (!this.failed) return Promise.resolve();
+    this.#recovering ??= this.#recover().finally(() => {
+      this.#recovering = undefined;
+    });
+    return this.#recovering;
+  }
+
+  /** M2: see `Checkpoints.startRepair`. Resolves when no more can be done now; does not reject. */
+  repair(): Promise<void> {
+    if (this.failed) return Promise.resolve();
+    this.#wantedRepair ??= wantedRepair();
+    const { promise } = this.#wantedRepair;
+    this.#startPump();
+    return promise;
+  }
+
+  /** Somebody else has the spare (M11): nothing is written any more, whatever is under way. */
+  abandon(): void {
+    this.#state = 'abandoned';
+    this.#io.stopWrites();
+  }
+
+  #startPump(): void {
     if (this.#pumping) return;
     this.#pumping = true;
     this.#pump = this.#pumpCommits();
   }
 
-  /** Resolves when every commit is answered and no checkpoint runs. Nothing is added meanwhile. */
-  async drained(): Promise<void> {
-    await this.#pump;
-    await this.#checkpoint;
-  }
-
   async #pumpCommits(): Promise<void> {
-    while (!this.#queue.isEmpty) {
+    while (!this.#queue.isEmpty || this.#wantedRepair !== undefined) {
+      if (this.#wantedRepair !== undefined) await this.#beginRepair(this.#wantedRepair);
       for (const commit of this.#queue.takePoisoned()) commit.reject(notCommittedError());
-      if (this.#failed) {
+      if (this.failed) {
         for (const commit of this.#queue.takeAll()) commit.reject(failedError());
-        break;
+        continue;
       }
       const batch = this.#queue.takeBatch(this.#batchBlocksMax);
       if (batch === undefined) await this.#flushData();
       else await this.#commitBatch(batch);
     }
     this.#pumping = false;
+  }
+
+  async #beginRepair(wanted: WantedRepair): Promise<void> {
+    this.#wantedRepair = undefined;
+    const repair = this.failed ? undefined : await this.#checkpoints.startRepair();
+    wanted.resolve(repair?.ended);
   }
 
   /** One flush for the data of all that wait. When it fails the queue has poisoned them. */
@@ -114,7 +167,7 @@ export class CommitPipeline {
 
   async #commitBatch(batch: Batch): Promise<void> {
     const { journal } = this;
-    if (!(await this.#makeRoom(journal, batch.groups.length))) {
+    if (!(await this.#checkpoints.makeRoom(batch.groups.length))) {
       this.#fail(batch.commits);
       return;
     }
@@ -122,16 +175,17 @@ export class CommitPipeline {
     const outcome = await journal.write(batch.groups);
     if (outcome !== 'written' || !(await this.#makeDurable(epoch))) {
       journal.giveUp();
-      await this.#settleDoubt(journal, batch, outcome === 'late');
+      this.#lateBatch ||= outcome === 'late';
+      await this.#settleDoubt(batch);
       return;
     }
     journal.confirm();
-    this.counts.batches += 1;
+    this.#counts.batches += 1;
     // First all tables, then all callers: what a caller does next sees the whole batch.
     for (const commit of batch.commits) commit.activate?.();
     for (const commit of batch.commits) commit.resolve();
-    this.counts.commits += batch.commits.length;
-    if (journal.usedBlocks * 2 >= this.#set.shared.layout.journalBlocks) this.#startCheckpoint(journal);
+    this.#counts.commits += batch.commits.length;
+    await this.#checkpoints.afterBatch();
   }
 
   /** Flush, and M2: no ack while a replica has failed and the superblocks do not say so. */
@@ -147,76 +201,16 @@ export class CommitPipeline {
     }
   }
 
-  /** M8: the journal is full; commits wait for the checkpoint. False when none could be written for too long. */
-  async #makeRoom(journal: JournalWriter, blocks: number): Promise<boolean> {
-    while (!journal.hasRoomFor(blocks)) {
-      this.#startCheckpoint(journal);
-      await this.#checkpoint;
-      if (journal.hasRoomFor(blocks)) break;
-      const now = this.#clock.nowMs();
-      const failing = this.#failingSinceMs !== undefined && now - this.#failingSinceMs >= settleTimeoutMs;
-      if (failing || this.#set.hasLateWrite) return false;
-      if (now < this.#nextCheckpointMs) await delay(this.#clock, this.#nextCheckpointMs - now);
-    }
-    return true;
-  }
-
-  /** Between batches only: everything durable is in the table then, so the snapshot may begin. */
-  #startCheckpoint(journal: JournalWriter): void {
-    if (this.#checkpoint !== undefined || this.#set.hasLateWrite) return;
-    if (this.#failingSinceMs !== undefined && this.#clock.nowMs() < this.#nextCheckpointMs) return;
-    const published = this.#set
-      .inSync()
-      .every(({ checkpoint }) => checkpoint.generation === journal.generation);
-    // After a failed attempt the journal is this generation's already.
-    if (published) journal.switchTo(journal.generation + 1);
-    this.#checkpoint = this.#runCheckpoint(journal);
-  }
-
-  async #runCheckpoint(journal: JournalWriter): Promise<void> {
-    try {
-      await writeGeneration(this.#io, this.#set, {
-        generation: journal.generation,
-        lastSequence: journal.lastSequence,
-        journal: journal.journal,
-        sessionNonce: this.#sessionNonce,
-        source: this.#source,
-        targets: this.#set.inSync(),
-      });
-      if (!this.#set.isConsistent) await this.#set.excludeFailed();
-      this.counts.checkpoints += 1;
-      this.#failingSinceMs = undefined;
-    } catch (error) {
-      asDeviceError(error);
-      const now = this.#clock.nowMs();
-      this.counts.checkpointsFailed += 1;
-      this.#failingSinceMs ??= now;
-      this.#nextCheckpointMs = now + retryDelay(now - this.#failingSinceMs);
-    }
-    this.#checkpoint = undefined;
-  }
-
-  /**
-   * M1: the batch may be on some replica. A checkpoint of a higher generation without it, on all in-sync replicas and in
-   * both superblock slots, makes it never have happened. Until then nothing else is committed.
-   */
-  async #settleDoubt(journal: JournalWriter, batch: Batch, late: boolean): Promise<void> {
-    await this.#checkpoint;
+  /** M1: until the batch has never happened nothing else is committed. */
+  async #settleDoubt(batch: Batch): Promise<void> {
+    await this.#checkpoints.ended();
     const clock = this.#clock;
     const sinceMs = clock.nowMs();
-    const generation = journal.generation + 1;
-    while (!late && !this.#set.hasLateWrite) {
+    while (!this.#mayArriveLate && this.#state === 'open') {
       try {
-        await writeGeneration(this.#io, this.#set, {
-          generation,
-          lastSequence: journal.lastSequence,
-          journal: journal.otherJournal,
-          sessionNonce: this.#sessionNonce,
-          source: this.#source,
-          targets: this.#set.inSync(),
-        });
-        await forgetOlderGenerations(this.#set);
-        journal.switchTo(generation);
+        // An error of all places at once is as short as one of the path: they are asked again.
+        const inSync = this.#set.inSync();
+        await this.#checkpoints.writeWithoutDoubt(inSync.length > 0 ? inSync : this.#set.reviveFailed());
         for (const commit of batch.commits) commit.reject(notCommittedError());
         return;
       } catch (error) {
@@ -229,10 +223,36 @@ export class CommitPipeline {
     this.#fail(batch.commits);
   }
 
+  async #recover(): Promise<void> {
+    await this.#pump;
+    await this.#checkpoints.ended();
+    assert(!this.#pumping, 'a failed pipeline takes no commits');
+    if (this.#state === 'abandoned') throw failedError();
+    if (this.#mayArriveLate) throw failedError();
+    try {
+      await this.#checkpoints.writeWithoutDoubt([...this.#set.inSync(), ...this.#set.reviveFailed()]);
+    } catch (error) {
+      throw failedError(asDeviceError(error));
+    }
+    if (this.#state === 'failed') this.#state = 'open';
+  }
+
+  get #mayArriveLate(): boolean {
+    return this.#lateBatch || this.#set.hasLateWrite;
+  }
+
   #fail(commits: readonly WaitingCommit[]): void {
-    this.#failed = true;
+    if (this.#state === 'open') this.#state = 'failed';
     for (const commit of commits) commit.reject(failedError());
   }
+}
+
+function wantedRepair(): WantedRepair {
+  let resolve: WantedRepair['resolve'] = () => {};
+  const promise = new Promise<void>((onResolve) => {
+    resolve = onResolve;
+  });
+  return { promise, resolve };
 }
 
 export function notCommittedError(): MetadataError {
@@ -242,9 +262,11 @@ export function notCommittedError(): MetadataError {
   );
 }
 
-export function failedError(): MetadataError {
+export function failedError(cause?: DeviceError): MetadataError {
   return new MetadataError(
     'METADATA_FAILED',
-    'the spare cannot keep the metadata any more: no more writes are accepted; replace or reconnect the spare, then assemble',
+    `the spare cannot keep the metadata${cause === undefined ? '' : ` (${cause.message})`}: no more writes are accepted; ` +
+      'reconnect the spare, then resume or assemble',
+    cause,
   );
 }

@@ -51,6 +51,7 @@ export async function createMetadata(parts: MetadataParts, parameters: CreatePar
       createdUnixSeconds: nowSeconds,
       writtenUnixSeconds: nowSeconds,
       properties,
+      reachedSequence: 0,
     });
   } catch (error) {
     if (error instanceof MetadataError) throw error;

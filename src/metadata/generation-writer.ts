@@ -1,5 +1,5 @@
 import { assert } from '../block/assert.ts';
-import { asDeviceError, type DeviceError, deviceError } from '../block/device-error.ts';
+import { asDeviceError, DeviceError, deviceError } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import { blockBytes } from './block-size.ts';
 import { CheckpointChain } from './checkpoint-body.ts';
@@ -72,8 +72,11 @@ function hasFailed(replica: Replica): boolean {
  * Writes the second superblock slots too, so that no reader can fall back to what a new generation was written to undo, and
  * excludes what failed. Rejects with the device's error.
  */
-export async function forgetOlderGenerations(set: ReplicaSet): Promise<void> {
-  for (const replica of set.inSync()) {
+export async function forgetOlderGenerations(
+  set: ReplicaSet,
+  replicas: readonly Replica[] = set.inSync(),
+): Promise<void> {
+  for (const replica of replicas) {
     try {
       await set.publish(replica, replica.checkpoint);
     } catch (error) {
@@ -146,7 +149,7 @@ async function writeFromTable(
         blocks += 1;
       }
       if (blocks === 0) return;
-      if (chain.blockCount > layout.areaBlocks) throw grew(io);
+      if (chain.blockCount > layout.areaBlocks) throw new TableGrew(io.spare.name);
       const source = piece.subarray(0, blocks * blockBytes);
       await blaming(set, replica, () => io.write(source, offset + first * blockBytes));
     });
@@ -200,21 +203,18 @@ async function blaming(set: ReplicaSet, replica: Replica, action: () => Promise<
   try {
     await action();
   } catch (error) {
-    if (isPlaceFault(asDeviceError(error))) set.markFailed(replica);
+    const failure = asDeviceError(error);
+    if (isPlaceFault(failure)) set.markFailed(replica, failure);
     throw error;
   }
 }
 
 /** The table grew past its bound during the pass: slots were freed behind the cursor and used again before it. Try again. */
-function grew(io: SpareIo): Error {
-  return deviceError(
-    io.spare.name,
-    'transient',
-    0,
-    blockBytes,
-    Errno.EAGAIN,
-    'the table changed too much during a checkpoint',
-  );
+export class TableGrew extends DeviceError {
+  constructor(spareName: string) {
+    const range = { offset: 0, length: blockBytes, kind: 'transient', errno: Errno.EAGAIN } as const;
+    super(spareName, [range], { detail: 'the table changed too much during a checkpoint' });
+  }
 }
 
 /** The records of a table as pieces of the wanted size, whatever sizes the table gives. */

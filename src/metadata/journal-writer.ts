@@ -55,6 +55,10 @@ export class JournalWriter {
     this.#positions = set.replicas.map(() => 0);
   }
 
+  get sessionNonce(): Uint8Array {
+    return this.#sessionNonce;
+  }
+
   /** Generation that blocks are written with. */
   get generation(): number {
     return this.#generation;
@@ -79,7 +83,7 @@ export class JournalWriter {
   }
 
   get usedBlocks(): number {
-    return Math.max(0, ...this.#set.inSync().map((replica) => this.#positions[replica.index]!));
+    return Math.max(0, ...this.#set.writable().map((replica) => this.#positions[replica.index]!));
   }
 
   hasRoomFor(blocks: number): boolean {
@@ -94,23 +98,27 @@ export class JournalWriter {
     this.#positions.fill(0);
   }
 
-  /** Writes one block for each group of records to all in-sync replicas, at the same time. Does not flush. */
+  /** Writes one block for each group of records to all replicas that take part, at the same time. Does not flush. */
   async write(groups: readonly (readonly MappingRecord[])[]): Promise<JournalOutcome> {
     assert(
       this.hasRoomFor(groups.length) && this.#pending === undefined,
       'one batch at a time, with room for it',
     );
-    const replicas = this.#set.inSync();
+    const replicas = this.#set.writable();
+    const members = this.#set.inSync().length;
     const failures = await this.#io.withPiece(groups.length, (piece) => {
       this.#pending = { blocks: groups.length, checksum: this.#encode(piece, groups) };
       return Promise.all(replicas.map((replica) => this.#writeTo(replica, piece)));
     });
     const failed = replicas.filter((_, index) => failures[index] !== undefined);
     const wholeSpare = failures.some((failure) => failure !== undefined && !isPlaceFault(failure));
-    if (wholeSpare || failed.length === replicas.length) {
+    const failedMembers = failed.filter(({ state }) => state === 'in-sync').length;
+    if (wholeSpare || failedMembers >= members) {
       return failures.some((failure) => failure?.kind === 'timed-out') ? 'late' : 'in-doubt';
     }
-    for (const replica of failed) this.#set.markFailed(replica);
+    replicas.forEach((replica, index) => {
+      if (failures[index] !== undefined) this.#set.markFailed(replica, failures[index]);
+    });
     return 'written';
   }
 
@@ -119,6 +127,7 @@ export class JournalWriter {
     const pending = this.#takePending();
     this.#lastSequence += pending.blocks;
     this.#acknowledgedSequence = this.#lastSequence;
+    this.#set.noteReached(this.#lastSequence);
     this.#predecessorChecksum = pending.checksum;
   }
 

@@ -235,6 +235,27 @@ export class MetadataStore {
     return this.#io.flusher.epoch;
   }
 
+  /**
+   * One attempt to leave the state `failed`, for a spare that answers again: everything in doubt is made never to have
+   * happened (M1), on every replica that takes it. Does nothing in the state `open`. Rejects with `METADATA_FAILED`; may be
+   * called again then.
+   */
+  recover(): Promise<void> {
+    if (this.#closing !== undefined) return Promise.reject(closedError());
+    assert(this.#pipeline !== undefined, 'what is recovered was settled (M5)');
+    return this.#pipeline.recover();
+  }
+
+  /**
+   * Takes replicas that left the set in again, with the next checkpoint (M2). Resolves when each is a member or has failed
+   * once more: `status` says which. Commits go on meanwhile.
+   */
+  repairReplicas(): Promise<void> {
+    if (this.#closing !== undefined) return Promise.reject(closedError());
+    assert(this.#pipeline !== undefined, 'replicas are repaired after the store is settled (M5)');
+    return this.#pipeline.repair();
+  }
+
   get recordsPerCommitMax(): number {
     return this.#batchBlocksMax * recordsPerBlock;
   }

@@ -64,7 +64,12 @@ async function openDevice(
   const candidates = candidatesOf(found.filter(({ superblock }) => isMember(superblock.replica)));
   const places = shared.layout.replicas.filter((_, index) => isMember(index));
   const blocks = await scanJournals(io, shared.layout, shared.uuid, places);
-  const reached = Math.max(0, ...candidates.map(({ superblock }) => superblock.checkpoint.lastSequence));
+  const reached = Math.max(
+    0,
+    ...candidates.map(({ superblock }) =>
+      Math.max(superblock.checkpoint.lastSequence, superblock.shared.reachedSequence),
+    ),
+  );
 
   let refusal: MetadataError | undefined;
   for (const strict of force ? [true, false] : [true]) {
@@ -278,6 +283,7 @@ function replicaStart(
     slot: base?.slot ?? 1,
     slotInDoubt: false,
     checkpoint: base?.superblock.checkpoint ?? { ...chosen.superblock.checkpoint, area: 1 },
+    late: false,
   };
 }
 

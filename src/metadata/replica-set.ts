@@ -1,3 +1,4 @@
+import { assert } from '../block/assert.ts';
 import { asDeviceError, type DeviceError } from '../block/device-error.ts';
 import { sameBytes } from './block-checksum.ts';
 import { blockBytes } from './block-size.ts';
@@ -8,10 +9,11 @@ import { type CheckpointFacts, decodeSuperblock, encodeSuperblock, type SharedFa
 
 /**
  * - `in-sync`  has every acknowledged record; every new one must reach it
- * - `out`      is in no set; `settle` may take it in again
- * - `failed`   failed in this session; never written again but for taking its superblocks away
+ * - `joining`  gets every new record, and with the checkpoint that is being written all others
+ * - `out`      is in no set; a generation that is written may take it in
+ * - `failed`   failed in this session; not written but for taking its superblocks away, until it is taken in again
  */
-export type ReplicaState = 'in-sync' | 'out' | 'failed';
+export type ReplicaState = 'in-sync' | 'joining' | 'out' | 'failed';
 
 /** One replica as this session knows it. */
 export interface Replica {
@@ -24,6 +26,8 @@ export interface Replica {
   slotInDoubt: boolean;
   /** The durable checkpoint: its area is not written. */
   checkpoint: CheckpointFacts;
+  /** A write to it passed its deadline and may still arrive: it is never taken in again (R3). */
+  late: boolean;
 }
 
 export type SharedChanges = Partial<Pick<SharedFacts, 'cleanlyClosed' | 'properties' | 'layout'>>;
@@ -39,6 +43,7 @@ export class ReplicaSet {
   readonly #mutex = new Mutex();
   #shared: SharedFacts;
   #consistent = true;
+  #reachedSequence = 0;
   #lateWrite = false;
 
   constructor(io: SpareIo, replicas: readonly Replica[], shared: SharedFacts) {
@@ -55,6 +60,11 @@ export class ReplicaSet {
     return this.replicas.filter((replica) => replica.state === 'in-sync');
   }
 
+  /** Replicas that new records go to. */
+  writable(): Replica[] {
+    return this.replicas.filter(({ state }) => state === 'in-sync' || state === 'joining');
+  }
+
   /** False while a replica has failed that the superblocks still name, or whose own superblocks may still be there. */
   get isConsistent(): boolean {
     return this.#consistent;
@@ -69,9 +79,50 @@ export class ReplicaSet {
   }
 
   /** Takes a replica out of everything from now on. `excludeFailed` makes it durable. */
-  markFailed(replica: Replica): void {
+  markFailed(replica: Replica, failure?: DeviceError): void {
     replica.state = 'failed';
+    replica.late ||= failure?.kind === 'timed-out';
     this.#consistent = false;
+  }
+
+  /**
+   * Lets replicas join that have left the set durably. What they held counts for nothing any more, so the area that was not
+   * written last is used this time: the other one may be what failed.
+   */
+  takeIn(): Replica[] {
+    assert(this.#consistent, 'a replica comes back after its leaving is durable');
+    const joining = this.replicas.filter(({ state, late }) => state !== 'in-sync' && !late);
+    for (const replica of joining) {
+      replica.state = 'joining';
+      this.#forgetContents(replica);
+    }
+    return joining;
+  }
+
+  /**
+   * Lets failed replicas be written again for a generation that is above everything they hold: first those that the
+   * superblocks still call members. They have all that was acknowledged, and their checkpoints stay what may be opened.
+   */
+  reviveFailed(): Replica[] {
+    const isMember = ({ index }: Replica): boolean => (this.#shared.inSyncMask & (1 << index)) !== 0;
+    const revived = this.replicas.filter(({ state, late }) => state !== 'in-sync' && !late);
+    for (const replica of revived) {
+      replica.state = 'out';
+      if (!isMember(replica)) this.#forgetContents(replica);
+    }
+    return revived.sort((a, b) => Number(isMember(b)) - Number(isMember(a)));
+  }
+
+  /** No superblock of this replica counts, so no area of it must be kept. */
+  #forgetContents(replica: Replica): void {
+    const area = replica.checkpoint.area === 0 ? 1 : 0;
+    replica.checkpoint = { ...replica.checkpoint, area };
+    replica.slotInDoubt = false;
+  }
+
+  /** Every replica in sync has the journal up to here, durably: superblocks written from now on say so. */
+  noteReached(sequence: number): void {
+    this.#reachedSequence = sequence;
   }
 
   /** What the next superblocks say; durable with the next of them. */
@@ -186,6 +237,7 @@ export class ReplicaSet {
     return {
       ...shared,
       membershipEpoch: shared.membershipEpoch + (changed ? 1 : 0),
+      reachedSequence: this.#reachedSequence,
       inSyncMask,
       writtenUnixSeconds: Math.floor(this.#io.clock.unixMs() / 1000),
     };
@@ -230,7 +282,7 @@ export class ReplicaSet {
   #blame(replica: Replica, error: DeviceError): void {
     replica.slotInDoubt = true;
     if (error.kind === 'timed-out') this.#lateWrite = true;
-    else if (isPlaceFault(error)) this.markFailed(replica);
+    else if (isPlaceFault(error)) this.markFailed(replica, error);
   }
 
   /** Takes both superblocks away: overwritten, or at least neither readable nor valid. */

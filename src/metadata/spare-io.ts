@@ -28,6 +28,7 @@ export class SpareIo {
   /** Blocks of the largest request. */
   readonly pieceBlocks: number;
   readonly #arena: BufferArena;
+  #stopped = false;
 
   constructor(spare: BlockDevice, arena: BufferArena, clock: Clock) {
     this.spare = spare;
@@ -52,7 +53,15 @@ export class SpareIo {
     return this.#retryTransient(() => this.spare.read(piece, offset));
   }
 
+  /** Somebody else has the spare: from now on every write is refused. */
+  stopWrites(): void {
+    this.#stopped = true;
+  }
+
   write(piece: Uint8Array, offset: number): Promise<void> {
+    if (this.#stopped) {
+      return Promise.reject(deviceError(this.spare.name, 'closed', offset, piece.length, Errno.EBUSY));
+    }
     return this.#retryTransient(() => this.spare.write(piece, offset));
   }
 

@@ -23,6 +23,7 @@ const placesRoom = 4;
 const placesAt = 168;
 const placeBytes = 40;
 const freshSectorsAt = 328;
+const reachedSequenceAt = 336;
 const propertiesAt = 384;
 assert(placesAt + placesRoom * placeBytes <= freshSectorsAt, 'the places end before the fresh sectors');
 assert(replicasMax <= placesRoom, 'every replica has a place');
@@ -83,6 +84,8 @@ export interface SharedFacts {
   readonly createdUnixSeconds: number;
   readonly writtenUnixSeconds: number;
   readonly properties: PropertyArea;
+  /** Journal blocks up to it were durable everywhere when this was written: without them records are missing. */
+  readonly reachedSequence: number;
 }
 
 /**
@@ -96,7 +99,7 @@ export interface SharedFacts {
  *    112 main sectors u64   120 spare sectors u64   128 granule sectors u32   132 logical block bytes u32
  *    136 created u64        144 written u64         152 lost ranges u32       156 area blocks u32
  *    160 journal blocks u32 164 properties' bytes u32      168 four places of 40 bytes     328 fresh sectors u64
- *    336 zero               384 properties
+ *    336 reached sequence u64      344 zero               384 properties
  */
 export interface Superblock {
   readonly replica: number;
@@ -144,6 +147,7 @@ export function encodeSuperblock(block: Uint8Array, superblock: Superblock): voi
     encodePlace(view, placesAt + index * placeBytes, place);
   });
   writeU64(view, freshSectorsAt, layout.freshSizeBytes / sectorBytes);
+  writeU64(view, reachedSequenceAt, shared.reachedSequence);
   const properties = encodeProperties(shared.properties, propertyBytesMax);
   view.setUint32(164, properties.byteLength, true);
   block.set(properties, propertiesAt);
@@ -199,6 +203,7 @@ export function decodeSuperblock(block: Uint8Array): SuperblockFinding {
     createdUnixSeconds: readU64(view, 136),
     writtenUnixSeconds: readU64(view, 144),
     properties,
+    reachedSequence: readU64(view, reachedSequenceAt),
   };
   return { found: 'superblock', superblock: { replica, shared, checkpoint } };
 }

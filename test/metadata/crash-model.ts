@@ -73,6 +73,11 @@ export class CrashModel {
     });
   }
 
+  /** The store has recovered: what was without an answer has never happened. */
+  forgetDoubts(): void {
+    for (const client of this.#clients) client.inFlight = undefined;
+  }
+
   /** Compares what was opened with what was promised, then takes what was found as the truth. */
   check(table: TestTable): void {
     let known = 0;

@@ -61,6 +61,23 @@ describe('M4 open', () => {
       assert.match(error.message, /no block 3 .* --force/);
     }));
 
+  it('refuses when all journals are gone after a clean close, for the superblock says how far they went', () =>
+    withSpare({}, async (spare) => {
+      const device = await spare.createSettled();
+      await commit(device, [granules(1, 300)]);
+      await device.store.close();
+      const { layout } = device.opened;
+      for (const place of layout.replicas) {
+        for (const offset of place.journalOffsets) wipe(spare.disk, offset, layout.journalBlocks * 4096);
+      }
+      await rejectsWith(spare.open(), 'METADATA_GAP');
+      wipe(spare.disk, layout.replicas[0]!.superblockOffset, 8192);
+      await rejectsWith(spare.open(), 'METADATA_GAP');
+      const { records, report } = await spare.open({ force: true });
+      assert.deepEqual(records, []);
+      assert.equal(report.forced, true);
+    }));
+
   it('gives what is left behind a gap with force', () =>
     withSpare({}, async (spare) => {
       const layout = await fiveCommits(spare);

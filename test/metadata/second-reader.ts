@@ -223,7 +223,7 @@ export function readSpare(image: Uint8Array): ReadSpare | undefined {
     .filter((block) => inSync(newest, block.u16(84)) && inSync(block, block.u16(84)))
     .sort((a, b) => b.u64(56) - a.u64(56) || b.u64(48) - a.u64(48));
   const places = placesOf(newest).filter((_, replica) => inSync(newest, replica));
-  const reached = Math.max(...candidates.map((block) => block.u64(104)));
+  const reached = Math.max(...candidates.map((block) => Math.max(block.u64(104), block.u64(336))));
   for (const candidate of candidates) {
     const holders = candidates.filter(
       (other) => other.hex(56, 16) === candidate.hex(56, 16) && other.hex(92, 20) === candidate.hex(92, 20),

@@ -27,6 +27,7 @@ const superblock: Superblock = {
     createdUnixSeconds: 1_767_225_600,
     writtenUnixSeconds: 5_000_000_000,
     properties: { properties, unknown: [{ type: 0x4001, value: Uint8Array.of(9, 8, 7) }] },
+    reachedSequence: 2 ** 51,
   },
   checkpoint: {
     generation: 77,
