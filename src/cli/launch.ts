@@ -8,6 +8,7 @@ import { makeRuntimeDirectory, runtimeDirectory } from '../device/runtime-direct
 import type { ReadinessReport, ServeOptions } from '../device/serve-options.ts';
 import { ExitCode } from './exit-code.ts';
 import { LaunchError } from './failure.ts';
+import { policyArguments } from './policy-flags.ts';
 
 /** Opening a full table takes about a second; a disk that spins up, ten. */
 const startDeadlineMs = 60_000;
@@ -69,6 +70,7 @@ export function serveArguments(options: ServeOptions): string[] {
     options.cache,
     ...(options.force ? ['--force'] : []),
     ...(options.acceptMain ? ['--accept-main'] : []),
+    ...policyArguments(options.policies ?? {}),
     '--report-descriptor',
     String(reportDescriptor),
   ];

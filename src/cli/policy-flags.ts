@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 
-/** The policies that `create` can set; later `message NAME 0 policy` changes them. Names as in `remap/policies.ts`. */
+/** Policies that can be given where a device is made or assembled; `policy NAME` changes them. Names as in `remap/policies.ts`. */
 const flags: readonly (readonly [name: string, value: string, description: string])[] = [
   ['path-timeout', 'SECONDS', 'how long requests wait for a disk that does not answer'],
   ['on-lost', 'WHAT', 'reads of lost sectors: error or zero'],
@@ -12,17 +12,22 @@ const flags: readonly (readonly [name: string, value: string, description: strin
 ];
 
 /** Adds a flag for each policy. */
-export function addPolicyFlags(command: Command): void {
+export function addPolicyFlags(command: Command): Command {
   for (const [name, value, description] of flags) command.option(`--${name} <${value}>`, description);
+  return command;
+}
+
+/** The flags that mean `policies`. */
+export function policyArguments(policies: Readonly<Record<string, string>>): string[] {
+  return Object.entries(policies).flatMap(([name, value]) => [`--${name}`, value]);
 }
 
 /** What was given of them, by name. */
-export function policiesGiven(
-  options: Readonly<Record<string, string | boolean | undefined>>,
-): Readonly<Record<string, string>> {
+export function policiesGiven(options: object): Readonly<Record<string, string>> {
+  const words = new Map<string, unknown>(Object.entries(options));
   const given: Record<string, string> = {};
   for (const [name] of flags) {
-    const value = options[name.replace(/-[a-z]/g, (part) => part.slice(1).toUpperCase())];
+    const value = words.get(name.replace(/-[a-z]/g, (part) => part.slice(1).toUpperCase()));
     if (typeof value === 'string') given[name] = value;
   }
   return given;

@@ -122,7 +122,7 @@ function addAssemblyFlags(command: Command): Command {
   addMainFlags(command)
     .option('--accept-main', 'take a main that is not the one the spare remembers')
     .option('--force', 'open from replicas that are not in sync; acknowledged changes may be missing');
-  return addExportFlags(command);
+  return addPolicyFlags(addExportFlags(command));
 }
 
 function addExportFlags(command: Command): Command {
@@ -228,9 +228,20 @@ function addQueries(program: Command, terminal: Terminal): void {
       await (await import('./table.ts')).runTable(terminal, name, options);
     });
   program
+    .command('policy')
+    .description('show the policies of a device, or one of them, or change it for the next request')
+    .summary('show or change the policies of a device')
+    .argument('<NAME>')
+    .argument('[POLICY]')
+    .argument('[VALUE]')
+    .option('--json', 'as JSON')
+    .action(async (name, policy, value, options) => {
+      await (await import('./policy.ts')).runPolicy(terminal, name, policy, value, options);
+    });
+  program
     .command('message')
     .description(
-      'send a message to a device: help, remap, list, lost, stats; "main SECTOR WORDS..." to main\'s table',
+      'send a message to a device; "help" lists them, "main SECTOR WORDS..." goes to main\'s table',
     )
     .summary('ask a device; "help" lists the messages')
     .argument('<NAME>')

@@ -1,6 +1,7 @@
 import { closeSync, writeSync } from 'node:fs';
 import process from 'node:process';
 import { workerUrl } from '../control/worker-url.ts';
+import { refusePolicies } from '../device/chosen-policies.ts';
 import { runDaemon } from '../device/daemon.ts';
 import { runtimeDirectory } from '../device/runtime-directory.ts';
 import type { ReadinessReport, ServeOptions } from '../device/serve-options.ts';
@@ -8,6 +9,7 @@ import { stateDirectory } from '../device/state-directory.ts';
 import { cacheMode, type DiskFlags, mainChoice, portNumber } from './device-arguments.ts';
 import { ExitCode } from './exit-code.ts';
 import { failureOf } from './failure.ts';
+import { policiesGiven } from './policy-flags.ts';
 import { packageVersion } from './version.ts';
 
 export interface ServeFlags extends DiskFlags {
@@ -41,9 +43,12 @@ export async function runServe(name: string | undefined, flags: ServeFlags): Pro
 export function serveOptions(name: string | undefined, flags: ServeFlags): ServeOptions {
   const main = mainChoice(flags);
   const port = portNumber(flags.port);
+  const policies = policiesGiven(flags);
+  refusePolicies(policies);
   return {
     cache: cacheMode(flags.cache),
     sparePath: flags.spare ?? '',
+    policies,
     force: flags.force === true,
     acceptMain: flags.acceptMain === true,
     ...(name === undefined ? {} : { name }),

@@ -30,6 +30,7 @@ export function statusText(status: DeviceStatus): string {
     ['lost', `${remap.unreadableSectors} sectors unreadable, ${remap.goneSectors} gone`],
     ...lostAdvice(status),
     ['metadata', `${remap.replicasValid} of ${remap.replicasTotal} replicas valid`],
+    ...policyRow(remap.changedPolicies),
     ['process', `${status.pid}, ${status.engine}, cache ${status.cache}, version ${status.version}`],
     ...(status.hostState.trouble === ''
       ? []
@@ -54,6 +55,12 @@ const cacheTexts: Readonly<Record<string, string>> = {
   trusted: 'its cache is used until a sector fails',
   late: 'its cache is used: write errors may come late',
 };
+
+/** Only what is not as usual: nobody reads seven words that are always the same. */
+function policyRow(policies: Readonly<Record<string, string>>): [string, string][] {
+  const words = Object.entries(policies).map(([name, value]) => `${name} ${value}`);
+  return words.length === 0 ? [] : [['policies', words.join(', ')]];
+}
 
 function exportText(status: DeviceStatus): string {
   const uris = status.exports.join(' ');

@@ -59,6 +59,7 @@ const remapSummary = z.object({
   granuleBytes: z.number(),
   verify: z.string(),
   mainCache: z.string(),
+  changedPolicies: z.record(z.string(), z.string()),
   replicasValid: z.number(),
   replicasTotal: z.number(),
   statusWords: z.string(),

@@ -93,6 +93,7 @@ class StackOpening {
         settle: {
           properties: {
             ...properties,
+            policies: { ...properties.policies, ...this.#options.policies },
             name,
             mainIdentity: identityRecord(main),
             spareIdentity: identityRecord(spare),

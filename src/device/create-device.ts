@@ -1,8 +1,8 @@
 import { describeIdentity } from '../io/identity-verdict.ts';
 import { planLayout } from '../metadata/layout.ts';
 import { MetadataStore } from '../metadata/metadata-store.ts';
-import { defaultPolicies, withPolicy } from '../remap/policies.ts';
 import { describeClosed, describeOpen, describeUnread } from './candidate.ts';
+import { refusePolicies } from './chosen-policies.ts';
 import { type CandidateFacts, createRefusal, createWarnings } from './create-safety.ts';
 import { Disks, type OpenedDisk, type OpenedMain } from './disks.ts';
 import { type ClosingStep, runClosingSteps } from './lifecycle.ts';
@@ -51,13 +51,6 @@ export async function createDevice(options: CreateOptions): Promise<CreateReport
     return await createWith(spare, options);
   } catch (error) {
     throw setupErrorOf(error, options.sparePath);
-  }
-}
-
-function refusePolicies(words: Readonly<Record<string, string>>): void {
-  for (const [name, value] of Object.entries(words)) {
-    const checked = withPolicy(defaultPolicies, name, value);
-    if (typeof checked === 'string') throw new SetupError('usage', checked);
   }
 }
 

@@ -39,6 +39,8 @@ export interface RemapSummary {
   readonly verify: string;
   /** R8: `none`, `bypassed`, `trusted`, or `late` where write errors of main may come late. */
   readonly mainCache: string;
+  /** Policies that are not as usual, by name. */
+  readonly changedPolicies: Readonly<Record<string, string>>;
   readonly replicasValid: number;
   readonly replicasTotal: number;
   /** The words of `dmsetup status` behind the devices. */

@@ -1,3 +1,4 @@
+import { changedPolicies } from '../remap/policies.ts';
 import { type RemapStatus, statusWords } from '../remap/remap-status.ts';
 import type { RemapSummary } from './messages.ts';
 
@@ -16,6 +17,7 @@ export function remapSummary(status: RemapStatus): RemapSummary {
     granuleBytes: status.granuleBytes,
     verify: status.verify,
     mainCache: status.mainCache,
+    changedPolicies: changedPolicies(status.policies),
     replicasValid: status.metadata.replicasInSync,
     replicasTotal: status.metadata.replicasTotal,
     statusWords: statusWords(status),

@@ -1,3 +1,5 @@
+import type { ChosenPolicies } from './chosen-policies.ts';
+
 /** What lies under a device as its main: one disk or image, or a device-mapper table over some (the fault lab). */
 export type MainChoice =
   | { readonly kind: 'path'; readonly path: string }
@@ -14,6 +16,8 @@ export interface ServeOptions {
   readonly sparePath: string;
   /** Default: where the spare last saw its main. */
   readonly main?: MainChoice;
+  /** Policies that replace the stored ones. */
+  readonly policies?: ChosenPolicies;
   /** The export's Unix socket; default: `nbd.sock` in the device's folder. */
   readonly socketPath?: string;
   /** Also export on 127.0.0.1 at this port. */

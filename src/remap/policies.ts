@@ -71,6 +71,12 @@ export function policiesOf(record: Readonly<Record<string, string>>): Policies {
   return policies;
 }
 
+/** Those that are not as `defaultPolicies` has them, of what `policyRecord` gives. */
+export function changedPolicies(record: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const usual = policyRecord(defaultPolicies);
+  return Object.fromEntries(Object.entries(record).filter(([name, value]) => usual[name] !== value));
+}
+
 /** For the superblock and for people. */
 export function policyRecord(policies: Policies): Readonly<Record<string, string>> {
   const record: Record<string, string> = { 'path-timeout': String(policies.pathTimeoutMs / 1000) };

@@ -18,10 +18,11 @@ test('every choice reaches the process; the table itself goes another way', () =
     port: 10_809,
     force: true,
     acceptMain: true,
+    policies: { 'on-lost': 'zero' },
   }).join(' ');
   assert.equal(
     words,
     'disk --spare /s --main-table - --main-label /lab.table --socket /x.sock --port 10809 --cache none ' +
-      '--force --accept-main --report-descriptor 3',
+      '--force --accept-main --on-lost zero --report-descriptor 3',
   );
 });

@@ -22,6 +22,7 @@ test('the status for people names everything that needs attention', () => {
     '2 sectors unreadable, 1 gone',
     '2 of 3 replicas valid',
     'nbd+unix:///?socket=/run/dm-remap/disk/nbd.sock (2 connections, 5 requests in flight)',
+    'policies  on-lost zero, salvage off',
     '1 of 3 replicas was repaired',
   ]) {
     assert.ok(text.includes(part), `${part} in\n${text}`);

@@ -26,6 +26,7 @@ export const exampleStatus: DeviceStatus = {
     granuleBytes: 4096,
     verify: 'path',
     mainCache: 'trusted',
+    changedPolicies: { 'on-lost': 'zero', salvage: 'off' },
     replicasValid: 2,
     replicasTotal: 3,
     statusWords: 'ok 3/4096 lost 3 replicas 2/3',
