@@ -11,8 +11,11 @@ import type { ArenaReserve } from '../block/buffer-arena.ts';
 import { asDeviceError, DeviceError, deviceError, type FailedRange } from '../block/device-error.ts';
 import { Errno, failureKindOfErrno } from '../block/errno.ts';
 import { fallocateMode } from '../linux/file-calls.ts';
-import { closeAsync, type OpenedDescriptor } from './open-descriptor.ts';
-import { type RequestFailure, RequestLane } from './request-lane.ts';
+import type { DiskReopener } from './disk-reopener.ts';
+import { HeldDescriptor } from './held-descriptor.ts';
+import type { OpenedDescriptor } from './open-descriptor.ts';
+import { OpenError } from './open-error.ts';
+import type { RequestFailure, RequestLane } from './request-lane.ts';
 import type { UringEngine } from './uring-engine.ts';
 
 export interface FileDeviceOptions {
@@ -25,6 +28,8 @@ export interface FileDeviceOptions {
   readonly queueDepthMax: number;
   /** Where memory for requests outside the arena comes from. */
   readonly bounceReserve: ArenaReserve;
+  /** What opens the same disk again (R32); none by default. */
+  readonly reopener?: DiskReopener;
 }
 
 /** Requests outside the arena travel in pieces of this: small, for they come out of a reserve. */
@@ -44,13 +49,9 @@ export abstract class FileDevice implements BlockDevice {
   readonly geometry: Geometry;
   readonly capabilities: Capabilities;
   protected readonly engine: UringEngine;
-  protected readonly lane: RequestLane;
+  readonly #held: HeldDescriptor;
   readonly #bounceReserve: ArenaReserve;
   #zeroRangeWorks = true;
-  /** Requests of several steps under way, nested ones counted too. */
-  #stepping = 0;
-  #resolveStepped: (() => void) | undefined;
-  #closing: Promise<void> | undefined;
 
   protected constructor(options: FileDeviceOptions) {
     const { descriptor } = options;
@@ -76,12 +77,18 @@ export abstract class FileDevice implements BlockDevice {
     };
     this.engine = options.engine;
     this.#bounceReserve = options.bounceReserve;
-    this.lane = new RequestLane({
-      fd: descriptor.fd,
-      inFlightMax: options.queueDepthMax,
-      alignmentBytes: descriptor.direct ? descriptor.logicalBlockBytes : 1,
+    this.#held = new HeldDescriptor({
+      name: options.name,
+      descriptor,
+      queueDepthMax: options.queueDepthMax,
       errorOf: (failure) => this.errorOf(failure),
+      reopener: options.reopener,
     });
+  }
+
+  /** Of the descriptor that is open now. */
+  protected get lane(): RequestLane {
+    return this.#held.lane;
   }
 
   /** Requests that missed their deadline and that the kernel has not answered yet (R3). */
@@ -112,7 +119,7 @@ export abstract class FileDevice implements BlockDevice {
 
   /** fdatasync. A failure is final: what the kernel dropped does not come back with a second call. */
   flush(): Promise<void> {
-    if (this.#closing !== undefined) return this.#rejectClosed(0, 0);
+    if (this.#held.shut !== undefined) return this.#rejectShut(0, this.geometry.sizeBytes);
     return this.engine.syncData(this.lane);
   }
 
@@ -138,8 +145,25 @@ export abstract class FileDevice implements BlockDevice {
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#shutDown();
-    return this.#closing;
+    return this.#held.close(() => this.released());
+  }
+
+  /**
+   * R32: closes a dead descriptor and opens the same disk again, under another name where it has one now, proven by its
+   * identity. Requests that come meanwhile reject. Rejects with a `DeviceError` of kind `path`, and may be called again.
+   */
+  async reopen(): Promise<void> {
+    try {
+      await this.#held.reopen();
+    } catch (error) {
+      if (!(error instanceof OpenError)) throw error;
+      throw deviceError(this.name, 'path', 0, this.geometry.sizeBytes, Errno.ENODEV, error.message);
+    }
+  }
+
+  /** R30: why the open descriptor does not stand on the disk that was opened, or undefined when it does. */
+  identityTrouble(): Promise<string | undefined> {
+    return this.#held.trouble();
   }
 
   /** True when the kernel can use this memory as it is. */
@@ -161,24 +185,14 @@ export abstract class FileDevice implements BlockDevice {
   }
 
   /** Runs a request of several steps so that `close` waits for it, and still admits its next step, nested or not. */
-  protected async inSteps(steps: () => Promise<void>): Promise<void> {
-    assert(
-      this.#closing === undefined || this.#stepping > 0,
-      'FileDevice: a request was admitted after close',
-    );
-    this.#stepping += 1;
-    try {
-      await steps();
-    } finally {
-      this.#stepping -= 1;
-      if (this.#stepping === 0) this.#resolveStepped?.();
-    }
+  protected inSteps(steps: () => Promise<void>): Promise<void> {
+    return this.#held.inSteps(steps);
   }
 
   #refusal(offset: number, length: number): Promise<never> | undefined {
-    return this.#closing === undefined
+    return this.#held.shut === undefined
       ? rejectInvalid(this, offset, length)
-      : this.#rejectClosed(offset, length);
+      : this.#rejectShut(offset, length);
   }
 
   #writeRefusal(offset: number, length: number): Promise<never> | undefined {
@@ -186,8 +200,12 @@ export abstract class FileDevice implements BlockDevice {
     return Promise.reject(deviceError(this.name, 'refused', offset, length, Errno.EROFS, 'opened read-only'));
   }
 
-  #rejectClosed(offset: number, length: number): Promise<never> {
-    return Promise.reject(deviceError(this.name, 'closed', offset, length, Errno.ESHUTDOWN));
+  #rejectShut(offset: number, length: number): Promise<never> {
+    return Promise.reject(
+      this.#held.shut === 'closed'
+        ? deviceError(this.name, 'closed', offset, length, Errno.ESHUTDOWN)
+        : deviceError(this.name, 'path', offset, length, Errno.ENODEV, 'the disk has gone'),
+    );
   }
 
   #readBounced(target: Uint8Array, offset: number, flags: number): Promise<void> {
@@ -278,21 +296,6 @@ export abstract class FileDevice implements BlockDevice {
       piece.fill(0);
       return this.writePiece(piece, offset + at, IoFlags.none);
     });
-  }
-
-  async #shutDown(): Promise<void> {
-    if (this.#stepping > 0) {
-      await new Promise<void>((resolve) => {
-        this.#resolveStepped = resolve;
-      });
-    }
-    await this.lane.close();
-    this.released();
-    try {
-      await closeAsync(this.lane.fd);
-    } catch {
-      // Nothing is left to lose: what was to be durable was flushed, and the descriptor is gone in any case.
-    }
   }
 
   /** Nothing is in flight any more: a subclass lets go of what it has. */

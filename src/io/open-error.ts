@@ -13,6 +13,7 @@ export type OpenErrorCode =
   | 'OPEN_NO_DIRECT'
   | 'OPEN_WRITEBACK_ON_DISK'
   | 'OPEN_EXISTS'
+  | 'OPEN_OTHER_DISK'
   | 'OPEN_NO_SPACE'
   | 'OPEN_FAILED';
 

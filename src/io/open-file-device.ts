@@ -1,8 +1,9 @@
 import type { ArenaReserve } from '../block/buffer-arena.ts';
 import { BufferedFileDevice } from './buffered-file-device.ts';
 import { DirectFileDevice } from './direct-file-device.ts';
+import { DiskReopener } from './disk-reopener.ts';
 import type { FileDevice } from './file-device.ts';
-import { openDescriptor } from './open-descriptor.ts';
+import { closeAsync, type OpenRequest, openDescriptor } from './open-descriptor.ts';
 import type { UringEngine } from './uring-engine.ts';
 
 export interface OpenFileOptions {
@@ -30,12 +31,9 @@ const queueDepthMaxDefault = 256;
  */
 export async function openFileDevice(options: OpenFileOptions): Promise<FileDevice> {
   const readOnly = options.readOnly ?? false;
-  const descriptor = await openDescriptor({
-    path: options.path,
-    cache: options.cache,
-    readOnly,
-    lock: options.lock ?? true,
-  });
+  const request = { path: options.path, cache: options.cache, readOnly, lock: options.lock ?? true };
+  const descriptor = await openDescriptor(request);
+  const reopener = await rememberDisk(request, descriptor.fd);
   const deviceOptions = {
     name: options.path,
     engine: options.engine,
@@ -44,9 +42,20 @@ export async function openFileDevice(options: OpenFileOptions): Promise<FileDevi
     readTimeoutMs: options.readTimeoutMs,
     queueDepthMax: options.queueDepthMax ?? queueDepthMaxDefault,
     bounceReserve: options.bounceReserve ?? 'metadata',
+    reopener,
   };
   if (descriptor.direct) return new DirectFileDevice(deviceOptions);
   const cached = options.cache === 'writeback' ? 'writeback' : 'through';
   const mode = descriptor.inMemory ? 'memory' : cached;
   return new BufferedFileDevice({ ...deviceOptions, mode, arenaAddress: options.engine.arenaAddress });
+}
+
+/** While it is open and surely there: what it is, so that it is known again. */
+async function rememberDisk(request: OpenRequest, fd: number): Promise<DiskReopener> {
+  try {
+    return await DiskReopener.remembering(request);
+  } catch (error) {
+    await closeAsync(fd);
+    throw error;
+  }
 }
