@@ -88,6 +88,17 @@ export interface BlockDevice {
   writeZeroes(offset: number, length: number, flags?: number): Promise<void>;
   /** States of a range in order, at least one, may cover less than asked. */
   extents(offset: number, length: number): Promise<readonly Extent[]>;
+  /**
+   * Resolves when no request on the range that was answered with `timed-out` is alive any more (R3). A device that gives up
+   * on writes has it: until then such a write may still reach the disk. Does not reject.
+   */
+  drained?(offset: number, length: number): Promise<void>;
+  /**
+   * Closes a descriptor that is dead (ENODEV, ENXIO) and opens the same disk again, verified by its identity (R32). Rejects
+   * with a `DeviceError` of kind `path` when the disk is not there or is another one; it can be called again. Requests that
+   * are under way, or come meanwhile, reject. What was not flushed before is in doubt, and the caller's to tell (R7).
+   */
+  reopen?(): Promise<void>;
   /** New requests reject with `closed`; resolves when none is in flight; idempotent; does not reject. */
   close(): Promise<void>;
 }

@@ -6,9 +6,14 @@ import type { BlockDevice, Capabilities, Extent, Geometry } from './block-device
  */
 export class FilterDevice implements BlockDevice {
   protected readonly below: BlockDevice;
+  /** Only where the device below has them. */
+  readonly drained?: (offset: number, length: number) => Promise<void>;
+  readonly reopen?: () => Promise<void>;
 
   constructor(below: BlockDevice) {
     this.below = below;
+    if (below.drained !== undefined) this.drained = below.drained.bind(below);
+    if (below.reopen !== undefined) this.reopen = below.reopen.bind(below);
   }
 
   get name(): string {

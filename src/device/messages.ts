@@ -24,7 +24,7 @@ export interface DiskStatus {
 
 /** What the remap target says about itself. */
 export interface RemapSummary {
-  /** `ok`, `spare-full`, `spare-failed`, `main-failed` or `metadata-failed`. */
+  /** `ok`, `spare-full`, `spare-failed`, `main-writes-failed`, `main-failed` or `metadata-failed`. */
   readonly state: string;
   readonly remappedGranules: number;
   readonly remappedSectors: number;

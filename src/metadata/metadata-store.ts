@@ -256,6 +256,11 @@ export class MetadataStore {
     return this.#pipeline.repair();
   }
 
+  /** To be called when the spare was opened anew: what was written to it and not yet flushed is in doubt (R7, R32). */
+  poisonFlushes(): void {
+    this.#io.flusher.poison();
+  }
+
   get recordsPerCommitMax(): number {
     return this.#batchBlocksMax * recordsPerBlock;
   }

@@ -1,4 +1,5 @@
 import type { BlockDevice } from '../block/block-device.ts';
+import { deviceError } from '../block/device-error.ts';
 
 interface Waiting {
   readonly promise: Promise<void>;
@@ -42,6 +43,15 @@ export class SpareFlush {
   /** Called synchronously when a flush has failed, before any waiter knows. */
   set onFailure(action: () => void) {
     this.#onFailure = action;
+  }
+
+  /** The spare was opened anew: what was unflushed is in doubt, and no flush of the new opening may vouch for it (R7, R32). */
+  poison(): void {
+    this.#epoch += 1;
+    const next = this.#next;
+    this.#next = undefined;
+    this.#onFailure();
+    next?.reject(deviceError(this.#spare.name, 'path', 0, this.#spare.geometry.sizeBytes));
   }
 
   /** Everything that settled before the call is durable when it resolves. Rejects with the device's error. */

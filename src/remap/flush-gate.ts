@@ -37,6 +37,16 @@ export class FlushGate {
     this.#unstable = true;
   }
 
+  /** A flush is due: something may be unstable. */
+  get due(): boolean {
+    return this.#unstable || this.#running !== undefined;
+  }
+
+  /** The device was opened anew: what had not been flushed is in doubt, and no later flush may vouch for it (R7). */
+  poison(): void {
+    if (this.#unstable) this.#failures += 1;
+  }
+
   /** All writes that settled before the call are durable when it resolves. A failure is reported to all who waited (R7). */
   flush(): Promise<void> {
     if (this.#queued !== undefined) return this.#queued;

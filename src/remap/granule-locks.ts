@@ -18,14 +18,36 @@ export interface GranuleLock {
 export class GranuleLocks {
   readonly #inFlight: InFlight;
   readonly #held: GranuleLock[] = [];
+  /** Locks held, and what else keeps requests off the healthy path. */
+  #disturbances = 0;
 
   constructor(inFlight: InFlight) {
     this.#inFlight = inFlight;
   }
 
-  /** True when no move is going on anywhere: the one comparison that a healthy request pays. */
+  /** True when no move is going on anywhere and nothing is disturbed: the one comparison that a healthy request pays. */
   get idle(): boolean {
-    return this.#held.length === 0;
+    return this.#disturbances === 0;
+  }
+
+  /** Locks that are held, or waited for by nobody but the I/O under them. */
+  get heldCount(): number {
+    return this.#held.length;
+  }
+
+  /** Takes requests off the healthy path, without blocking any: they look first at what is wrong. Ended by `calm`. */
+  disturb(): void {
+    this.#disturbances += 1;
+  }
+
+  calm(): void {
+    assert(this.#disturbances > this.#held.length, 'GranuleLocks: calmed more often than disturbed');
+    this.#disturbances -= 1;
+  }
+
+  /** True when a lock there would have to be waited for. */
+  busy(first: number, last: number): boolean {
+    return this.blocked(first, last) || this.#inFlight.overlaps(first, last);
   }
 
   blocked(first: number, last: number): boolean {
@@ -46,6 +68,7 @@ export class GranuleLocks {
     while (this.blocked(first, last)) await this.whenUnblocked(first, last);
     const lock: GranuleLock = { first, last, waiting: [] };
     this.#held.push(lock);
+    this.#disturbances += 1;
     await this.#inFlight.drained(first, last);
     return lock;
   }
@@ -54,6 +77,7 @@ export class GranuleLocks {
     const index = this.#held.indexOf(lock);
     assert(index >= 0, 'GranuleLocks: released a lock that is not held');
     const [held] = this.#held.splice(index, 1);
+    this.#disturbances -= 1;
     for (const resume of held!.waiting) resume();
   }
 

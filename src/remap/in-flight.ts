@@ -39,6 +39,15 @@ export class InFlight {
     if (this.#waiters.size > 0) this.#notify(ticket);
   }
 
+  /** True when something that overlaps `first` to `last` is under way. */
+  overlaps(first: number, last: number): boolean {
+    for (let ticket = 0; ticket < this.#ticketsUsed; ticket += 1) {
+      const from = this.#firsts[ticket]!;
+      if (from >= 0 && from <= last && this.#lasts[ticket]! >= first) return true;
+    }
+    return false;
+  }
+
   /** Resolves when all that overlaps `first` to `last` and had begun before this call has ended. */
   drained(first: number, last: number): Promise<void> {
     const tickets: number[] = [];

@@ -1,29 +1,15 @@
-import { type BlockDevice, IoFlags } from '../block/block-device.ts';
-import type { ArenaReserve, BufferArena } from '../block/buffer-arena.ts';
 import type { Clock } from '../block/clock.ts';
-import { asDeviceError } from '../block/device-error.ts';
-import type { GranuleLocks } from './granule-locks.ts';
+import { type PathProbeParts, type ProbeDirection, ProbeRound } from './probe-round.ts';
 
 /** Granules asked in one round of probing, each from another eighth of the device (R16). */
 const probeGranules = 8;
 /** A device that did not work is not asked again for this long: every round to a dead one may cost as much as it waits. */
 const failureValidMs = 1000;
-const probeReserve: ArenaReserve = 'remap';
-
-export type ProbeDirection = 'read' | 'write';
-
-export interface PathProbeParts {
-  readonly device: BlockDevice;
-  /** Bytes of the device that are ours: behind them nothing is read or written, as when main has grown (M21). */
-  readonly sizeBytes: number;
-  readonly granuleBytes: number;
-  readonly arena: BufferArena;
-  readonly clock: Clock;
-  readonly locks: GranuleLocks;
-  /** Granules whose bytes are not, or not only, on this device are no evidence. */
-  readonly isSpecial: (granule: number) => boolean;
-}
-
+/**
+ * A round without an answer for this long has failed: whoever waits for it must not hang with the device (R36). A good
+ * granule of a busy disk answers within a second; a round called failed too early only makes requests wait.
+ */
+export const probeRoundMs = 5000;
 /**
  * Decides what EIO is about (R15): when known good granules still work, the sector is bad; when none does, the path is,
  * and nothing may be remapped. A read is probed by reading, a write by writing a good granule's own bytes back.
@@ -41,7 +27,12 @@ export class PathProbe {
   readonly #running = new Map<ProbeDirection, Promise<boolean>>();
   /** The next round, not yet begun: whoever comes now may share it. */
   readonly #queued = new Map<ProbeDirection, Promise<boolean>>();
+  /** Requests that the device has answered well. */
+  #goodReads = 0;
+  #goodWrites = 0;
   #rounds = 0;
+  /** Rounds that have memory or a lock, also those that nobody waits for any more. */
+  readonly #underWay = new Set<Promise<boolean>>();
 
   constructor(parts: PathProbeParts) {
     this.#parts = parts;
@@ -53,10 +44,18 @@ export class PathProbe {
     return this.#rounds;
   }
 
-  /** A request on this granule of the device has just succeeded. One division and one store: it is on the hot path. */
-  noteGood(granule: number): void {
+  /** A request on this granule of the device has just succeeded. One division and two stores: it is on the hot path. */
+  noteGood(granule: number, direction: ProbeDirection): void {
     if (granule >= this.#granuleCount) return;
     this.#goodGranules[Math.floor((granule * probeGranules) / this.#granuleCount)] = granule;
+    if (direction === 'write') this.#goodWrites += 1;
+    else this.#goodReads += 1;
+  }
+
+  /** True within a second after a round that failed. */
+  failedLately(direction: ProbeDirection): boolean {
+    const failedMs = this.#failedMs.get(direction);
+    return failedMs !== undefined && this.#parts.clock.nowMs() - failedMs < failureValidMs;
   }
 
   /**
@@ -64,7 +63,11 @@ export class PathProbe {
    * a lock. Writing is only for main: it takes main's granule locks.
    */
   deviceWorks(direction: ProbeDirection): Promise<boolean> {
-    if (this.#failedLately(direction)) return Promise.resolve(false);
+    return this.failedLately(direction) ? Promise.resolve(false) : this.askAgain(direction);
+  }
+
+  /** As `deviceWorks`, whatever an earlier round said. */
+  askAgain(direction: ProbeDirection): Promise<boolean> {
     const queued = this.#queued.get(direction);
     if (queued !== undefined) return queued;
     const running = this.#running.get(direction);
@@ -79,13 +82,18 @@ export class PathProbe {
    * takes nothing that another holder could have: it never waits for one of the others, which may wait for memory (I14).
    */
   worksUnderLock(memory: Uint8Array): Promise<boolean> {
-    return this.#failedLately('read') ? Promise.resolve(false) : this.#judge('read', memory);
+    return this.failedLately('read') ? Promise.resolve(false) : this.#judge('read', memory);
+  }
+
+  /** Resolves when no round is under way. */
+  async idle(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
   }
 
   async #roundAfter(running: Promise<boolean>, direction: ProbeDirection): Promise<boolean> {
     await running;
     this.#queued.delete(direction);
-    return this.#failedLately(direction) ? false : await this.#startRound(direction);
+    return this.failedLately(direction) ? false : await this.#startRound(direction);
   }
 
   #startRound(direction: ProbeDirection): Promise<boolean> {
@@ -95,29 +103,33 @@ export class PathProbe {
   }
 
   async #judge(direction: ProbeDirection, memory: Uint8Array | undefined): Promise<boolean> {
-    const works = await this.#askRound(direction, memory);
-    if (!works) this.#failedMs.set(direction, this.#parts.clock.nowMs());
+    this.#rounds += 1;
+    const round = new ProbeRound(this.#parts, direction, memory);
+    const goodBefore = this.#goodCount(direction);
+    // Memory that is lent must come back first, so a holder's round has the deadline of its reads and no other.
+    const answer = this.#whileUnderWay(round.ask(this.#candidates()));
+    const verdict = memory === undefined ? await within(this.#parts.clock, answer, round) : await answer;
+    // A request of anybody that has succeeded meanwhile is as good an answer as a probe's.
+    const works = verdict || this.#goodCount(direction) !== goodBefore;
+    this.#note(direction, works);
+    if (!works && direction === 'write' && !round.someRead) this.#note('read', false);
     return works;
   }
 
-  #failedLately(direction: ProbeDirection): boolean {
-    const failedMs = this.#failedMs.get(direction);
-    return failedMs !== undefined && this.#parts.clock.nowMs() - failedMs < failureValidMs;
+  #whileUnderWay(answer: Promise<boolean>): Promise<boolean> {
+    this.#underWay.add(answer);
+    const end = () => this.#underWay.delete(answer);
+    answer.then(end, end);
+    return answer;
   }
 
-  async #askRound(direction: ProbeDirection, memory: Uint8Array | undefined): Promise<boolean> {
-    this.#rounds += 1;
-    let asked = 0;
-    for (const granule of this.#candidates()) {
-      if (this.#parts.isSpecial(granule)) continue;
-      asked += 1;
-      const answer = await this.#ask(direction, granule, memory);
-      if (answer === 'works') return true;
-      // The kernel may still fill the caller's memory: nothing more is read into it (I27).
-      if (answer === 'timed-out' && memory !== undefined) return false;
-    }
-    // Nothing left to ask means that every candidate was remapped or lost, which a dead path cannot have done.
-    return asked === 0;
+  #note(direction: ProbeDirection, works: boolean): void {
+    if (works) this.#failedMs.delete(direction);
+    else this.#failedMs.set(direction, this.#parts.clock.nowMs());
+  }
+
+  #goodCount(direction: ProbeDirection): number {
+    return direction === 'write' ? this.#goodWrites : this.#goodReads + this.#goodWrites;
   }
 
   /** Granules that worked, then one of each eighth that has none, so that the first request ever can be judged too. */
@@ -131,27 +143,21 @@ export class PathProbe {
     }
     return [...known, ...unknown];
   }
+}
 
-  async #ask(
-    direction: ProbeDirection,
-    granule: number,
-    memory: Uint8Array | undefined,
-  ): Promise<'works' | 'fails' | 'timed-out'> {
-    const { device, granuleBytes, arena, locks } = this.#parts;
-    const buffer = memory ?? (await arena.whenFree(granuleBytes, probeReserve));
-    const lock = direction === 'write' ? await locks.acquire(granule, granule) : undefined;
-    try {
-      if (lock !== undefined && this.#parts.isSpecial(granule)) return 'fails';
-      await device.read(buffer, granule * granuleBytes);
-      // Without FUA nothing is owed either: the bytes are those that were there.
-      const flags = device.capabilities.fua ? IoFlags.fua : IoFlags.none;
-      if (direction === 'write') await device.write(buffer, granule * granuleBytes, flags);
-      return 'works';
-    } catch (error) {
-      return asDeviceError(error).kind === 'timed-out' ? 'timed-out' : 'fails';
-    } finally {
-      if (lock !== undefined) locks.release(lock);
-      if (memory === undefined) arena.release(buffer);
-    }
-  }
+/** What `round` says, or false when it takes too long: it then asks no further and gives back what it has when it can. */
+function within(clock: Clock, answer: Promise<boolean>, round: ProbeRound): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const deadline = clock.schedule(probeRoundMs, () => {
+      round.abandon();
+      resolve(false);
+    });
+    answer.then(
+      (works) => {
+        deadline.cancel();
+        resolve(works);
+      },
+      (error: unknown) => reject(error),
+    );
+  });
 }

@@ -2,11 +2,13 @@ import { apart } from '../block/block-device.ts';
 import { asDeviceError, type FailedRange } from '../block/device-error.ts';
 import { Errno, type FailureKind } from '../block/errno.ts';
 import { StateCause } from '../metadata/mapping-state.ts';
+import type { DevicePlace } from './device-paths.ts';
 import { freshZeros } from './fresh-map.ts';
 import { zeroUnwritten } from './fresh-read.ts';
 import type { GranuleState } from './granule-table.ts';
 import { readSlot, relocate, relocationBufferBytes } from './relocation.ts';
 import { commitErrorCode, type RemapCore } from './remap-core.ts';
+import type { RangeFailure } from './request-rounds.ts';
 import { runsOf, sectorMask } from './sector-mask.ts';
 
 /** A part of a read that failed, inside one granule. All bytes are of the virtual device. */
@@ -29,9 +31,10 @@ export async function repairRead(
   repair: ReadRepair,
   target: Uint8Array,
   deadlineMs: number,
-): Promise<'again' | FailedRange[]> {
-  if (repair.failure.kind === 'suspect' && !(await placeWorks(core, repair.place))) {
-    return [{ ...repair.failure, offset: repair.offset, length: repair.length, kind: 'path' }];
+): Promise<'again' | RangeFailure[]> {
+  const { offset, length, failure, place } = repair;
+  if (failure.kind === 'suspect' && !(await core.paths.judge(place, 'read'))) {
+    return [{ offset, length, kind: 'path', errno: failure.errno, waitsFor: place }];
   }
   const { arena, granuleBytes } = core.parts;
   const buffer = await arena.whenFree(relocationBufferBytes(granuleBytes), 'remap');
@@ -56,13 +59,6 @@ function stillThere(core: RemapCore, repair: ReadRepair, state: GranuleState): b
   return (mask & (state.held | state.unreadable | state.gone)) === 0;
 }
 
-async function placeWorks(core: RemapCore, place: 'main' | 'spare'): Promise<boolean> {
-  const works = await (place === 'main' ? core.probe : core.spareProbe).deviceWorks('read');
-  if (place === 'main') core.trouble.mainPathFailed = !works;
-  else core.trouble.sparePathFailed = !works;
-  return works;
-}
-
 async function salvageFromMain(
   core: RemapCore,
   repair: ReadRepair,
@@ -70,11 +66,11 @@ async function salvageFromMain(
   target: Uint8Array,
   buffer: Uint8Array,
   deadlineMs: number,
-): Promise<FailedRange[]> {
+): Promise<RangeFailure[]> {
   const { main, clock, granuleBytes } = core.parts;
   const step = main.geometry.logicalBlockBytes;
   const unwritten = core.fresh?.isUnwritten(repair.granule) === true;
-  const failed: FailedRange[] = [];
+  const failed: RangeFailure[] = [];
   let unreadable = 0;
   for (let at = 0; at < repair.length; at += step) {
     const offset = repair.offset + at;
@@ -88,7 +84,8 @@ async function salvageFromMain(
     } catch (error) {
       const range = asDeviceError(error).ranges[0];
       const kind = range?.kind ?? 'path';
-      failed.push({ offset, length: step, kind, errno: range?.errno ?? Errno.EIO });
+      const failure = { offset, length: step, kind, errno: range?.errno ?? Errno.EIO };
+      failed.push(kind === 'path' ? waiting(failure, 'main') : failure);
       const from = offset - repair.granule * granuleBytes;
       if (kind === 'medium' || kind === 'suspect') unreadable |= sectorMask(from, from + step);
     }
@@ -96,8 +93,8 @@ async function salvageFromMain(
   // A mark stays until the sector is written. The path may have gone since it was probed: then there is nothing to mark.
   const undecided = failed.some(({ kind }) => kind === 'suspect');
   if (undecided && !(await core.probe.worksUnderLock(buffer.subarray(0, granuleBytes)))) {
-    core.notePathFailed('main');
-    return failed.map((range) => (range.kind === 'suspect' ? { ...range, kind: 'path' } : range));
+    core.paths.noteFailed('main', 'read');
+    return failed.map((range) => (range.kind === 'suspect' ? waiting(range, 'main') : range));
   }
   if (unwritten && unreadable !== 0)
     return await zeroUnwritten(core, repair, state, unreadable, target, failed);
@@ -117,6 +114,11 @@ async function salvageFromMain(
   return failed;
 }
 
+/** To be read again when the device answers (R17). */
+function waiting(range: FailedRange, waitsFor: DevicePlace): RangeFailure {
+  return { ...range, kind: 'path', waitsFor };
+}
+
 /** The slot failed: what it still gives moves to another slot; the rest is `gone`, durably, before the answer. */
 async function salvageFromSlot(
   core: RemapCore,
@@ -124,7 +126,7 @@ async function salvageFromSlot(
   state: GranuleState,
   target: Uint8Array,
   buffer: Uint8Array,
-): Promise<FailedRange[]> {
+): Promise<RangeFailure[]> {
   const { granuleBytes } = core.parts;
   const start = repair.granule * granuleBytes;
   const from = repair.offset - start;
@@ -134,36 +136,40 @@ async function salvageFromSlot(
   const { saved, failure } = await readSlot(core, state.slot, state.held, content, probeMemory);
   for (const run of runsOf(saved & wanted)) target.set(content.subarray(run.from, run.to), run.from - from);
   if (failure !== undefined) {
-    core.notePathFailed('spare');
-    return missing(start, wanted & ~saved, failure.kind === 'suspect' ? 'path' : failure.kind, failure.errno);
+    const isPath = failure.kind === 'suspect' || failure.kind === 'path';
+    if (isPath) core.paths.noteFailed('spare', 'read');
+    const ranges = missing(start, wanted & ~saved, isPath ? 'path' : failure.kind, failure.errno);
+    return isPath ? ranges.map((range) => waiting(range, 'spare')) : ranges;
   }
   if (saved === state.held) return [];
-  const kind = (await recordGone(core, state, saved, buffer)) ? 'lost' : 'path';
-  return missing(start, wanted & ~saved, kind, Errno.EIO);
+  const recorded = await recordGone(core, state, saved, buffer);
+  const ranges = missing(start, wanted & ~saved, recorded === 'durable' ? 'lost' : 'path', Errno.EIO);
+  return recorded === 'spare-path' ? ranges.map((range) => waiting(range, 'spare')) : ranges;
 }
 
 function missing(start: number, mask: number, kind: FailureKind, errno: number): FailedRange[] {
   return runsOf(mask).map(({ from, to }) => ({ offset: start + from, length: to - from, kind, errno }));
 }
 
-/** True when the loss is durable. A full spare keeps what is still good where it is. */
+/** What became of the record of a loss. A full spare keeps what is still good where it is. */
 async function recordGone(
   core: RemapCore,
   state: GranuleState,
   saved: number,
   buffer: Uint8Array,
-): Promise<boolean> {
+): Promise<'durable' | 'spare-path' | 'failed'> {
   const nothingNew = { granuleBytes: buffer, mask: 0 };
   const options = { keepReserve: true, unverified: false, oldSlotIsBad: true };
   const failure = await relocate(core, state, nothingNew, StateCause.spareError, buffer, options);
-  if (failure === undefined) return true;
-  if (failure !== 'spare-full' && failure !== 'spare-bad') return false;
+  if (failure === undefined) return 'durable';
+  if (failure === 'spare-path') return failure;
+  if (failure !== 'spare-full' && failure !== 'spare-bad') return 'failed';
   const lost = (state.held & ~saved) >>> 0;
   try {
     await core.commitMarks([core.recordOf({ ...state, held: saved, gone: (state.gone | lost) >>> 0 })]);
-    return true;
+    return 'durable';
   } catch (error) {
     commitErrorCode(error);
-    return false;
+    return 'failed';
   }
 }

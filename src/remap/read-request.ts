@@ -30,7 +30,7 @@ export class ReadRequest extends SplitRequest {
   #suspects: FailedRange[] = [];
 
   constructor(core: RemapCore, target: Uint8Array, offset: number) {
-    super(core, target, offset, readBudget);
+    super(core, target, offset, 'read', readBudget);
   }
 
   protected get repairsWaiting(): boolean {
@@ -84,7 +84,7 @@ export class ReadRequest extends SplitRequest {
       }
       for (const range of outcome) {
         if (range.kind === 'transient') this.progress.retryOrFail(range);
-        else this.progress.failed.push(range);
+        else this.fail(range);
       }
     }
   }

@@ -1,6 +1,7 @@
 import { apart } from '../block/block-device.ts';
 import { asDeviceError, type FailedRange } from '../block/device-error.ts';
 import { noSlot, type StateCause, StateFlags } from '../metadata/mapping-state.ts';
+import { isGone } from './device-paths.ts';
 import type { GranuleState } from './granule-table.ts';
 import { commitErrorCode, type RemapCore } from './remap-core.ts';
 import { transientRetriesMax } from './request-rounds.ts';
@@ -269,7 +270,7 @@ async function storeInSlot(
   // A failed flush says nothing about this slot, but its bytes are in doubt: they go to a fresh one (R7).
   const flushed = await onSlot(core, slot, 'flush', readBack, () => core.spareFlush.flush());
   if (flushed !== 'moved') return flushed;
-  core.trouble.sparePathFailed = false;
+  core.paths.noteWorked('spare', 'write');
   if (!core.verifiesSlots) return 'moved';
   const read = await onSlot(core, slot, 'read', readBack, () =>
     core.parts.spare.read(readBack, offset, apart(slot)),
@@ -296,8 +297,9 @@ async function onSlot(
     await step();
     return 'moved';
   } catch (error) {
-    const { kind } = asDeviceError(error);
+    const { kind, errno } = asDeviceError(error);
     core.counters.spareErrors += 1;
+    if (isGone(errno)) core.paths.noteGone('spare');
     // A request without an answer may still reach the slot: it is never used again (R3).
     const aboutSlot = kind === 'medium' || kind === 'suspect' || kind === 'timed-out';
     const spareWorks =
@@ -307,7 +309,7 @@ async function onSlot(
     // A late answer may still fill the memory of a read: no second slot is read into it (I27).
     const memoryIsLent = kind === 'timed-out' && name === 'read';
     if (spareWorks && !memoryIsLent && (aboutSlot || kind === 'transient')) return 'try-another-slot';
-    core.trouble.sparePathFailed = true;
+    core.paths.noteFailed('spare', 'write');
     return 'spare-path';
   }
 }

@@ -1,6 +1,7 @@
 import { type BlockDevice, sectorBytes } from '../block/block-device.ts';
 import type { BufferArena } from '../block/buffer-arena.ts';
 import type { Clock } from '../block/clock.ts';
+import { deviceError } from '../block/device-error.ts';
 import {
   type GranuleRecord,
   type MappingRecord,
@@ -12,6 +13,7 @@ import {
 } from '../metadata/mapping-state.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
+import { DevicePaths, type DevicePlace } from './device-paths.ts';
 import { FlushGate } from './flush-gate.ts';
 import { FreshMap } from './fresh-map.ts';
 import { FreshRegions } from './fresh-regions.ts';
@@ -22,13 +24,17 @@ import { MainCache } from './main-cache.ts';
 import { OptionalCommands } from './optional-commands.ts';
 import { PathProbe } from './path-probe.ts';
 import { type Policies, policiesOf } from './policies.ts';
+import type { ProbeDirection } from './probe-round.ts';
 import type { Place } from './request-plan.ts';
 import type { SlotAllocator } from './slot-allocator.ts';
 import { SpecialMap } from './special-map.ts';
 import { writeThrough } from './write-through.ts';
 
 /** The journal and the spare's flushes, as remap sees them: a part of `MetadataStore`. */
-export type MetadataPort = Pick<MetadataStore, 'commit' | 'flushSpare' | 'flushEpoch' | 'updateProperties'>;
+export type MetadataPort = Pick<
+  MetadataStore,
+  'commit' | 'flushSpare' | 'flushEpoch' | 'poisonFlushes' | 'updateProperties'
+>;
 
 /**
  * Retired slots that go along with one commit: the caller's record and these are kept or lost together, and far fewer than
@@ -67,8 +73,6 @@ export interface RemapCounters {
 /** Trouble that lasts; `status` shows the first that applies. */
 export interface Trouble {
   metadataFailed: boolean;
-  mainPathFailed: boolean;
-  sparePathFailed: boolean;
 }
 
 export interface RemapCoreParts {
@@ -104,6 +108,8 @@ export class RemapCore implements MappingStateSource {
   readonly spareFlush: FlushGate;
   readonly probe: PathProbe;
   readonly spareProbe: PathProbe;
+  /** Which ways to the two devices are open, and who waits for one that is not (R5, R17). */
+  readonly paths: DevicePaths;
   readonly optional: OptionalCommands;
   readonly mainCache: MainCache;
   /** Replaced as a whole; every request reads it anew. */
@@ -130,8 +136,6 @@ export class RemapCore implements MappingStateSource {
   };
   readonly trouble: Trouble = {
     metadataFailed: false,
-    mainPathFailed: false,
-    sparePathFailed: false,
   };
   readonly freshRegions: FreshRegions;
   /** R13; undefined on a device that was not created fresh. */
@@ -140,6 +144,8 @@ export class RemapCore implements MappingStateSource {
   /** Slots retired since the last commit that took them along. */
   #unrecordedRetired: number[] = [];
   readonly #lazyCommits = new Set<Promise<void>>();
+  /** Ways to the devices that are closed now. */
+  #pathsFailed = 0;
 
   constructor(parts: RemapCoreParts) {
     this.parts = parts;
@@ -172,6 +178,15 @@ export class RemapCore implements MappingStateSource {
       clock: parts.clock,
       locks: this.locks,
       isSpecial: () => false,
+    });
+    this.paths = new DevicePaths({
+      main: parts.main,
+      spare: parts.spare,
+      clock: parts.clock,
+      holdMs: () => this.policies.pathTimeoutMs,
+      probes: { main: this.probe, spare: this.spareProbe },
+      poison: (place) => this.#poison(place),
+      onChange: (failed) => this.#onPathChange(failed),
     });
   }
 
@@ -320,21 +335,52 @@ export class RemapCore implements MappingStateSource {
   }
 
   /** The main device has just done what it was asked, at this granule. On the hot path. */
-  mainWorked(granule: number): void {
-    this.probe.noteGood(granule);
-    if (this.trouble.mainPathFailed) this.trouble.mainPathFailed = false;
+  mainWorked(granule: number, direction: ProbeDirection): void {
+    this.probe.noteGood(granule, direction);
+    if (this.#pathsFailed > 0) this.paths.noteWorked('main', direction);
   }
 
-  /** A request to one of the devices was answered as it should be. */
-  noteWorked(place: Place, granule: number): void {
-    if (place === 'main') this.mainWorked(granule);
-    else if (place === 'spare') this.trouble.sparePathFailed = false;
+  /** A request to one of the devices was answered as it should be; the offset is the device's. */
+  noteWorked(place: Place, deviceOffset: number, direction: ProbeDirection): void {
+    const granule = Math.floor(deviceOffset / this.parts.granuleBytes);
+    if (place === 'main') this.mainWorked(granule, direction);
+    else if (place === 'spare') {
+      this.spareProbe.noteGood(granule, direction);
+      if (this.#pathsFailed > 0) this.paths.noteWorked('spare', direction);
+    }
   }
 
-  /** A request found that one of the devices cannot be reached. */
-  notePathFailed(place: Place): void {
-    if (place === 'main') this.trouble.mainPathFailed = true;
-    else if (place === 'spare') this.trouble.sparePathFailed = true;
+  /** Somebody found a device away who may not wait for an answer: it is asked beside him. */
+  notePathFailed(place: DevicePlace): void {
+    void this.paths.judge(place, 'read');
+  }
+
+  /** R6, R17: a flush that is due waits for its device like a write, and has then not failed. */
+  async flushMain(): Promise<void> {
+    if (this.mainFlush.due && this.paths.mainWrites.failed && !(await this.paths.mainWrites.whenWorking())) {
+      throw deviceError(this.parts.main.name, 'path', 0, this.parts.sizeBytes);
+    }
+    await this.mainFlush.flush();
+  }
+
+  /** As `flushMain`, for what clients wrote to the spare. */
+  async flushSpare(): Promise<void> {
+    if (this.spareFlush.due && this.paths.spare.failed && !(await this.paths.spare.whenWorking())) {
+      const { name, geometry } = this.parts.spare;
+      throw deviceError(name, 'path', 0, geometry.sizeBytes);
+    }
+    await this.spareFlush.flush();
+  }
+
+  #onPathChange(failed: boolean): void {
+    this.#pathsFailed += failed ? 1 : -1;
+    if (failed) this.locks.disturb();
+    else this.locks.calm();
+  }
+
+  #poison(place: DevicePlace): void {
+    if (place === 'main') this.mainFlush.poison();
+    else this.parts.metadata.poisonFlushes();
   }
 
   #freshMap(): FreshMap {

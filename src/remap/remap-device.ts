@@ -231,7 +231,7 @@ export class RemapDevice implements BlockDevice {
     let failure: DeviceError | undefined;
     try {
       await parts.main.read(target, offset);
-      this.#core.mainWorked(first);
+      this.#core.mainWorked(first, 'read');
     } catch (error) {
       failure = asDeviceError(error);
     } finally {
@@ -278,7 +278,7 @@ export class RemapDevice implements BlockDevice {
     let failure: DeviceError | undefined;
     try {
       await this.#core.writeMain(source, offset, flags);
-      this.#core.mainWorked(first);
+      this.#core.mainWorked(first, 'write');
     } catch (error) {
       failure = asDeviceError(error);
     } finally {
@@ -315,7 +315,11 @@ export class RemapDevice implements BlockDevice {
 
   async #closeInOrder(): Promise<void> {
     const { mainFlush, spareFlush } = this.#core;
-    await this.#gate.close();
+    const drained = this.#gate.close();
+    // Nobody is held any longer for a device that is away.
+    this.#core.paths.close();
+    await drained;
+    await this.#core.paths.idle();
     await this.#core.lazyCommitsDone();
     await Promise.allSettled([mainFlush.flush(), spareFlush.flush()]);
     await this.#metadata.close();
@@ -334,8 +338,7 @@ export class RemapDevice implements BlockDevice {
 
   /** Both are asked even when one fails: what can be made durable, is. */
   async #flushBoth(): Promise<void> {
-    const { mainFlush, spareFlush } = this.#core;
-    const results = await Promise.allSettled([mainFlush.flush(), spareFlush.flush()]);
+    const results = await Promise.allSettled([this.#core.flushMain(), this.#core.flushSpare()]);
     const failed = results.find((result) => result.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
   }

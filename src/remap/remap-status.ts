@@ -6,12 +6,19 @@ import type { RemapCore, RemapCounters } from './remap-core.ts';
 /**
  * The worst thing that lasts.
  *
- * - `metadata-failed`  records cannot be stored; writes are refused
- * - `main-failed`      main's last probe failed; nothing is remapped
- * - `spare-failed`     the spare does not answer
- * - `spare-full`       new bad sectors cannot be saved
+ * - `metadata-failed`     records cannot be stored; writes are refused
+ * - `main-failed`         main does not answer; nothing is remapped
+ * - `main-writes-failed`  main can be read and not written; nothing is remapped
+ * - `spare-failed`        the spare does not answer
+ * - `spare-full`          new bad sectors cannot be saved
  */
-export type RemapState = 'ok' | 'spare-full' | 'spare-failed' | 'main-failed' | 'metadata-failed';
+export type RemapState =
+  | 'ok'
+  | 'spare-full'
+  | 'spare-failed'
+  | 'main-writes-failed'
+  | 'main-failed'
+  | 'metadata-failed';
 
 /** Everything `status` shows, plain data. Sectors are 512 bytes. */
 export interface RemapStatus {
@@ -76,9 +83,10 @@ export function statusWords(status: RemapStatus): string {
 }
 
 function stateOf(core: RemapCore): RemapState {
-  const { trouble, parts } = core;
+  const { trouble, paths, parts } = core;
   if (trouble.metadataFailed) return 'metadata-failed';
-  if (trouble.mainPathFailed) return 'main-failed';
-  if (trouble.sparePathFailed) return 'spare-failed';
+  if (paths.mainReads.failed) return 'main-failed';
+  if (paths.mainWrites.failed) return 'main-writes-failed';
+  if (paths.spare.failed) return 'spare-failed';
   return parts.allocator.freeSlots === 0 ? 'spare-full' : 'ok';
 }

@@ -1,8 +1,14 @@
 import { IoFlags } from '../block/block-device.ts';
 import type { DeviceError, FailedRange } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
+import type { DevicePlace } from './device-paths.ts';
 import type { RemapCore } from './remap-core.ts';
 import { type Piece, planPieces } from './request-plan.ts';
+
+/** A failed range that is sent again when its device answers (R5, R17); absent: it has failed for good. */
+export interface RangeFailure extends FailedRange {
+  readonly waitsFor?: DevicePlace;
+}
 
 /** A range of the virtual device, bytes. */
 export interface ByteRange {

@@ -5,8 +5,10 @@ import type { GranuleState } from './granule-table.ts';
 import { readSlot } from './relocation.ts';
 import type { RemapCore } from './remap-core.ts';
 import type { Piece } from './request-plan.ts';
+import type { ByteRange, RangeFailure } from './request-rounds.ts';
 import { runsOf, sectorMask } from './sector-mask.ts';
 import { tryOften, tryOnce } from './try-often.ts';
+import { FlushBehindError } from './write-through.ts';
 
 /**
  * Parts of a slot on a spare whose logical block is larger than main's (R9): the spare takes and gives whole blocks only.
@@ -57,7 +59,7 @@ export async function readSlotPart(
  * - `done`      the sectors are in the slot
  * - `bad-slot`  the slot has a medium error: what it held has to move
  */
-export type SlotPartOutcome = 'done' | 'bad-slot' | FailedRange;
+export type SlotPartOutcome = 'done' | 'bad-slot' | RangeFailure;
 
 /**
  * Writes the sectors of `mask`, all held by the slot, into their blocks: read, change, write. The caller holds the granule's
@@ -91,6 +93,7 @@ export async function writeSlotPart(
     }
   } catch (error) {
     core.counters.spareErrors += 1;
+    if (error instanceof FlushBehindError) return flushFailure(core, state, error.errno);
     const { kind, errno } = asDeviceError(error);
     if (kind === 'medium') return 'bad-slot';
     if (kind === 'suspect' && (await core.spareProbe.worksUnderLock(probeMemory))) return 'bad-slot';
@@ -108,7 +111,7 @@ async function checkSlotPart(
   readBack: Uint8Array,
 ): Promise<SlotPartOutcome> {
   const flushed = await tryOnce(() => core.spareFlush.flush());
-  if (flushed !== undefined) return failureOf(core, state, { ...flushed, kind: 'path' });
+  if (flushed !== undefined) return flushFailure(core, state, flushed.errno);
   const runs = runsOf(blocks);
   for (const { from, to } of runs) {
     const offset = state.slot * core.parts.granuleBytes + from;
@@ -125,12 +128,21 @@ async function checkSlotPart(
 }
 
 /** The failure in the granule's bytes on the virtual device; EIO of a spare that does not answer is the path's. */
-function failureOf(core: RemapCore, state: GranuleState, failure: FailedRange): FailedRange {
-  const { granuleBytes } = core.parts;
+function failureOf(core: RemapCore, state: GranuleState, failure: FailedRange): RangeFailure {
   const kind = failure.kind === 'suspect' ? 'path' : failure.kind;
-  if (kind === 'path') core.notePathFailed('spare');
-  const offset = state.granule * granuleBytes;
-  return { offset, length: core.bytesOfGranule(state.granule), kind, errno: failure.errno || Errno.EIO };
+  const range = { ...granuleRange(core, state), kind, errno: failure.errno || Errno.EIO };
+  if (kind !== 'path') return range;
+  core.notePathFailed('spare');
+  return { ...range, waitsFor: 'spare' };
+}
+
+/** A flush is never retried into success (R7). */
+function flushFailure(core: RemapCore, state: GranuleState, errno: number): RangeFailure {
+  return { ...granuleRange(core, state), kind: 'path', errno };
+}
+
+function granuleRange(core: RemapCore, { granule }: GranuleState): ByteRange {
+  return { offset: granule * core.parts.granuleBytes, length: core.bytesOfGranule(granule) };
 }
 
 /** The sectors of all blocks that `mask` touches. */

@@ -1,16 +1,22 @@
 import { apart, IoFlags } from '../block/block-device.ts';
 import { asDeviceError, DeviceError, type FailedRange } from '../block/device-error.ts';
+import { Errno } from '../block/errno.ts';
+import { isGone } from './device-paths.ts';
+import { PathWait } from './path-wait.ts';
+import type { ProbeDirection } from './probe-round.ts';
 import type { RemapCore } from './remap-core.ts';
 import { type Piece, planPieces } from './request-plan.ts';
 import {
   type ByteRange,
   halves,
   type PendingRange,
+  type RangeFailure,
   RequestProgress,
   roundsMax,
   stillThere,
   toVirtual,
 } from './request-rounds.ts';
+import { FlushBehindError } from './write-through.ts';
 
 /** What narrowing one request may cost. */
 export interface NarrowingBudget {
@@ -34,15 +40,30 @@ export abstract class SplitRequest {
   protected readonly progress: RequestProgress;
   readonly #buffer: Uint8Array;
   readonly #budget: NarrowingBudget;
-  protected readonly deadlineMs: number;
+  readonly #startMs: number;
+  protected readonly direction: ProbeDirection;
+  readonly #pathWait: PathWait;
 
-  constructor(core: RemapCore, buffer: Uint8Array, offset: number, budget: NarrowingBudget) {
+  constructor(
+    core: RemapCore,
+    buffer: Uint8Array,
+    offset: number,
+    direction: ProbeDirection,
+    budget: NarrowingBudget,
+  ) {
     this.core = core;
+    this.direction = direction;
+    this.#pathWait = new PathWait(core, direction);
     this.offset = offset;
     this.progress = new RequestProgress(offset, buffer.length);
     this.#buffer = buffer;
     this.#budget = budget;
-    this.deadlineMs = core.parts.clock.nowMs() + budget.msMax;
+    this.#startMs = core.parts.clock.nowMs();
+  }
+
+  /** When narrowing ends. Time spent waiting for a device that is away is not counted. */
+  protected get deadlineMs(): number {
+    return this.#startMs + this.#budget.msMax + this.#pathWait.waitedMs;
   }
 
   /** Sends one piece to its device; `flags` are those of `apart`. A lost piece is the subclass's to answer. */
@@ -71,13 +92,13 @@ export abstract class SplitRequest {
       const whole = { place: 'main', deviceOffset: this.offset, ...this.#whole() } as const;
       this.#classify(whole, mainFailed, IoFlags.none);
     }
-    for (
-      let round = 0;
-      round < roundsMax && (progress.pending.length > 0 || this.repairsWaiting);
-      round += 1
-    ) {
+    let rounds = 0;
+    while (rounds < roundsMax && this.#unfinished()) {
       await Promise.all(progress.take().map((range) => this.#sendRange(range)));
       await this.repairAll();
+      // Waiting has a limit of its own.
+      if (this.#pathWait.isEmpty) rounds += 1;
+      else await this.#waitForPaths();
     }
     progress.giveUp();
     if (progress.failed.length > 0) throw new DeviceError(name, progress.sortedFailures());
@@ -87,6 +108,22 @@ export abstract class SplitRequest {
   protected bytesOf(range: ByteRange): Uint8Array {
     const from = range.offset - this.offset;
     return this.#buffer.subarray(from, from + range.length);
+  }
+
+  /** Fails a range, or sends it again when its device answers. */
+  protected fail(failure: RangeFailure): void {
+    if (failure.waitsFor === undefined) this.progress.failed.push(failure);
+    else this.#pathWait.add(failure, failure.waitsFor);
+  }
+
+  #unfinished(): boolean {
+    return this.progress.pending.length > 0 || this.repairsWaiting || !this.#pathWait.isEmpty;
+  }
+
+  async #waitForPaths(): Promise<void> {
+    const { again, failed } = await this.#pathWait.wait();
+    for (const range of again) this.progress.again(range);
+    this.progress.failed.push(...failed);
   }
 
   #whole(): ByteRange {
@@ -99,9 +136,9 @@ export abstract class SplitRequest {
     const last = Math.floor((range.offset + range.length - 1) / parts.granuleBytes);
     while (locks.blocked(first, last)) await locks.whenUnblocked(first, last);
     // From the plan to the ticket nothing is awaited: a move that begins later waits for this ticket (R1).
-    const pieces = planPieces(table, parts.granuleBytes, range.offset, range.length).filter(
-      (piece) => !this.takesOver(piece),
-    );
+    const plan = planPieces(table, parts.granuleBytes, range.offset, range.length);
+    const pieces = this.#withoutClosed(plan).filter((piece) => !this.takesOver(piece));
+    if (pieces.length === 0) return;
     const ticket = inFlight.begin(first, last);
     let failures: (DeviceError | undefined)[];
     try {
@@ -114,10 +151,20 @@ export abstract class SplitRequest {
     }
   }
 
+  /** Pieces for a device that is known to be away are not sent. */
+  #withoutClosed(pieces: Piece[]): Piece[] {
+    const { paths } = this.core;
+    return pieces.filter((piece) => {
+      if (piece.place === 'lost' || !paths.of(piece.place, this.direction).failed) return true;
+      this.#pathWait.add({ ...piece, kind: 'path', errno: Errno.EIO }, piece.place);
+      return false;
+    });
+  }
+
   async #sendPiece(piece: Piece, flags: number): Promise<DeviceError | undefined> {
     try {
       await this.send(piece, this.bytesOf(piece), flags);
-      this.core.noteWorked(piece.place, Math.floor(piece.offset / this.core.parts.granuleBytes));
+      this.core.noteWorked(piece.place, piece.deviceOffset, this.direction);
       return undefined;
     } catch (error) {
       return asDeviceError(error);
@@ -128,7 +175,10 @@ export abstract class SplitRequest {
     this.countFailure(piece);
     // Sectors known to be lost were not asked for: they cost nothing.
     if (piece.place !== 'lost') this.progress.failures += 1;
-    for (const range of toVirtual(piece, failure)) this.#classifyRange(piece, range, flags);
+    for (const range of toVirtual(piece, failure)) {
+      if (failure instanceof FlushBehindError) this.progress.failed.push(range);
+      else this.#classifyRange(piece, range, flags);
+    }
   }
 
   #classifyRange(piece: Piece, range: FailedRange, flags: number): void {
@@ -141,11 +191,21 @@ export abstract class SplitRequest {
   }
 
   #giveUp(piece: Piece, range: FailedRange): void {
-    if (range.kind === 'path') this.core.notePathFailed(piece.place);
-    this.progress.failed.push(range);
+    if (range.kind !== 'path' || piece.place === 'lost') this.progress.failed.push(range);
+    else {
+      if (isGone(range.errno)) this.core.paths.noteGone(piece.place);
+      this.#pathWait.add(range, piece.place);
+    }
   }
 
   #narrow(piece: Piece, range: FailedRange, flags: number): void {
+    // While the device is away an error that may be the path's says nothing about a sector.
+    if (range.kind === 'suspect' && piece.place !== 'lost') {
+      if (this.core.paths.of(piece.place, this.direction).failed) {
+        this.#pathWait.add(range, piece.place);
+        return;
+      }
+    }
     const { granuleBytes, clock } = this.core.parts;
     const halfRanges = halves(range, granuleBytes);
     const spent = this.progress.failures > this.#budget.failuresMax || clock.nowMs() > this.deadlineMs;

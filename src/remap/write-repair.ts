@@ -2,11 +2,14 @@ import { apart, IoFlags } from '../block/block-device.ts';
 import { asDeviceError, type FailedRange } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import { StateCause } from '../metadata/mapping-state.ts';
+import type { DevicePlace } from './device-paths.ts';
 import type { GranuleState } from './granule-table.ts';
 import { type RelocationFailure, relocate, relocationBufferBytes, relocationBuffers } from './relocation.ts';
 import { commitErrorCode, type RemapCore } from './remap-core.ts';
+import type { RangeFailure } from './request-rounds.ts';
 import { runsOf, sectorMask } from './sector-mask.ts';
 import { writeSlotPart } from './slot-part.ts';
+import { FlushBehindError } from './write-through.ts';
 
 /**
  * Why a part of a write needs its granule's lock.
@@ -36,7 +39,7 @@ export interface WriteRepair {
 }
 
 /** `again`: the granule changed meanwhile, so the failure says nothing any more (R2): resolve and issue anew. */
-export type RepairOutcome = 'done' | 'again' | FailedRange;
+export type RepairOutcome = 'done' | 'again' | RangeFailure;
 
 /**
  * Makes one part of a write true under the granule's lock: R1-R3, R5, R9, R23. `source` is the part's bytes.
@@ -50,13 +53,15 @@ export async function repairWrite(
 ): Promise<RepairOutcome> {
   // A probe takes a lock of its own, so it comes before ours.
   if (repair.failure.kind === 'suspect' && !(await placeWorks(core, repair.reason))) {
-    return { ...repair.failure, offset: repair.offset, length: repair.length, kind: 'path' };
+    return pathFailure(repair, placeOf(repair.reason));
   }
+  // All that could be done needs a slot, or a record on the spare (R5).
+  if (core.paths.spare.failed) return pathFailure(repair, 'spare');
   const outcome = await repairUnderLock(core, repair, source, flags, asksMainFirst(core, repair));
   const undecided = typeof outcome === 'object' && outcome.kind === 'suspect';
   if (!undecided) return outcome;
   // Main was asked first and gave EIO (R23): the sector is bad only when main works elsewhere (R15).
-  if (!(await placeWorks(core, repair.reason))) return { ...outcome, kind: 'path' };
+  if (!(await placeWorks(core, repair.reason))) return pathFailure(repair, placeOf(repair.reason));
   return await repairUnderLock(core, repair, source, flags, false);
 }
 
@@ -107,15 +112,17 @@ function failureStands(core: RemapCore, repair: WriteRepair, state: GranuleState
   return (failed & ~(state.held | lost)) !== 0;
 }
 
-async function placeWorks(core: RemapCore, reason: WriteRepairReason): Promise<boolean> {
-  if (reason === 'spare-failed') {
-    const works = await core.spareProbe.deviceWorks('read');
-    core.trouble.sparePathFailed = !works;
-    return works;
-  }
-  const works = await core.probe.deviceWorks('write');
-  core.trouble.mainPathFailed = !works;
-  return works;
+function placeOf(reason: WriteRepairReason): DevicePlace {
+  return reason === 'spare-failed' || reason === 'slot-part' ? 'spare' : 'main';
+}
+
+function placeWorks(core: RemapCore, reason: WriteRepairReason): Promise<boolean> {
+  return core.paths.judge(placeOf(reason), 'write');
+}
+
+/** The write is sent again when the device answers. */
+function pathFailure(repair: WriteRepair, waitsFor: DevicePlace, errno: number = Errno.EIO): RangeFailure {
+  return { offset: repair.offset, length: repair.length, kind: 'path', errno, waitsFor };
 }
 
 async function repairLocked(
@@ -140,7 +147,8 @@ async function repairLocked(
   let slotIsBad = repair.reason === 'spare-failed';
   if (repair.reason === 'slot-part' && (mask & (state.unreadable | state.gone)) === 0) {
     const outcome = await writeSlotPart(core, state, (mask & state.held) >>> 0, bytes, buffer, flags);
-    if (outcome !== 'bad-slot') return outcome;
+    if (outcome === 'done') return outcome;
+    if (outcome !== 'bad-slot') return { ...outcome, offset: repair.offset, length: repair.length };
     slotIsBad = true;
   }
   const cause = slotIsBad ? StateCause.spareError : StateCause.writeError;
@@ -181,6 +189,9 @@ async function writeHome(
     const failed = asDeviceError(error).ranges[0];
     core.counters.mainWriteErrors += 1;
     if (failed?.kind === 'medium') return 'relocate';
+    if (failed?.kind === 'path' && !(error instanceof FlushBehindError)) {
+      return pathFailure(repair, 'main', failed.errno);
+    }
     return {
       offset: repair.offset,
       length: repair.length,
@@ -217,7 +228,8 @@ async function clearMarks(
   }
 }
 
-function refusal(repair: WriteRepair, why: RelocationFailure | 'not-committed'): FailedRange {
+function refusal(repair: WriteRepair, why: RelocationFailure | 'not-committed'): RangeFailure {
+  if (why === 'spare-path') return pathFailure(repair, 'spare');
   // The caller sees main's own error when there was one: `status` says why nothing could be done about it.
   const kind = why === 'spare-full' || why === 'spare-bad' ? 'medium' : 'path';
   return { offset: repair.offset, length: repair.length, kind, errno: Errno.EIO };

@@ -29,7 +29,7 @@ export class WriteRequest extends SplitRequest {
   #repairs = new Map<number, WriteRepair>();
 
   constructor(core: RemapCore, source: Uint8Array, offset: number, flags: number) {
-    super(core, source, offset, writeBudget);
+    super(core, source, offset, 'write', writeBudget);
     this.#flags = flags;
     this.#end = offset + source.length;
   }
@@ -80,7 +80,7 @@ export class WriteRequest extends SplitRequest {
     if (outcome === 'done') return;
     if (outcome === 'again') this.progress.again(repair);
     else if (outcome.kind === 'transient') this.progress.retryOrFail(outcome);
-    else this.progress.failed.push(outcome);
+    else this.fail(outcome);
   }
 
   /** All of the write's bytes in a granule may move with the failed ones: the write has data for them (R9). */

@@ -1,10 +1,15 @@
 import { type BlockDevice, IoFlags } from '../block/block-device.ts';
-import { asDeviceError, type DeviceError, deviceError } from '../block/device-error.ts';
+import { asDeviceError, DeviceError } from '../block/device-error.ts';
 import type { FlushGate } from './flush-gate.ts';
+import { untilDrained } from './zombie-requests.ts';
+
+/** The write is done and its flush is not: it fails, for a flush is never retried into success (R7). */
+export class FlushBehindError extends DeviceError {}
 
 /**
  * Writes, and tells the gate when a flush is due. FUA holds on a device that knows only flushes, too. Rejects with the
- * failed ranges of the write; a flush that fails behind it is a `path` failure of all of it.
+ * failed ranges of the write, not before the kernel is done with them (R3): a caller's ticket or lock is open until then. A
+ * flush that fails behind it is a `path` failure of all of it.
  */
 export async function writeThrough(
   device: BlockDevice,
@@ -19,9 +24,14 @@ export async function writeThrough(
     // A device that cannot do FUA refuses the flag.
     await device.write(source, offset, flushAfter ? flags & ~IoFlags.fua : flags);
   } catch (error) {
+    const failure = asDeviceError(error);
+    // Its ranges alone: the rest of the request has been answered.
+    for (const range of failure.ranges) {
+      if (range.kind === 'timed-out') await untilDrained(device, range.offset, range.length);
+    }
     // Blocks outside the failed ranges are written and count. A write of which nothing counts leaves nothing to flush: a
     // dead device must not fail the flushes of the other one (R6).
-    if (!durable && !failedWhole(asDeviceError(error), offset, source.length)) gate.wroteUnstable();
+    if (!durable && !failedWhole(failure, offset, source.length)) gate.wroteUnstable();
     throw error;
   }
   if (!durable) gate.wroteUnstable();
@@ -46,6 +56,7 @@ async function flushFor(device: BlockDevice, gate: FlushGate, offset: number, le
     await gate.flush();
   } catch (error) {
     const { errno } = asDeviceError(error);
-    throw deviceError(device.name, 'path', offset, length, errno, 'the flush behind the write failed');
+    const detail = 'the flush behind the write failed';
+    throw new FlushBehindError(device.name, [{ offset, length, kind: 'path', errno }], { detail });
   }
 }

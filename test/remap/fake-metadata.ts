@@ -42,6 +42,10 @@ export class FakeMetadata implements MetadataPort, MetadataLife {
     return this.#epoch;
   }
 
+  poisonFlushes(): void {
+    this.#epoch += 1;
+  }
+
   async flushSpare(): Promise<void> {
     try {
       await this.#spare.flush();

@@ -175,7 +175,7 @@ describe('messages', () => {
     activate(stack, 3, 1, { slot: 40, held: 1, unreadable: 2 });
     assert.equal(await ask(stack, 'health'), 'degraded: 1 blocks moved to the spare; 1 sectors unreadable');
     activate(stack, 4, 1, { slot: noSlot, held: 0, gone: 1 });
-    stack.core.trouble.mainPathFailed = true;
+    stack.core.paths.mainReads.noteFailed();
     assert.match(await ask(stack, 'health'), /^failing: main-failed; 1 sectors gone; 1 blocks moved/);
   });
 

@@ -206,7 +206,8 @@ export async function finish(stack: Stack, options: { lazyLost?: boolean } = {})
   await clock.run(device.close());
   assert.equal(device.inFlight, 0, 'I7 in-flight count');
   assert.equal(core.inFlight.count, 0, 'no ticket is left');
-  assert(core.locks.idle, 'I24 no lock is left');
+  assert.equal(core.locks.heldCount, 0, 'I24 no lock is left');
+  assert.equal(core.paths.waiting, 0, 'R17 nobody is held any more');
   assert.equal(arena.usedBytes, 0, 'arena empty');
   assert.equal(mainDisk.inFlightCount + spareDisk.inFlightCount, 0, 'I6 nothing under way');
   assert.equal(metadata.closes, 1, 'I6 metadata closed once');

@@ -92,7 +92,7 @@ describe('a write over bad sectors of main', () => {
     await writeSectors(stack, 400, patternOf(400, 8));
     const single = sent(stack.main).filter(({ offset }) => offset === 400 * sectorBytes);
     assert.deepEqual(
-      single.map(({ flags }) => flags),
+      single.map(({ flags }) => flags & ~IoFlags.fua),
       [IoFlags.none, apart(50)],
     );
     await finish(stack);
@@ -211,7 +211,7 @@ describe('a write over bad sectors of main', () => {
       assert(stack.mainDisk.faults.counts.badSectorWrites > 0);
       assert.deepEqual(remappedGranules(stack), []);
       assert.equal(stack.spareDisk.counts.writes, 0);
-      assert.equal(stack.device.status().state, errno === Errno.ENODEV ? 'main-failed' : 'ok');
+      assert.equal(stack.device.status().state, 'ok', 'main works elsewhere');
       await finish(stack);
     }
   });
