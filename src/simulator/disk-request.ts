@@ -5,7 +5,7 @@ import { failureKindOfErrno } from '../block/errno.ts';
 import type { OperationKind } from './operation-counter.ts';
 import type { WriteOwner } from './simulated-media.ts';
 
-/** One request inside a simulated disk, from its submission to its answer. */
+/** One request inside a simulated disk, from its submission until the disk is done with it. */
 export interface DiskRequest extends WriteOwner {
   readonly kind: OperationKind;
   readonly offset: number;
@@ -19,12 +19,18 @@ export interface DiskRequest extends WriteOwner {
   readonly flushSequence: number;
   readonly resolve: () => void;
   readonly reject: (error: DeviceError) => void;
+  /** The disk is done: it touches the buffer no more. */
+  readonly done: () => void;
   effected: boolean;
+  /** Its deadline has answered it: what the disk says later reaches nobody. */
+  answered: boolean;
   settled: boolean;
   /** The power was cut or the process died: it is never answered. */
   dead: boolean;
   failedRanges: readonly FailedRange[];
 }
+
+const noBytes: Uint8Array = new Uint8Array(0);
 
 /** What the disk keeps of a request: the bytes to write, or room for those that a read samples. */
 export function requestBytes(
@@ -32,14 +38,15 @@ export function requestBytes(
   length: number,
   buffer: Uint8Array | undefined,
 ): Uint8Array {
-  if (kind === 'flush') return new Uint8Array(0);
+  if (kind === 'flush') return noBytes;
   // A copy: a process that dies, or a caller that breaks the loan, does not change what the disk was told.
-  return kind === 'write' && buffer !== undefined ? buffer.slice() : new Uint8Array(length);
+  return kind === 'write' && buffer !== undefined ? new Uint8Array(buffer) : new Uint8Array(length);
 }
 
 /** The loan rule: from submission to settlement a source belongs to the device. */
 export function assertUntouched(request: DiskRequest): void {
-  const same = request.buffer?.every((byte, index) => byte === request.bytes[index]) ?? true;
+  const { buffer, bytes } = request;
+  const same = buffer === undefined || Buffer.compare(buffer, bytes) === 0;
   assert(same, `the source of a write at byte ${request.offset} was changed while it was lent`);
 }
 

@@ -6,6 +6,7 @@ import {
   IoFlags,
   rejectInvalid,
 } from '../block/block-device.ts';
+import type { BufferArena } from '../block/buffer-arena.ts';
 import { deviceError } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import { RequestGate } from '../block/request-gate.ts';
@@ -16,13 +17,14 @@ export interface DiskBelow {
   readonly name: string;
   readonly geometry: Geometry;
   readonly capabilities: Capabilities;
-  /** One checked request: settles under virtual time, or never. */
+  /** One checked request: settles under virtual time, or never. `done`: the buffer is touched no more. */
   submit(
     kind: OperationKind,
     offset: number,
     length: number,
     flags: number,
     buffer: Uint8Array | undefined,
+    done: () => void,
   ): Promise<void>;
 }
 
@@ -34,12 +36,14 @@ function pendingForEver<T>(): Promise<T> {
 /** One opening of a simulated disk by one process. After a power cut or a kill it never answers again. */
 export class SimulatedDevice implements BlockDevice {
   readonly #disk: DiskBelow;
+  readonly #arena: BufferArena | undefined;
   readonly #gate = new RequestGate();
   #abandoned = false;
 
   /** Use `SimulatedDisk.open`. */
-  constructor(disk: DiskBelow) {
+  constructor(disk: DiskBelow, arena?: BufferArena) {
     this.#disk = disk;
+    this.#arena = arena;
   }
 
   get name(): string {
@@ -54,7 +58,7 @@ export class SimulatedDevice implements BlockDevice {
     return this.#disk.capabilities;
   }
 
-  /** Requests of this opening without an answer. */
+  /** Requests of this opening that the disk is not done with. */
   get inFlight(): number {
     return this.#gate.inFlight;
   }
@@ -113,11 +117,16 @@ export class SimulatedDevice implements BlockDevice {
     if (refusal !== undefined) return refusal;
     if (!supported) return this.#rejectUnsupported(offset, length);
     this.#gate.enter();
-    const done = this.#disk.submit(kind, offset, length, flags, buffer);
-    // Beside the caller's own reaction and not before it, so that `close` never resolves before the last answer.
-    const leave = () => this.#gate.leave();
-    done.then(leave, leave);
-    return done;
+    // Held until the disk is done with it, whatever a deadline said: a late answer must find nobody else there (I27).
+    const held = buffer !== undefined && this.#arena?.contains(buffer) === true ? buffer : undefined;
+    if (held !== undefined) this.#arena?.hold(held);
+    return this.#disk.submit(kind, offset, length, flags, buffer, () => this.#done(held));
+  }
+
+  #done(held: Uint8Array | undefined): void {
+    if (held !== undefined) this.#arena?.release(held);
+    // After the caller's own reaction, so that `close` never resolves before the last answer.
+    queueMicrotask(() => this.#gate.leave());
   }
 
   #rejectClosed(offset: number, length: number): Promise<never> {

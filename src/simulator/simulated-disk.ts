@@ -1,7 +1,9 @@
 import { assert } from '../block/assert.ts';
 import { type Capabilities, type Geometry, IoFlags, sectorBytes } from '../block/block-device.ts';
+import type { BufferArena } from '../block/buffer-arena.ts';
 import type { Clock } from '../block/clock.ts';
 import { DeviceError, type FailedRange } from '../block/device-error.ts';
+import { Errno } from '../block/errno.ts';
 import { countByKind, type DiskCounts, zeroDiskCounts } from './disk-counts.ts';
 import {
   assertUntouched,
@@ -14,8 +16,9 @@ import {
 import { OperationCounter, type OperationKind, type OperationPhase } from './operation-counter.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import { type DiskBelow, SimulatedDevice } from './simulated-device.ts';
+import type { PagedImage } from './paged-image.ts';
 import { SimulatedFaults } from './simulated-faults.ts';
-import { type InterruptedWrite, SimulatedMedia } from './simulated-media.ts';
+import { type InterruptedSector, type PowerCutLoss, SimulatedMedia } from './simulated-media.ts';
 
 /** One device operation, as the world hears of it while it happens. */
 export interface DiskOperation {
@@ -40,6 +43,10 @@ export interface SimulatedDiskOptions {
   /** Virtual milliseconds of one request; one in 50 takes ten times as long. */
   readonly latencyMinMs?: number;
   readonly latencyMaxMs?: number;
+  /** Every request is done and answered before its call returns: no time passes. Default false. */
+  readonly immediate?: boolean;
+  /** What the media holds; zeros by default. */
+  readonly image?: PagedImage;
   /** Failed ranges name the bad blocks only. By default the whole request fails, as real disks report it. */
   readonly exactRanges?: boolean;
   /** Shared by the disks of a world, so that operation N is one moment in it. */
@@ -57,6 +64,9 @@ const capabilitiesOfDisk: Capabilities = {
   fastZeroes: false,
   rotational: true,
 };
+
+/** How many of the sectors that were under way arrive when a process dies. */
+const arrivals = [0, 0.5, 1] as const;
 
 /** What a read leaves in bytes that it could not read: nothing that anyone could take for data. */
 const unreadableFill = 0xee;
@@ -92,13 +102,16 @@ export class SimulatedDisk implements DiskBelow {
     this.capabilities = { ...capabilitiesOfDisk, ...options.capabilities };
     this.#options = options;
     this.#random = options.random.fork(options.name);
-    this.#media = new SimulatedMedia(options.sizeBytes, this.#random.fork('media'));
+    this.#media = new SimulatedMedia(options.sizeBytes, this.#random.fork('media'), options.image);
     this.#counter = options.counter ?? new OperationCounter();
   }
 
-  /** A fresh device over what the media and the cache hold now; what a process gets that opens the disk. */
-  open(): SimulatedDevice {
-    const device = new SimulatedDevice(this);
+  /**
+   * A fresh device over what the media and the cache hold now; what a process gets that opens the disk. Buffers of `arena`
+   * are held while a request lives, as an engine does (I27).
+   */
+  open(arena?: BufferArena): SimulatedDevice {
+    const device = new SimulatedDevice(this, arena);
     this.#devices.push(device);
     return device;
   }
@@ -112,7 +125,12 @@ export class SimulatedDisk implements DiskBelow {
     return this.#media.unflushedSectorCount;
   }
 
-  /** The media itself: what survives whatever happens. For judges, not to be changed. */
+  /** A flush has lied, and a power cut now would show it. */
+  get owesLiedWrites(): boolean {
+    return this.#media.owesLiedWrites;
+  }
+
+  /** The media itself: what survives whatever happens. A copy, for judges. */
   get durableImage(): Uint8Array {
     return this.#media.durable;
   }
@@ -127,34 +145,48 @@ export class SimulatedDisk implements DiskBelow {
   /** Contents from before the simulation, durable at once. */
   load(bytes: Uint8Array, offset = 0): void {
     assert(this.#media.unflushedSectorCount === 0, 'SimulatedDisk: load before the first write');
-    this.#media.durable.set(bytes, offset);
+    this.#media.load(bytes, offset);
   }
 
   /**
    * The power goes: any subset of what was not flushed survives, torn at sectors; requests in flight and all later ones
    * of the devices opened so far stay pending for ever.
    */
-  powerCut(): void {
-    const interrupted = this.#interruptedWrites();
+  powerCut(): PowerCutLoss {
+    const interrupted = this.#interruptedSectors();
     this.#abandon();
+    const loss = this.#media.powerCut(interrupted);
     this.faults.counts.powerCuts += 1;
-    this.faults.counts.powerCutLostSectors += this.#media.powerCut(interrupted);
+    this.faults.counts.powerCutLostSectors += loss.sectors;
+    this.faults.counts.liedSectors += loss.lied.length;
+    return loss;
+  }
+
+  /** What a power cut now would leave, with a part of `random`'s chances; nothing happens to this disk. */
+  afterPowerCut(random: SeededRandom): { image: PagedImage; loss: PowerCutLoss } {
+    return this.#media.afterPowerCut(this.#interruptedSectors(), random);
+  }
+
+  /** As `afterPowerCut`, for a process that dies: the cache is whole, what is under way arrives or does not. */
+  afterKill(random: SeededRandom): PagedImage {
+    const image = this.#media.afterKill();
+    const probability = random.pick(arrivals);
+    for (const { sector, bytes } of this.#interruptedSectors()) {
+      if (random.chance(probability)) image.write(bytes, sector * sectorBytes);
+    }
+    return image;
   }
 
   /** The process dies: its requests stay pending for ever, the disk's cache survives. */
   kill(): void {
-    const interrupted = this.#interruptedWrites();
+    const interrupted = this.#interruptedSectors();
     this.#abandon();
     this.faults.counts.kills += 1;
     const owner = { settled: true };
-    for (const write of interrupted) {
-      // The kernel has the request queued: it is done whole, not at all, or in part.
-      const probability = this.#random.pick([0, 0.5, 1]);
-      for (let index = 0; index * sectorBytes < write.bytes.length; index += 1) {
-        if (!this.#random.chance(probability)) continue;
-        const bytes = write.bytes.subarray(index * sectorBytes, (index + 1) * sectorBytes);
-        this.#media.cacheSector(write.firstSector + index, bytes, owner);
-      }
+    // The kernel has the requests queued: they are done whole, not at all, or in part.
+    const probability = this.#random.pick(arrivals);
+    for (const { sector, bytes } of interrupted) {
+      if (this.#random.chance(probability)) this.#media.cacheSector(sector, bytes, owner);
     }
     if (this.#options.writeCache === 'none') this.#media.commit(this.#media.sequence);
   }
@@ -173,6 +205,7 @@ export class SimulatedDisk implements DiskBelow {
     length: number,
     flags: number,
     buffer: Uint8Array | undefined,
+    done: () => void,
   ): Promise<void> {
     this.#count(kind, length);
     return new Promise((resolve, reject) => {
@@ -186,7 +219,9 @@ export class SimulatedDisk implements DiskBelow {
         flushSequence: this.#media.sequence,
         resolve,
         reject,
+        done,
         effected: false,
+        answered: false,
         settled: false,
         dead: false,
         failedRanges: [],
@@ -210,16 +245,41 @@ export class SimulatedDisk implements DiskBelow {
 
   #start(request: DiskRequest): void {
     const { kind, offset, length } = request;
-    const latencyMs = this.#latencyMs(kind);
-    const errno = this.faults.takeTransientErrno(kind, offset, length);
-    if (errno !== undefined) {
+    const failure = this.faults.takeTransient(kind, offset, length);
+    if (failure !== undefined) {
+      if (failure.partly) this.#writeSome(request);
       request.effected = true;
-      request.failedRanges = [failedRange(offset, length, errno)];
+      request.failedRanges = [failedRange(offset, length, failure.errno)];
     }
-    const stuck = this.faults.takeStuck(kind, offset, length);
-    if (stuck) this.#stuck.add(request);
+    if (this.faults.takeStuck(kind, offset, length)) {
+      this.#stuck.add(request);
+      this.#scheduleEffect(request, this.#latencyMs(kind));
+    } else if (this.#options.immediate === true) {
+      this.#settle(request);
+    } else {
+      this.#scheduleSettlement(request);
+    }
+  }
+
+  #scheduleSettlement(request: DiskRequest): void {
+    const { kind, offset, length } = request;
+    const delay = this.faults.takeDelay(kind, offset, length);
+    const latencyMs = delay?.doneMs ?? this.#latencyMs(kind);
     this.#scheduleEffect(request, latencyMs);
-    if (!stuck) this.#options.clock.schedule(latencyMs, () => this.#settle(request));
+    this.#options.clock.schedule(latencyMs, () => this.#settle(request));
+    const answerMs = delay?.answerMs;
+    if (answerMs !== undefined) this.#options.clock.schedule(answerMs, () => this.#expire(request));
+  }
+
+  /** A deadline answers the caller; the request lives on (R3). */
+  #expire(request: DiskRequest): void {
+    if (request.dead || request.settled) return;
+    request.answered = true;
+    const { offset, length } = request;
+    this.counts.failed += 1;
+    request.reject(
+      new DeviceError(this.name, [{ offset, length, kind: 'timed-out', errno: Errno.ETIMEDOUT }]),
+    );
   }
 
   #latencyMs(kind: OperationKind): number {
@@ -244,7 +304,8 @@ export class SimulatedDisk implements DiskBelow {
     request.effected = true;
     if (request.kind === 'flush') return;
     if (request.kind === 'read') this.#sample(request);
-    else if (request.kind === 'discard') this.#discard(request);
+    // Contents are undefined after a discard: some sectors read as zeros, some as before.
+    else if (request.kind === 'discard') this.#writeSome(request);
     else this.#write(request);
   }
 
@@ -274,8 +335,8 @@ export class SimulatedDisk implements DiskBelow {
     });
   }
 
-  /** Contents are undefined afterwards: some sectors read as zeros, some as before. */
-  #discard(request: DiskRequest): void {
+  /** Fails without a bad sector, and has written some sectors all the same. */
+  #writeSome(request: DiskRequest): void {
     forEachSector(request, (sector, bytes) => {
       if (this.#random.chance(0.5) && this.faults.isWritable(sector)) {
         this.#media.cacheSector(sector, bytes, request);
@@ -316,12 +377,14 @@ export class SimulatedDisk implements DiskBelow {
     else this.#makeDurable(request);
     if (kind === 'read' && request.buffer !== undefined) this.#deliver(request, request.buffer);
     this.#answer(request);
+    request.done();
   }
 
   #flush(request: DiskRequest): void {
     const errno = this.faults.takeFlushErrno();
     if (errno === undefined) {
-      this.#media.commit(request.flushSequence);
+      if (this.faults.takeFlushLie()) this.#media.pretendToCommit(request.flushSequence);
+      else this.#media.commit(request.flushSequence);
       return;
     }
     this.faults.counts.droppedSectors += this.#media.dropSome();
@@ -346,6 +409,7 @@ export class SimulatedDisk implements DiskBelow {
     request.settled = true;
     this.#inFlight.delete(request);
     this.counts.settled += 1;
+    if (request.answered) return;
     if (request.failedRanges.length === 0) {
       request.resolve();
       return;
@@ -363,14 +427,14 @@ export class SimulatedDisk implements DiskBelow {
   }
 
   /** Writes that have not taken effect: each of their sectors may or may not get there. */
-  #interruptedWrites(): InterruptedWrite[] {
-    const writes: InterruptedWrite[] = [];
+  #interruptedSectors(): InterruptedSector[] {
+    const sectors: InterruptedSector[] = [];
     for (const request of this.#inFlight) {
       if (request.effected || request.kind === 'read' || request.kind === 'flush') continue;
       forEachSector(request, (sector, bytes) => {
-        if (this.faults.isWritable(sector)) writes.push({ firstSector: sector, bytes });
+        if (this.faults.isWritable(sector)) sectors.push({ sector, bytes });
       });
     }
-    return writes;
+    return sectors;
   }
 }

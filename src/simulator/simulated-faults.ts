@@ -19,7 +19,14 @@ export interface FaultCounts {
   transient: number;
   path: number;
   flush: number;
+  /** Flushes that claimed what they had not done. */
+  lyingFlushes: number;
   stuck: number;
+  /** Requests answered `timed-out` while they were still alive. */
+  late: number;
+  slow: number;
+  /** Writes of good sectors that failed after some of them were written. */
+  partialWrites: number;
   healedSectors: number;
   /** Sectors whose unflushed content a failing flush threw away. */
   droppedSectors: number;
@@ -27,6 +34,29 @@ export interface FaultCounts {
   kills: number;
   /** Sectors that a power cut left with an older content than the newest. */
   powerCutLostSectors: number;
+  /** Of these: sectors that a flush had promised to keep. */
+  liedSectors: number;
+}
+
+export function zeroFaultCounts(): FaultCounts {
+  return {
+    badSectorReads: 0,
+    badSectorWrites: 0,
+    transient: 0,
+    path: 0,
+    flush: 0,
+    lyingFlushes: 0,
+    stuck: 0,
+    late: 0,
+    slow: 0,
+    partialWrites: 0,
+    healedSectors: 0,
+    droppedSectors: 0,
+    powerCuts: 0,
+    kills: 0,
+    powerCutLostSectors: 0,
+    liedSectors: 0,
+  };
 }
 
 interface FaultRule {
@@ -39,6 +69,19 @@ interface FaultRule {
 
 interface TransientRule extends FaultRule {
   readonly errno: number;
+  readonly partly: boolean;
+}
+
+interface DelayRule extends FaultRule {
+  readonly delay: RequestDelay;
+}
+
+/** A request that takes long. */
+export interface RequestDelay {
+  /** When the device has done it, milliseconds after its submission. */
+  readonly doneMs: number;
+  /** The caller is told `timed-out` then, while the request lives on (R3); absent: it waits for the end. */
+  readonly answerMs?: number;
 }
 
 /** Which requests a rule is about; everything by default. */
@@ -51,6 +94,8 @@ export interface FaultScope {
 export interface TransientOptions extends FaultScope {
   /** Default EAGAIN. */
   readonly errno?: number;
+  /** Some sectors of a write are written all the same. Default false. */
+  readonly partly?: boolean;
 }
 
 const rangeKinds: readonly OperationKind[] = ['read', 'write', 'discard', 'write-zeroes'];
@@ -61,24 +106,14 @@ export class SimulatedFaults {
   readonly #bad = new Map<number, SectorFault>();
   readonly #transient: TransientRule[] = [];
   readonly #stuck: FaultRule[] = [];
+  readonly #delays: DelayRule[] = [];
   #pathErrno: number | undefined;
   #failFlush: 'never' | 'once' | 'always' = 'never';
   #flushErrno: number = Errno.EIO;
+  #liesLeft = 0;
   readonly #struckByRead = new Set<number>();
   readonly #struckByWrite = new Set<number>();
-  readonly counts: FaultCounts = {
-    badSectorReads: 0,
-    badSectorWrites: 0,
-    transient: 0,
-    path: 0,
-    flush: 0,
-    stuck: 0,
-    healedSectors: 0,
-    droppedSectors: 0,
-    powerCuts: 0,
-    kills: 0,
-    powerCutLostSectors: 0,
-  };
+  readonly counts: FaultCounts = zeroFaultCounts();
 
   /** Sectors (not granules) that really failed a request, for comparison with what was found (I17). */
   struckSectors(by: 'read' | 'write'): ReadonlySet<number> {
@@ -97,9 +132,15 @@ export class SimulatedFaults {
     for (let index = 0; index < sectorCount; index += 1) this.#bad.delete(sector + index);
   }
 
-  /** The next `count` requests of the scope fail, and change nothing. */
+  /** The next `count` requests of the scope fail, and change nothing, or not everything. */
   failNext(count: number, options: TransientOptions = {}): void {
-    this.#transient.push({ ...faultRule(count, options), errno: options.errno ?? Errno.EAGAIN });
+    const { errno = Errno.EAGAIN, partly = false } = options;
+    this.#transient.push({ ...faultRule(count, options), errno, partly });
+  }
+
+  /** The next `count` requests of the scope take as long as `delay` says. */
+  delayNext(count: number, delay: RequestDelay, scope: FaultScope = {}): void {
+    this.#delays.push({ ...faultRule(count, scope), delay });
   }
 
   /** The next `count` requests of the scope hang until `SimulatedDisk.releaseStuck`. */
@@ -118,6 +159,26 @@ export class SimulatedFaults {
     this.#flushErrno = errno;
   }
 
+  /** The next `count` flushes succeed and do nothing: what they cover is lost with the power. */
+  lieOnFlush(count: number): void {
+    this.#liesLeft = count;
+  }
+
+  /** Forgets what was planned and has not struck yet; bad sectors stay. */
+  calm(): void {
+    this.#transient.length = 0;
+    this.#stuck.length = 0;
+    this.#delays.length = 0;
+    this.#pathErrno = undefined;
+    this.#failFlush = 'never';
+    this.#liesLeft = 0;
+  }
+
+  /** What is wrong with the medium itself, and nothing else: for another disk with the same platters. */
+  copyBadSectorsTo(other: SimulatedFaults): void {
+    for (const [sector, fault] of this.#bad) other.#bad.set(sector, fault);
+  }
+
   // What the disk asks.
 
   takePathErrno(): number | undefined {
@@ -125,19 +186,36 @@ export class SimulatedFaults {
     return this.#pathErrno;
   }
 
-  takeTransientErrno(kind: OperationKind, offset: number, length: number): number | undefined {
-    const rule = this.#transient.find((candidate) => applies(candidate, kind, offset, length));
+  takeTransient(
+    kind: OperationKind,
+    offset: number,
+    length: number,
+  ): { readonly errno: number; readonly partly: boolean } | undefined {
+    const rule = take(this.#transient, kind, offset, length);
     if (rule === undefined) return undefined;
-    rule.remaining -= 1;
-    this.counts.transient += 1;
-    return rule.errno;
+    const partly = rule.partly && kind === 'write';
+    if (partly) this.counts.partialWrites += 1;
+    else this.counts.transient += 1;
+    return { errno: rule.errno, partly };
   }
 
   takeStuck(kind: OperationKind, offset: number, length: number): boolean {
-    const rule = this.#stuck.find((candidate) => applies(candidate, kind, offset, length));
-    if (rule === undefined) return false;
-    rule.remaining -= 1;
+    if (take(this.#stuck, kind, offset, length) === undefined) return false;
     this.counts.stuck += 1;
+    return true;
+  }
+
+  takeDelay(kind: OperationKind, offset: number, length: number): RequestDelay | undefined {
+    const delay = take(this.#delays, kind, offset, length)?.delay;
+    if (delay?.answerMs !== undefined) this.counts.late += 1;
+    else if (delay !== undefined) this.counts.slow += 1;
+    return delay;
+  }
+
+  takeFlushLie(): boolean {
+    if (this.#liesLeft === 0) return false;
+    this.#liesLeft -= 1;
+    this.counts.lyingFlushes += 1;
     return true;
   }
 
@@ -186,6 +264,21 @@ function faultRule(count: number, scope: FaultScope): FaultRule {
     scope.sector === undefined ? Number.POSITIVE_INFINITY : fromByte + (scope.sectorCount ?? 1) * sectorBytes;
   const kinds = scope.kinds ?? (scope.sector === undefined ? everyKind : rangeKinds);
   return { kinds: new Set(kinds), fromByte, toByte, remaining: count };
+}
+
+/** The first rule that means this request, counted down; spent rules go. */
+function take<T extends FaultRule>(
+  rules: T[],
+  kind: OperationKind,
+  offset: number,
+  length: number,
+): T | undefined {
+  const index = rules.findIndex((candidate) => applies(candidate, kind, offset, length));
+  const rule = rules[index];
+  if (rule === undefined) return undefined;
+  rule.remaining -= 1;
+  if (rule.remaining === 0) rules.splice(index, 1);
+  return rule;
 }
 
 function applies(rule: FaultRule, kind: OperationKind, offset: number, length: number): boolean {

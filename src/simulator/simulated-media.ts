@@ -1,5 +1,6 @@
 import { assert } from '../block/assert.ts';
 import { sectorBytes } from '../block/block-device.ts';
+import { PagedImage } from './paged-image.ts';
 import type { SeededRandom } from './seeded-random.ts';
 
 /** A request whose writes may be in the cache while it has not settled. */
@@ -14,10 +15,18 @@ interface SectorVersion {
   readonly owner: WriteOwner;
 }
 
-/** A write that the disk has, or may have, begun when the power went: any of its sectors may be on the media. */
-export interface InterruptedWrite {
-  readonly firstSector: number;
+/** A sector that the disk has, or may have, begun to write when the power went. */
+export interface InterruptedSector {
+  readonly sector: number;
   readonly bytes: Uint8Array;
+}
+
+/** What a power cut took. */
+export interface PowerCutLoss {
+  /** Sectors that did not get their newest content. */
+  readonly sectors: number;
+  /** Sectors that lost a content which a flush had promised to keep: that flush lied. */
+  readonly lied: readonly number[];
 }
 
 /** How much of what was not flushed survives one power cut. */
@@ -32,16 +41,27 @@ const survivals = ['none', 'all', 'half', 'most'] as const;
  *     durable ── version 8                       sector 5: two
  */
 export class SimulatedMedia {
-  /** What is on the media: what survives every power cut. For judges; the disk changes it. */
-  readonly durable: Uint8Array;
   readonly #random: SeededRandom;
+  #durable: PagedImage;
   /** Versions of a sector, oldest first. A sector without an entry has its durable content. */
   readonly #cache = new Map<number, SectorVersion[]>();
   #sequence = 0;
+  /** A flush has claimed to make everything up to here durable, and has not. */
+  #liedSequence = 0;
 
-  constructor(sizeBytes: number, random: SeededRandom) {
-    this.durable = new Uint8Array(sizeBytes);
+  constructor(sizeBytes: number, random: SeededRandom, durable?: PagedImage) {
+    this.#durable = durable ?? new PagedImage(sizeBytes);
     this.#random = random;
+  }
+
+  /** What is on the media, what survives every power cut: a copy. */
+  get durable(): Uint8Array {
+    return this.#durable.toBytes();
+  }
+
+  /** Contents from before the simulation. */
+  load(bytes: Uint8Array, offset: number): void {
+    this.#durable.write(bytes, offset);
   }
 
   /** Sectors that would be lost, or not, if the power went now. */
@@ -54,11 +74,17 @@ export class SimulatedMedia {
     return this.#sequence;
   }
 
+  /** A flush has lied, and a power cut now would show it. */
+  get owesLiedWrites(): boolean {
+    for (const versions of this.#cache.values()) if (versions[0]!.sequence <= this.#liedSequence) return true;
+    return false;
+  }
+
   /** What a read returns, cache included. */
   read(target: Uint8Array, offset: number): void {
     const whole = offset % sectorBytes === 0 && target.length % sectorBytes === 0;
     assert(whole, 'SimulatedMedia: the unit is one sector');
-    target.set(this.durable.subarray(offset, offset + target.length));
+    this.#durable.read(target, offset);
     if (this.#cache.size === 0) return;
     const first = offset / sectorBytes;
     for (let index = 0; index * sectorBytes < target.length; index += 1) {
@@ -67,11 +93,11 @@ export class SimulatedMedia {
     }
   }
 
-  /** Puts one sector into the cache. */
+  /** Puts one sector into the cache. `bytes` are never changed afterwards. */
   cacheSector(sector: number, bytes: Uint8Array, owner: WriteOwner): void {
     assert(bytes.length === sectorBytes, 'SimulatedMedia: the unit is one sector');
     this.#sequence += 1;
-    const version: SectorVersion = { sequence: this.#sequence, bytes: bytes.slice(), owner };
+    const version: SectorVersion = { sequence: this.#sequence, bytes, owner };
     const versions = this.#cache.get(sector);
     if (versions === undefined) this.#cache.set(sector, [version]);
     else versions.push(version);
@@ -89,6 +115,11 @@ export class SimulatedMedia {
       }
     }
     return sectors;
+  }
+
+  /** As `commit` would, but only says so. */
+  pretendToCommit(sequence: number): void {
+    this.#liedSequence = Math.max(this.#liedSequence, sequence);
   }
 
   /** Makes what `owner` wrote durable: a write with FUA. Later versions of the same sectors stay in the cache. */
@@ -115,47 +146,82 @@ export class SimulatedMedia {
     return dropped;
   }
 
-  /** The power goes: each sector keeps one of its possible contents. Returns how many did not get their newest. */
-  powerCut(interrupted: readonly InterruptedWrite[]): number {
-    const candidates = new Map<number, Uint8Array[]>();
-    for (const [sector, versions] of this.#cache) {
-      candidates.set(
-        sector,
-        versions.map((version) => version.bytes),
-      );
-    }
-    for (const write of interrupted) {
-      for (let index = 0; index * sectorBytes < write.bytes.length; index += 1) {
-        const bytes = write.bytes.subarray(index * sectorBytes, (index + 1) * sectorBytes);
-        const sector = write.firstSector + index;
-        const list = candidates.get(sector);
-        if (list === undefined) candidates.set(sector, [bytes]);
-        else list.push(bytes);
-      }
-    }
+  /** The power goes: each sector keeps one of its possible contents. */
+  powerCut(interrupted: readonly InterruptedSector[]): PowerCutLoss {
+    const loss = this.#survive(this.#durable, interrupted, this.#random);
     this.#cache.clear();
-    return this.#settleCandidates(candidates);
+    this.#liedSequence = 0;
+    return loss;
   }
 
-  #settleCandidates(candidates: ReadonlyMap<number, readonly Uint8Array[]>): number {
-    const survival = this.#random.pick(survivals);
-    let lost = 0;
-    for (const [sector, versions] of candidates) {
-      const newest = versions.length - 1;
-      let chosen = newest;
-      if (survival === 'none') chosen = -1;
-      if (survival === 'half') chosen = this.#random.below(versions.length + 1) - 1;
-      if (survival === 'most' && this.#random.chance(0.1))
-        chosen = this.#random.below(versions.length + 1) - 1;
-      if (chosen < newest) lost += 1;
-      if (chosen >= 0) this.durable.set(versions[chosen]!, sector * sectorBytes);
+  /** What a power cut now would leave on the media; here nothing happens. */
+  afterPowerCut(
+    interrupted: readonly InterruptedSector[],
+    random: SeededRandom,
+  ): { image: PagedImage; loss: PowerCutLoss } {
+    const image = this.#durable.fork();
+    return { image, loss: this.#survive(image, interrupted, random) };
+  }
+
+  /** What reads would find if all of the cache were written: the disk as another process sees it. */
+  afterKill(): PagedImage {
+    const image = this.#durable.fork();
+    for (const [sector, versions] of this.#cache) image.write(versions.at(-1)!.bytes, sector * sectorBytes);
+    return image;
+  }
+
+  #survive(
+    image: PagedImage,
+    interrupted: readonly InterruptedSector[],
+    random: SeededRandom,
+  ): PowerCutLoss {
+    const survival = random.pick(survivals);
+    const begun = new Map<number, Uint8Array[]>();
+    for (const { sector, bytes } of interrupted) {
+      const list = begun.get(sector);
+      if (list === undefined) begun.set(sector, [bytes]);
+      else list.push(bytes);
     }
-    return lost;
+    const lied: number[] = [];
+    let sectors = 0;
+    for (const [sector, versions] of this.#cache) {
+      const alsoBegun = begun.get(sector);
+      const count = versions.length + (alsoBegun?.length ?? 0);
+      const chosen = chooseVersion(survival, count, random);
+      if (chosen < count - 1) sectors += 1;
+      if (chosen < this.#promised(versions)) lied.push(sector);
+      if (chosen < 0) continue;
+      const bytes =
+        chosen < versions.length ? versions[chosen]!.bytes : alsoBegun![chosen - versions.length]!;
+      image.write(bytes, sector * sectorBytes);
+    }
+    for (const [sector, contents] of begun) {
+      if (this.#cache.has(sector)) continue;
+      const chosen = chooseVersion(survival, contents.length, random);
+      if (chosen < contents.length - 1) sectors += 1;
+      if (chosen >= 0) image.write(contents[chosen]!, sector * sectorBytes);
+    }
+    return { sectors, lied };
+  }
+
+  /** Index of the newest version that a lying flush promised, -1 for none. */
+  #promised(versions: readonly SectorVersion[]): number {
+    let last = versions.length - 1;
+    while (last >= 0 && versions[last]!.sequence > this.#liedSequence) last -= 1;
+    return last;
   }
 
   #store(sector: number, versions: SectorVersion[], upTo: number): void {
-    this.durable.set(versions[upTo]!.bytes, sector * sectorBytes);
+    this.#durable.write(versions[upTo]!.bytes, sector * sectorBytes);
     if (upTo === versions.length - 1) this.#cache.delete(sector);
     else versions.splice(0, upTo + 1);
   }
+}
+
+/** Which of `count` contents a sector keeps, oldest first; -1 is what the media had before all of them. */
+function chooseVersion(survival: (typeof survivals)[number], count: number, random: SeededRandom): number {
+  if (survival === 'none') return -1;
+  if (survival === 'half') return random.below(count + 1) - 1;
+  if (survival === 'most' && random.chance(0.1)) return random.below(count + 1) - 1;
+  return count - 1;
 }
