@@ -53,10 +53,9 @@ export function magic(text: string): Uint8Array {
   return Uint8Array.from(text, (character) => character.charCodeAt(0));
 }
 
+/** One memcmp: a loop over 4096 bytes was a sixth of the time of opening and settling. */
 export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.byteLength !== b.byteLength) return false;
-  for (let at = 0; at < a.byteLength; at += 1) if (a[at] !== b[at]) return false;
-  return true;
+  return Buffer.compare(a, b) === 0;
 }
 
 const twoTo32 = 0x1_0000_0000;

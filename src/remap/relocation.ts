@@ -276,7 +276,7 @@ async function storeInSlot(
     core.parts.spare.read(readBack, offset, apart(slot)),
   );
   if (read !== 'moved') return read;
-  if (sameBytes(content, readBack)) return 'moved';
+  if (Buffer.compare(content, readBack) === 0) return 'moved';
   core.counters.verifyMismatches += 1;
   core.retireSlot(slot);
   return 'try-another-slot';
@@ -312,9 +312,4 @@ async function onSlot(
     core.paths.noteFailed('spare', 'write');
     return 'spare-path';
   }
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  for (let index = 0; index < a.length; index += 1) if (a[index] !== b[index]) return false;
-  return true;
 }

@@ -1,190 +1,317 @@
 import { sectorBytes } from '../block/block-device.ts';
+import { Contents, initialVersion } from './contents.ts';
 
 /** The promise was broken: what, where, and what would have been right. */
 export class JudgeViolation extends Error {
   override readonly name = 'JudgeViolation';
 }
 
-/** What each sector may hold; versions are the numbers of the writes that made them, 0 is what main held at first. */
-interface SectorModel {
-  /** What a read may give now. One version unless a write failed or the power was cut. */
-  allowed: number[];
-  /** What a read may give after a power cut: the last flushed version and all that came since. */
-  afterPowerCut: number[];
-  /** No older version may come back, whatever happens. */
-  durable: number;
-  /** The write that is under way, if any: one client at a time writes a sector. */
-  inFlight: number | undefined;
-  /** Moments of the last write's begin and of the last fault. */
-  begun: number;
-  wentBad: number;
-  /** An acknowledged write has covered it since main went bad there: no read may fail any more. */
-  safe: boolean;
-}
+/** Versions, ascending by birth. Never changed, only replaced: forks and tokens share them. */
+type Versions = readonly number[];
+
+const none: Versions = [];
+const firstOnly: Versions = [initialVersion];
 
 /** What a flush that is under way will make durable, if it succeeds. */
 export interface FlushToken {
   /** Writes with a higher number came later. */
   readonly lastVersion: number;
-  /** By sector: what was acknowledged or under way. */
-  readonly versions: readonly (readonly number[])[];
+  readonly allowed: readonly Versions[];
+  readonly inFlight: readonly Versions[];
+}
+
+/** What a read that is under way may give. */
+export interface ReadToken {
+  readonly firstSector: number;
+  readonly sectorCount: number;
+  readonly moment: number;
+  readonly lastVersion: number;
+  /** By sector of the read, as it was when the read began. */
+  readonly possible: readonly Versions[];
+}
+
+interface SectorModels {
+  /** What a read may give now. One version unless a write failed, a flush failed or the power was cut. */
+  readonly allowed: Versions[];
+  /** What a read may give after a power cut: the last flushed version and all that came since. */
+  readonly afterPowerCut: Versions[];
+  /** As `afterPowerCut` when no flush that a lie may be behind counts. */
+  readonly afterLie: Versions[];
+  /** Writes that are under way. */
+  readonly inFlight: Versions[];
+  /** No older version may come back, whatever happens. */
+  readonly durable: Float64Array;
+  /** Moments of the last write's begin, of anything that happened to a sector, and of the last fault. */
+  readonly begun: Float64Array;
+  readonly touched: Float64Array;
+  readonly wentBad: Float64Array;
+  /** 1: an acknowledged write has covered it since its place went bad: no read may fail any more. */
+  readonly safe: Uint8Array;
+  /** 1: a disk that lied about a flush has lost what this sector depends on: anything may be there until it is written. */
+  readonly excused: Uint8Array;
 }
 
 /**
  * Independent of everything it judges: knows only what a client sent, what was acknowledged and flushed, and which faults
- * were injected. Each sector's bytes name their sector and version, so that any other byte is found.
+ * were injected.
  */
 export class Judge {
-  readonly #sectors: SectorModel[];
-  readonly #seed: number;
-  #nextVersion = 1;
-  #moment = 0;
+  readonly sectorCount: number;
+  readonly contents: Contents;
+  readonly #models: SectorModels;
+  #lastVersion: number;
+  #moment: number;
+  /** When the power last went: what was not touched since is on the media. */
+  #cutMoment: number;
+  /** Sectors compared: a judge that compared nothing has proven nothing. */
+  sectorsChecked = 0;
 
-  constructor(sectorCount: number, seed: number) {
-    this.#seed = seed;
-    this.#sectors = Array.from({ length: sectorCount }, () => ({
-      allowed: [0],
-      afterPowerCut: [0],
-      durable: 0,
-      inFlight: undefined,
-      begun: 0,
-      wentBad: 0,
-      safe: true,
-    }));
-  }
-
-  get sectorCount(): number {
-    return this.#sectors.length;
+  constructor(sectorCount: number, seed: number, from?: Judge) {
+    this.sectorCount = sectorCount;
+    this.contents = from?.contents.fork() ?? new Contents(seed);
+    this.#models = from === undefined ? newModels(sectorCount) : copyModels(from.#models);
+    this.#lastVersion = from === undefined ? initialVersion : from.#lastVersion;
+    this.#moment = from === undefined ? 0 : from.#moment;
+    this.#cutMoment = from === undefined ? 0 : from.#cutMoment;
   }
 
   /** The number of a new write. */
   newVersion(): number {
-    const version = this.#nextVersion;
-    this.#nextVersion += 1;
-    return version;
+    this.#lastVersion += 1;
+    return this.#lastVersion;
   }
 
-  /** Fills `target` with what version `version` of these sectors is. */
-  fill(target: Uint8Array, firstSector: number, version: number): void {
-    for (let at = 0; at < target.length; at += sectorBytes) {
-      stamp(target.subarray(at, at + sectorBytes), this.#seed, firstSector + at / sectorBytes, version);
-    }
+  /** The place where a sector's bytes are cannot be read any more: they may be lost. */
+  wentBad(sector: number): void {
+    this.#models.wentBad[sector] = this.#nextMoment();
+    this.#models.safe[sector] = 0;
   }
 
-  /** Main can no longer be read there: what only main has may be lost. */
-  mainWentBad(sector: number): void {
-    const model = this.#sectors[sector]!;
-    model.wentBad = this.#nextMoment();
-    model.safe = false;
+  /** True when a read of this sector may give this version, now or after a power cut. */
+  mayBe(sector: number, version: number): boolean {
+    const { allowed, afterPowerCut } = this.#models;
+    if (sector >= this.sectorCount) return false;
+    return allowed[sector]!.includes(version) || afterPowerCut[sector]!.includes(version);
   }
 
   writeBegun(firstSector: number, count: number, version: number): void {
-    const begun = this.#nextMoment();
-    for (const model of this.#models(firstSector, count)) {
-      model.begun = begun;
-      model.inFlight = version;
-      model.afterPowerCut.push(version);
+    const { begun, touched, inFlight, afterPowerCut, afterLie } = this.#models;
+    const moment = this.#nextMoment();
+    for (let sector = firstSector; sector < firstSector + count; sector += 1) {
+      begun[sector] = moment;
+      touched[sector] = moment;
+      inFlight[sector] = [...inFlight[sector]!, version];
+      afterPowerCut[sector] = [...afterPowerCut[sector]!, version];
+      afterLie[sector] = [...afterLie[sector]!, version];
     }
   }
 
   writeAcknowledged(firstSector: number, count: number, version: number, durable: boolean): void {
-    for (const model of this.#models(firstSector, count)) {
-      model.inFlight = undefined;
-      model.allowed = [version];
+    const models = this.#models;
+    const only = [version];
+    this.#writeEnded(firstSector, count, version);
+    for (let sector = firstSector; sector < firstSector + count; sector += 1) {
+      models.allowed[sector] = only;
       // A sector that went bad while the write was under way may have gone bad behind it.
-      if (model.wentBad < model.begun) model.safe = true;
+      if (models.wentBad[sector]! < models.begun[sector]!) models.safe[sector] = 1;
+      models.excused[sector] = 0;
       if (!durable) continue;
-      model.durable = version;
-      model.afterPowerCut = [version];
+      models.durable[sector] = version;
+      models.afterPowerCut[sector] = only;
+    }
+  }
+
+  /** An error: each sector holds the old or the new bytes. */
+  writeFailed(firstSector: number, count: number, version: number): void {
+    const { allowed } = this.#models;
+    this.#writeEnded(firstSector, count, version);
+    for (let sector = firstSector; sector < firstSector + count; sector += 1) {
+      allowed[sector] = [...allowed[sector]!, version];
     }
   }
 
   flushBegun(): FlushToken {
-    const versions = this.#sectors.map(({ allowed, inFlight }) =>
-      inFlight === undefined ? [...allowed] : [...allowed, inFlight],
-    );
-    return { lastVersion: this.#nextVersion - 1, versions };
+    const { allowed, inFlight } = this.#models;
+    return { lastVersion: this.#lastVersion, allowed: allowed.slice(), inFlight: inFlight.slice() };
   }
 
-  flushAcknowledged(token: FlushToken): void {
-    for (const [sector, model] of this.#sectors.entries()) {
-      const later = model.afterPowerCut.filter((version) => version > token.lastVersion);
-      const covered = token.versions[sector]!.filter((version) => version >= model.durable);
-      model.afterPowerCut = [...new Set([...covered, ...later])];
+  /** `honest`: no disk has lied about a flush, as far as the faults know. */
+  flushAcknowledged(token: FlushToken, honest: boolean): void {
+    const { afterPowerCut, afterLie } = this.#models;
+    for (let sector = 0; sector < this.sectorCount; sector += 1) {
+      if (afterPowerCut[sector]!.length > 1) this.#narrow(afterPowerCut, sector, token);
+      if (honest && afterLie[sector]!.length > 1) this.#narrow(afterLie, sector, token);
     }
   }
 
-  /** Unflushed content may be gone; a write under way may have arrived. */
-  powerCut(): void {
-    for (const model of this.#sectors) {
-      model.allowed = [...model.afterPowerCut];
-      model.inFlight = undefined;
+  /**
+   * A disk threw away cached writes because its flush failed: each may be back at what was durable (R7).
+   * True when clients believe in some of them.
+   */
+  cacheDropped(): boolean {
+    const { allowed, afterPowerCut, touched } = this.#models;
+    const moment = this.#nextMoment();
+    let acknowledged = false;
+    for (let sector = 0; sector < this.sectorCount; sector += 1) {
+      const before = allowed[sector]!;
+      const more = afterPowerCut[sector]!.filter((version) => !before.includes(version));
+      if (more.length === 0) continue;
+      allowed[sector] = [...before, ...more];
+      touched[sector] = moment;
+      acknowledged = true;
     }
+    return acknowledged;
+  }
+
+  /** Unflushed content may be gone; a write under way may have arrived. `lied`: sectors whose flush was a lie. */
+  powerCut(lied: readonly number[]): void {
+    const { allowed, afterPowerCut, afterLie } = this.#models;
+    for (const sector of lied) {
+      if (sector < this.sectorCount) afterPowerCut[sector] = afterLie[sector]!;
+    }
+    for (let sector = 0; sector < this.sectorCount; sector += 1) allowed[sector] = afterPowerCut[sector]!;
+    this.#nothingInFlight();
+    this.#cutMoment = this.#moment;
   }
 
   /** The process died and the disks did not: a write under way may have arrived, acknowledged ones have. */
   killed(): void {
-    for (const model of this.#sectors) {
-      if (model.inFlight !== undefined) model.allowed.push(model.inFlight);
-      model.inFlight = undefined;
+    const { allowed, inFlight } = this.#models;
+    for (let sector = 0; sector < this.sectorCount; sector += 1) {
+      if (inFlight[sector]!.length > 0) allowed[sector] = [...allowed[sector]!, ...inFlight[sector]!];
     }
+    this.#nothingInFlight();
   }
 
-  /** A read gave these bytes. Throws when they are not what was written. */
-  checkRead(bytes: Uint8Array, firstSector: number): void {
-    for (let at = 0; at < bytes.length; at += sectorBytes) {
-      this.#checkSector(bytes.subarray(at, at + sectorBytes), firstSector + at / sectorBytes);
+  /** What this sector depends on was lost by a disk that lied: nothing is expected of it until it is written again. */
+  excuse(sector: number): void {
+    this.#models.excused[sector] = 1;
+  }
+
+  readBegun(firstSector: number, sectorCount: number): ReadToken {
+    const { allowed, inFlight } = this.#models;
+    const possible: Versions[] = [];
+    for (let sector = firstSector; sector < firstSector + sectorCount; sector += 1) {
+      const writing = inFlight[sector]!;
+      possible.push(writing.length === 0 ? allowed[sector]! : [...allowed[sector]!, ...writing]);
+    }
+    return { firstSector, sectorCount, moment: this.#moment, lastVersion: this.#lastVersion, possible };
+  }
+
+  /** A read gave these bytes, except for the failed sectors. Throws when they are not what was written. */
+  readAnswered(token: ReadToken, bytes: Buffer, failed: ReadonlySet<number>): void {
+    for (let index = 0; index < token.sectorCount; index += 1) {
+      const sector = token.firstSector + index;
+      if (failed.has(sector)) continue;
+      this.sectorsChecked += 1;
+      if (this.#models.excused[sector] === 0) this.#checkSector(token, bytes, index);
     }
   }
 
   /** A read failed there. Throws when the sector must be readable. */
   checkLost(sector: number): void {
-    if (this.#sectors[sector]!.safe) {
-      throw new JudgeViolation(
-        `sector ${sector} cannot be read, but its bytes were acknowledged after main went bad`,
-      );
+    if (this.#models.safe[sector] === 0 || this.#models.excused[sector] === 1) return;
+    throw new JudgeViolation(
+      `sector ${sector} cannot be read, but its bytes were acknowledged after its place went bad`,
+    );
+  }
+
+  /** A judge of what would be, if this happened now. The original goes on. */
+  fork(): Judge {
+    return new Judge(this.sectorCount, 0, this);
+  }
+
+  #checkSector(token: ReadToken, bytes: Buffer, index: number): void {
+    const sector = token.firstSector + index;
+    const { allowed, inFlight, touched } = this.#models;
+    const now = allowed[sector]!;
+    const quiet = inFlight[sector]!.length === 0 && touched[sector]! <= token.moment;
+    const at = index * sectorBytes;
+    const version = this.contents.identify(bytes, at, sector, quiet ? now : this.#possible(token, index));
+    if (version === undefined) this.#violation(sector, bytes, at, quiet ? now : this.#possible(token, index));
+    // What was read once stays: nothing that lost the race may come back without another fault.
+    else if (quiet && now.length > 1) this.#pin(sector, version);
+  }
+
+  #pin(sector: number, version: number): void {
+    const { allowed, afterPowerCut, touched } = this.#models;
+    allowed[sector] = [version];
+    if (touched[sector]! <= this.#cutMoment) afterPowerCut[sector] = allowed[sector]!;
+  }
+
+  /** What a read may give that writes overlapped. */
+  #possible(token: ReadToken, index: number): Versions {
+    const { allowed, inFlight, afterPowerCut } = this.#models;
+    const sector = token.firstSector + index;
+    const later = afterPowerCut[sector]!.filter((version) => version > token.lastVersion);
+    return [...token.possible[index]!, ...later, ...inFlight[sector]!, ...allowed[sector]!];
+  }
+
+  #violation(sector: number, bytes: Uint8Array, at: number, expected: Versions): never {
+    const stamp = this.contents.stampOf(bytes, at);
+    const found =
+      stamp === undefined
+        ? 'bytes that nobody wrote'
+        : `version ${stamp.version} of sector ${stamp.sector}, or a damaged copy of it`;
+    throw new JudgeViolation(`sector ${sector} holds ${found}, expected version ${expected.join(' or ')}`);
+  }
+
+  #narrow(lists: Versions[], sector: number, token: FlushToken): void {
+    const least = this.#models.durable[sector]!;
+    const kept = new Set<number>();
+    for (const version of token.allowed[sector]!) if (version >= least) kept.add(version);
+    for (const version of token.inFlight[sector]!) if (version >= least) kept.add(version);
+    for (const version of lists[sector]!) if (version > token.lastVersion) kept.add(version);
+    lists[sector] = [...kept];
+  }
+
+  #writeEnded(firstSector: number, count: number, version: number): void {
+    const { inFlight, touched } = this.#models;
+    const moment = this.#nextMoment();
+    for (let sector = firstSector; sector < firstSector + count; sector += 1) {
+      touched[sector] = moment;
+      inFlight[sector] = inFlight[sector]!.filter((other) => other !== version);
     }
   }
 
-  #checkSector(bytes: Uint8Array, sector: number): void {
-    const model = this.#sectors[sector]!;
-    const expected = new Uint8Array(sectorBytes);
-    for (const version of model.allowed) {
-      stamp(expected, this.#seed, sector, version);
-      if (!sameBytes(bytes, expected)) continue;
-      // What was read once stays: nothing that lost the race may come back without another power cut.
-      if (model.allowed.length > 1) model.allowed = [version];
-      return;
-    }
-    const found = new DataView(bytes.buffer, bytes.byteOffset).getUint32(8, true);
-    throw new JudgeViolation(
-      `sector ${sector} holds version ${found} or bytes that nobody wrote, expected ${model.allowed.join(' or ')}`,
-    );
+  #nothingInFlight(): void {
+    const { inFlight, touched } = this.#models;
+    inFlight.fill(none);
+    touched.fill(this.#nextMoment());
   }
 
   #nextMoment(): number {
     this.#moment += 1;
     return this.#moment;
   }
-
-  #models(firstSector: number, count: number): SectorModel[] {
-    return this.#sectors.slice(firstSector, firstSector + count);
-  }
 }
 
-function stamp(target: Uint8Array, seed: number, sector: number, version: number): void {
-  const view = new DataView(target.buffer, target.byteOffset, sectorBytes);
-  let state = (seed ^ Math.imul(sector + 1, 0x9e37_79b1) ^ Math.imul(version + 1, 0x85eb_ca6b)) >>> 0;
-  for (let at = 0; at < sectorBytes; at += 4) {
-    state = (Math.imul(state ^ (state >>> 15), 0x2c1b_3c6d) + at) >>> 0;
-    view.setUint32(at, state, true);
-  }
-  view.setUint32(0, seed, true);
-  view.setUint32(4, sector, true);
-  view.setUint32(8, version, true);
+function newModels(count: number): SectorModels {
+  return {
+    allowed: new Array<Versions>(count).fill(firstOnly),
+    afterPowerCut: new Array<Versions>(count).fill(firstOnly),
+    afterLie: new Array<Versions>(count).fill(firstOnly),
+    inFlight: new Array<Versions>(count).fill(none),
+    durable: new Float64Array(count),
+    begun: new Float64Array(count),
+    touched: new Float64Array(count),
+    wentBad: new Float64Array(count),
+    safe: new Uint8Array(count).fill(1),
+    excused: new Uint8Array(count),
+  };
 }
 
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  for (let index = 0; index < a.length; index += 1) if (a[index] !== b[index]) return false;
-  return true;
+function copyModels(from: SectorModels): SectorModels {
+  return {
+    allowed: from.allowed.slice(),
+    afterPowerCut: from.afterPowerCut.slice(),
+    afterLie: from.afterLie.slice(),
+    inFlight: from.inFlight.slice(),
+    durable: from.durable.slice(),
+    begun: from.begun.slice(),
+    touched: from.touched.slice(),
+    wentBad: from.wentBad.slice(),
+    safe: from.safe.slice(),
+    excused: from.excused.slice(),
+  };
 }

@@ -126,7 +126,7 @@ export class SimulatedDevice implements BlockDevice {
   #done(held: Uint8Array | undefined): void {
     if (held !== undefined) this.#arena?.release(held);
     // After the caller's own reaction, so that `close` never resolves before the last answer.
-    queueMicrotask(() => this.#gate.leave());
+    void Promise.resolve().then(() => this.#gate.leave());
   }
 
   #rejectClosed(offset: number, length: number): Promise<never> {

@@ -14,10 +14,10 @@ import {
   requestBytes,
 } from './disk-request.ts';
 import { OperationCounter, type OperationKind, type OperationPhase } from './operation-counter.ts';
+import type { PagedImage } from './paged-image.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import { type DiskBelow, SimulatedDevice } from './simulated-device.ts';
-import type { PagedImage } from './paged-image.ts';
-import { SimulatedFaults } from './simulated-faults.ts';
+import { type SectorFault, SimulatedFaults } from './simulated-faults.ts';
 import { type InterruptedSector, type PowerCutLoss, SimulatedMedia } from './simulated-media.ts';
 
 /** One device operation, as the world hears of it while it happens. */
@@ -26,6 +26,19 @@ export interface DiskOperation {
   readonly phase: OperationPhase;
   readonly offset: number;
   readonly length: number;
+}
+
+/** A fault that is not of the medium has just met a request. */
+export interface FaultStrike {
+  readonly disk: SimulatedDisk;
+  readonly fault: 'transient' | 'partial-write' | 'stuck' | 'delay' | 'path' | 'flush' | 'lying-flush';
+  readonly kind: OperationKind;
+  readonly offset: number;
+  readonly length: number;
+  /** What the request is answered; 0 when it is not an error. */
+  readonly errno: number;
+  /** How long the request is kept, as far as that is known. */
+  readonly lastsMs: number;
 }
 
 export interface SimulatedDiskOptions {
@@ -47,8 +60,12 @@ export interface SimulatedDiskOptions {
   readonly immediate?: boolean;
   /** What the media holds; zeros by default. */
   readonly image?: PagedImage;
+  readonly badSectors?: ReadonlyMap<number, SectorFault>;
   /** Failed ranges name the bad blocks only. By default the whole request fails, as real disks report it. */
   readonly exactRanges?: boolean;
+  readonly onStrike?: (strike: FaultStrike) => void;
+  /** Called when a failing flush has thrown away what was not flushed. */
+  readonly onCacheDropped?: () => void;
   /** Shared by the disks of a world, so that operation N is one moment in it. */
   readonly counter?: OperationCounter;
   /** Called at every submission and before every settlement; may cut the power then and there. */
@@ -80,7 +97,7 @@ export class SimulatedDisk implements DiskBelow {
   readonly name: string;
   readonly geometry: Geometry;
   readonly capabilities: Capabilities;
-  readonly faults: SimulatedFaults = new SimulatedFaults();
+  readonly faults: SimulatedFaults;
   readonly counts: DiskCounts = zeroDiskCounts();
   readonly #media: SimulatedMedia;
   readonly #random: SeededRandom;
@@ -101,6 +118,7 @@ export class SimulatedDisk implements DiskBelow {
     };
     this.capabilities = { ...capabilitiesOfDisk, ...options.capabilities };
     this.#options = options;
+    this.faults = new SimulatedFaults(options.badSectors);
     this.#random = options.random.fork(options.name);
     this.#media = new SimulatedMedia(options.sizeBytes, this.#random.fork('media'), options.image);
     this.#counter = options.counter ?? new OperationCounter();
@@ -215,7 +233,7 @@ export class SimulatedDisk implements DiskBelow {
         length,
         flags,
         buffer,
-        bytes: requestBytes(kind, length, buffer),
+        bytes: this.#bytesOf(kind, length, buffer),
         flushSequence: this.#media.sequence,
         resolve,
         reject,
@@ -230,6 +248,12 @@ export class SimulatedDisk implements DiskBelow {
       this.#announce(request, 'submit');
       if (!request.dead) this.#start(request);
     });
+  }
+
+  /** A read that is answered before its call returns needs no room of its own. */
+  #bytesOf(kind: OperationKind, length: number, buffer: Uint8Array | undefined): Uint8Array {
+    const inPlace = kind === 'read' && this.#options.immediate === true && buffer !== undefined;
+    return inPlace ? buffer : requestBytes(kind, length, buffer);
   }
 
   #count(kind: OperationKind, length: number): void {
@@ -247,11 +271,13 @@ export class SimulatedDisk implements DiskBelow {
     const { kind, offset, length } = request;
     const failure = this.faults.takeTransient(kind, offset, length);
     if (failure !== undefined) {
+      this.#strikes(request, failure.partly ? 'partial-write' : 'transient', failure.errno);
       if (failure.partly) this.#writeSome(request);
       request.effected = true;
       request.failedRanges = [failedRange(offset, length, failure.errno)];
     }
     if (this.faults.takeStuck(kind, offset, length)) {
+      this.#strikes(request, 'stuck', 0);
       this.#stuck.add(request);
       this.#scheduleEffect(request, this.#latencyMs(kind));
     } else if (this.#options.immediate === true) {
@@ -265,6 +291,9 @@ export class SimulatedDisk implements DiskBelow {
     const { kind, offset, length } = request;
     const delay = this.faults.takeDelay(kind, offset, length);
     const latencyMs = delay?.doneMs ?? this.#latencyMs(kind);
+    if (delay !== undefined) {
+      this.#strikes(request, 'delay', delay.answerMs === undefined ? 0 : Errno.ETIMEDOUT, delay.doneMs);
+    }
     this.#scheduleEffect(request, latencyMs);
     this.#options.clock.schedule(latencyMs, () => this.#settle(request));
     const answerMs = delay?.answerMs;
@@ -372,8 +401,10 @@ export class SimulatedDisk implements DiskBelow {
     if (request.kind === 'write') assertUntouched(request);
     const { kind, offset, length } = request;
     const pathErrno = this.faults.takePathErrno();
-    if (pathErrno !== undefined) request.failedRanges = [failedRange(offset, length, pathErrno)];
-    else if (kind === 'flush' && request.failedRanges.length === 0) this.#flush(request);
+    if (pathErrno !== undefined) {
+      this.#strikes(request, 'path', pathErrno);
+      request.failedRanges = [failedRange(offset, length, pathErrno)];
+    } else if (kind === 'flush' && request.failedRanges.length === 0) this.#flush(request);
     else this.#makeDurable(request);
     if (kind === 'read' && request.buffer !== undefined) this.#deliver(request, request.buffer);
     this.#answer(request);
@@ -383,12 +414,23 @@ export class SimulatedDisk implements DiskBelow {
   #flush(request: DiskRequest): void {
     const errno = this.faults.takeFlushErrno();
     if (errno === undefined) {
-      if (this.faults.takeFlushLie()) this.#media.pretendToCommit(request.flushSequence);
-      else this.#media.commit(request.flushSequence);
+      if (!this.faults.takeFlushLie()) {
+        this.#media.commit(request.flushSequence);
+        return;
+      }
+      this.#media.pretendToCommit(request.flushSequence);
+      this.#strikes(request, 'lying-flush', 0);
       return;
     }
+    this.#strikes(request, 'flush', errno);
     this.faults.counts.droppedSectors += this.#media.dropSome();
+    this.#options.onCacheDropped?.();
     request.failedRanges = [failedRange(request.offset, request.length, errno)];
+  }
+
+  #strikes(request: DiskRequest, fault: FaultStrike['fault'], errno: number, lastsMs = 0): void {
+    const { kind, offset, length } = request;
+    this.#options.onStrike?.({ disk: this, fault, kind, offset, length, errno, lastsMs });
   }
 
   #makeDurable(request: DiskRequest): void {
@@ -402,7 +444,7 @@ export class SimulatedDisk implements DiskBelow {
     // Failed as a whole before it had an effect: nothing was sampled.
     const [first] = request.failedRanges;
     if (first?.kind === 'path' || first?.kind === 'transient') target.fill(unreadableFill);
-    else target.set(request.bytes);
+    else if (target !== request.bytes) target.set(request.bytes);
   }
 
   #answer(request: DiskRequest): void {

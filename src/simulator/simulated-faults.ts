@@ -103,7 +103,7 @@ const everyKind: readonly OperationKind[] = [...rangeKinds, 'flush'];
 
 /** What is wrong with a disk, and what of it has struck. Changes take effect for requests that arrive afterwards. */
 export class SimulatedFaults {
-  readonly #bad = new Map<number, SectorFault>();
+  readonly #bad: Map<number, SectorFault>;
   readonly #transient: TransientRule[] = [];
   readonly #stuck: FaultRule[] = [];
   readonly #delays: DelayRule[] = [];
@@ -114,6 +114,10 @@ export class SimulatedFaults {
   readonly #struckByRead = new Set<number>();
   readonly #struckByWrite = new Set<number>();
   readonly counts: FaultCounts = zeroFaultCounts();
+
+  constructor(badSectors: ReadonlyMap<number, SectorFault> = new Map()) {
+    this.#bad = new Map(badSectors);
+  }
 
   /** Sectors (not granules) that really failed a request, for comparison with what was found (I17). */
   struckSectors(by: 'read' | 'write'): ReadonlySet<number> {
@@ -174,9 +178,9 @@ export class SimulatedFaults {
     this.#liesLeft = 0;
   }
 
-  /** What is wrong with the medium itself, and nothing else: for another disk with the same platters. */
-  copyBadSectorsTo(other: SimulatedFaults): void {
-    for (const [sector, fault] of this.#bad) other.#bad.set(sector, fault);
+  /** What is wrong with the medium itself: a copy. */
+  badSectors(): ReadonlyMap<number, SectorFault> {
+    return new Map(this.#bad);
   }
 
   // What the disk asks.

@@ -170,11 +170,7 @@ export class SimulatedMedia {
     return image;
   }
 
-  #survive(
-    image: PagedImage,
-    interrupted: readonly InterruptedSector[],
-    random: SeededRandom,
-  ): PowerCutLoss {
+  #survive(image: PagedImage, interrupted: readonly InterruptedSector[], random: SeededRandom): PowerCutLoss {
     const survival = random.pick(survivals);
     const begun = new Map<number, Uint8Array[]>();
     for (const { sector, bytes } of interrupted) {

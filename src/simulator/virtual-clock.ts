@@ -34,6 +34,8 @@ function before(left: Event, right: Event): boolean {
 export interface VirtualClockOptions {
   readonly unixStartMs?: number;
   readonly eventsMax?: number;
+  /** What a driver does between two events, while this time stands still: undefined for nothing. */
+  readonly betweenEvents?: () => Promise<void> | undefined;
 }
 
 /**
@@ -44,6 +46,7 @@ export class VirtualClock implements Clock {
   readonly #random: SeededRandom;
   readonly #unixStartMs: number;
   readonly #eventsMax: number;
+  readonly #betweenEvents: (() => Promise<void> | undefined) | undefined;
   /** A binary heap, the next event first. Cancelled events stay until their time comes. */
   readonly #heap: Event[] = [];
   #nowMs = 0;
@@ -55,6 +58,7 @@ export class VirtualClock implements Clock {
     this.#random = random;
     this.#unixStartMs = options.unixStartMs ?? unixStartMsDefault;
     this.#eventsMax = options.eventsMax ?? eventsMaxDefault;
+    this.#betweenEvents = options.betweenEvents;
   }
 
   nowMs(): number {
@@ -130,6 +134,7 @@ export class VirtualClock implements Clock {
     this.#running = true;
     try {
       await microtasksDrained();
+      await this.#betweenEvents?.();
       while (!done()) {
         const event = this.#next(untilMs);
         if (event === undefined) return false;
@@ -140,6 +145,8 @@ export class VirtualClock implements Clock {
         this.#nowMs = event.atMs;
         event.action?.();
         await microtasksDrained();
+        const between = this.#betweenEvents?.();
+        if (between !== undefined) await between;
       }
       return true;
     } finally {

@@ -1,332 +1,559 @@
-import type { BlockDevice } from '../block/block-device.ts';
-import { IoFlags, sectorBytes } from '../block/block-device.ts';
-import { PagedArena } from '../block/buffer-arena.ts';
-import { asDeviceError } from '../block/device-error.ts';
-import type { LayoutOptions } from '../metadata/layout.ts';
-import { MetadataStore } from '../metadata/metadata-store.ts';
-import { openRemapDevice } from '../remap/open-remap.ts';
+import { assert } from '../block/assert.ts';
+import { sectorBytes } from '../block/block-device.ts';
+import { delay } from '../block/clock.ts';
+import type { DeviceError } from '../block/device-error.ts';
+import { failureKindOfErrno } from '../block/errno.ts';
+import { MetadataError } from '../metadata/metadata-error.ts';
+import { MessageError } from '../remap/message-error.ts';
 import type { RemapDevice } from '../remap/remap-device.ts';
 import { Judge, JudgeViolation } from './judge.ts';
+import { type Excuses, JudgedClient, readAllBytes } from './judged-client.ts';
 import { OperationCounter } from './operation-counter.ts';
+import { checkFork, type ForkParts, type PowerFork } from './power-fork.ts';
 import { SeededRandom } from './seeded-random.ts';
-import { SimulatedDisk } from './simulated-disk.ts';
+import { type DiskOperation, type FaultStrike, SimulatedDisk } from './simulated-disk.ts';
+import { closeStack, createMetadata, newArena, openStack, type StackParts } from './simulated-stack.ts';
 import { GenerationClock, VirtualClock } from './virtual-clock.ts';
+import { countOne, emptyOutcome, noteCounters, noteStates, type WorldOutcome } from './world-outcome.ts';
+import {
+  cutPlan,
+  type DiskName,
+  drawPlan,
+  type FaultStep,
+  type PlanCut,
+  type SessionEnd,
+  type Step,
+  type WorldPlan,
+} from './world-plan.ts';
 
-const granuleBytes = 4096;
-/** Bad sectors must stay rare: where most granules have one, a probe of eight rightly suspects the path (R16). */
-const mainSectors = 1024;
-const spareBytes = 3 << 20;
-const arenaBytes = 1 << 20;
-/** Metadata small enough that checkpoints, full journals and generations happen every few remaps. */
-export const worldLayout: LayoutOptions = { lostRangesMax: 128, journalBytes: 8 * 4096, slotsMin: 64 };
-/** Sectors of the largest request. */
-const requestSectorsMax = 32;
-/** With several clients each owns every n-th stripe of this many sectors: not a granule's, so that granules are shared. */
-const stripeSectors = 6;
-/** Sectors of main that are bad before the first request. */
-const badAtStart = 24;
+export { JudgeViolation } from './judge.ts';
+export { worldLayout } from './world-geometry.ts';
+export type { WorldOutcome } from './world-outcome.ts';
+export type { PlanCut } from './world-plan.ts';
 
-export interface WorldOptions {
-  readonly seed: number;
-  /** Requests of each client before the planned end, and again after the first restart. */
-  readonly clientOperations: number;
-  /** Clients at the same time; no two write the same sector, all share granules. Default 1. */
-  readonly clients?: number;
-  /** Device operations (submissions and settlements, main and spare) after which it happens; never when absent. */
-  readonly cutAt?: number;
-  readonly cutKind?: 'power' | 'kill';
+export interface WorldOptions extends PlanCut {
+  /** The power is cut at every n-th device operation, in a fork of the world that is judged and thrown away. 0: never. */
+  readonly forkEvery?: number;
 }
 
-/** What one run was made of: tests assert that the interesting things really happened (I26). */
-export interface WorldOutcome {
-  readonly deviceOperations: number;
-  readonly cut: boolean;
-  readonly remappedGranules: number;
-  readonly lostSectors: number;
-  readonly checkpoints: number;
-  readonly writes: number;
-  readonly flushes: number;
-  readonly badSectorWrites: number;
-  readonly badSectorReads: number;
+/** A failed run, with all that repeats it. */
+export interface WorldFailure {
+  readonly options: WorldOptions;
+  readonly error: unknown;
 }
 
-interface Generation {
+/** Virtual milliseconds after the last fault in which a request may still fail for it: probes and retries have pauses. */
+const graceMs = 6000;
+/** R36: no request is unanswered for longer, whatever the disks of these worlds do. */
+const requestMaxMs = 240_000;
+
+/** Runs one world from its seed. Throws `JudgeViolation`, or what the stack throws, when a promise is broken. */
+export function runWorld(options: WorldOptions): Promise<WorldOutcome> {
+  return new World(options).run();
+}
+
+/** One run of the process that has opened the device. */
+interface Session {
   readonly clock: GenerationClock;
-  readonly main: BlockDevice;
-  readonly spare: BlockDevice;
-  readonly arena: PagedArena;
+  readonly stack: StackParts;
+  readonly end: SessionEnd;
+  device: RemapDevice | undefined;
+  readonly clients: JudgedClient[];
+  operations: number;
+  /** The spare did not do what it was asked, so that the metadata may have failed for good. */
+  spareTrouble: boolean;
 }
 
 /**
- * Clients on one device: main with bad sectors, a spare, a power cut at any device operation, and a judge. The stack
- * is the shipped one; only the disks, the clock and chance are simulated.
+ * Clients on one device, disks with faults, sessions that end by a power cut, a kill or a clean close, and a judge. The
+ * stack is the shipped one; only the disks, the clock and chance are simulated. At every device operation, in a fork, the
+ * power goes: what is then left is opened and read.
  */
 export class World {
-  readonly #options: WorldOptions;
+  readonly #plan: WorldPlan;
+  readonly #forkEvery: number;
   readonly #random: SeededRandom;
   readonly #clock: VirtualClock;
   readonly #counter = new OperationCounter();
   readonly #judge: Judge;
   readonly #main: SimulatedDisk;
   readonly #spare: SimulatedDisk;
-  #generation: Generation | undefined;
-  #armed = false;
-  #operations = 0;
-  #cut = false;
-  #writes = 0;
-  #flushes = 0;
-  #checkpoints = 0;
+  readonly #outcome: WorldOutcome = emptyOutcome();
+  readonly #forkParts: ForkParts;
+  #forks: PowerFork[] = [];
+  #session: Session | undefined;
+  /** Failures are excused up to here. */
+  #troubleUntilMs = -1;
+  /** Faults that last until they are lifted. */
+  #lasting = 0;
+  /** How long the next request that gets stuck stays so. */
+  #stuckForMs = 0;
+  #violation: JudgeViolation | undefined;
+  /** Granules that may have been moved: a spare that lies loses those and no others. */
+  readonly #special = new Set<number>();
 
   constructor(options: WorldOptions) {
-    this.#options = options;
+    this.#plan = cutPlan(drawPlan(options.seed), options);
+    this.#forkEvery = options.forkEvery ?? 1;
     this.#random = new SeededRandom(options.seed);
-    this.#clock = new VirtualClock(this.#random.fork('clock'));
-    this.#judge = new Judge(mainSectors, options.seed);
-    this.#main = this.#newDisk('main', mainSectors * sectorBytes);
-    this.#spare = this.#newDisk('spare', spareBytes);
+    this.#clock = new VirtualClock(this.#random.fork('clock'), { betweenEvents: () => this.#judgeForks() });
+    const { geometry } = this.#plan;
+    this.#judge = new Judge(geometry.mainSectors, options.seed);
+    this.#main = this.#newDisk('main');
+    this.#spare = this.#newDisk('spare');
+    this.#forkParts = {
+      geometry,
+      arena: newArena(),
+      memory: Buffer.allocUnsafeSlow(readAllBytes),
+      random: this.#random.fork('forks'),
+    };
   }
 
-  /** Runs the whole story. Throws `JudgeViolation`, or what the stack throws, when a promise is broken. */
   async run(): Promise<WorldOutcome> {
     await this.#create();
-    await this.#untilCut(this.#firstSession());
-    const second = await this.#restart();
-    await this.#clock.run(this.#checkAll(second));
-    await this.#clock.run(this.#clientsWork(second));
-    const { remappedGranules } = second.status();
-    await this.#clock.run(this.#checkAll(second));
-    await this.#clock.run(this.#stop(second));
-    const third = await this.#restart();
-    await this.#clock.run(this.#checkAll(third));
-    const status = third.status();
+    for (const [index, end] of this.#plan.sessions.entries()) await this.#runSession(index, end);
+    await this.#lastSession();
+    return this.#finish();
+  }
+
+  // The disks.
+
+  #newDisk(name: DiskName): SimulatedDisk {
+    const { geometry } = this.#plan;
+    const isMain = name === 'main';
+    return new SimulatedDisk({
+      name,
+      sizeBytes: isMain ? geometry.mainSectors * sectorBytes : geometry.spareBytes,
+      logicalBlockBytes: isMain ? geometry.logicalBlockBytes : geometry.spareLogicalBytes,
+      physicalBlockBytes: isMain ? geometry.mainPhysicalBytes : geometry.sparePhysicalBytes,
+      clock: this.#clock,
+      random: this.#random,
+      writeCache: isMain ? geometry.mainWriteCache : geometry.spareWriteCache,
+      capabilities: { fua: isMain ? geometry.mainFua : geometry.spareFua },
+      exactRanges: geometry.exactRanges,
+      counter: this.#counter,
+      onOperation: (number, _kind, operation) => this.#onOperation(number, operation),
+      onStrike: (strike) => this.#onStrike(strike),
+      onCacheDropped: () => this.#onCacheDropped(),
+    });
+  }
+
+  async #create(): Promise<void> {
+    const { mainSectors } = this.#plan.geometry;
+    this.#main.load(this.#judge.contents.make(0, 0, mainSectors));
+    await this.#clock.run(createMetadata(this.#newStack(this.#clock), this.#plan.geometry));
+  }
+
+  #newStack(clock: VirtualClock | GenerationClock): StackParts {
+    const arena = newArena();
+    return {
+      main: this.#main.open(arena),
+      spare: this.#spare.open(arena),
+      arena,
+      clock,
+      random: this.#random.fork(`stack ${this.#counter.count}`),
+    };
+  }
+
+  // Sessions.
+
+  async #runSession(index: number, end: SessionEnd): Promise<void> {
+    const session = this.#newSession(end);
+    let done = false;
+    const work = this.#sessionWork(session, index).finally(() => {
+      done = true;
+    });
+    // A failure is thrown by the await below; until then it must not count as unhandled.
+    work.catch(() => undefined);
+    await this.#clock.runUntil(() => done || this.#session !== session || this.#violation !== undefined);
+    if (this.#violation !== undefined) throw this.#violation;
+    if (done) await work;
+    if (this.#session === session) this.#session = undefined;
+    this.#calm();
+  }
+
+  async #sessionWork(session: Session, index: number): Promise<void> {
+    const device = await this.#open(session);
+    await this.#client(session, device).readAll();
+    const steps = this.#plan.steps.filter((planned) => planned.session === index);
+    const clients = new Set(steps.map(({ client }) => client));
+    await Promise.all(
+      [...clients].map(async (client) => {
+        const judged = this.#client(session, device);
+        for (const planned of steps) {
+          if (planned.client === client) await this.#do(session, judged, planned.step);
+        }
+      }),
+    );
+    await this.#end(session, device);
+  }
+
+  /** After everything has healed, everything works: whatever state it was in (liveness). */
+  async #lastSession(): Promise<void> {
+    const session = this.#newSession({ how: 'close', afterOperations: Number.POSITIVE_INFINITY });
+    await this.#clock.runFor(graceMs);
+    const device = await this.#clock.run(this.#open(session));
+    const client = this.#client(session, device);
+    await this.#clock.run(client.readAll());
+    const { logicalBlockBytes, mainSectors } = this.#plan.geometry;
+    const step = Math.max(logicalBlockBytes / sectorBytes, 16);
+    for (let sector = 0; sector < mainSectors; sector += step) {
+      await this.#clock.run(client.write(sector, Math.min(step, mainSectors - sector), false));
+    }
+    await this.#clock.run(client.flush());
+    await this.#clock.run(client.readAll());
+    const { remappedGranules } = device.status();
+    await this.#clock.run(this.#end(session, device));
+    await this.#reopenedTheSame(remappedGranules);
+  }
+
+  async #reopenedTheSame(remappedGranules: number): Promise<void> {
+    const session = this.#newSession({ how: 'close', afterOperations: Number.POSITIVE_INFINITY });
+    const device = await this.#clock.run(this.#open(session));
+    await this.#clock.run(this.#client(session, device).readAll());
+    const status = device.status();
+    this.#outcome.remappedGranules += status.remappedGranules;
+    this.#outcome.lostSectors += status.unreadableSectors + status.goneSectors;
     if (status.remappedGranules !== remappedGranules) {
       throw new JudgeViolation(
         `${remappedGranules} remaps before a clean stop, ${status.remappedGranules} after it`,
       );
     }
-    await this.#clock.run(this.#stop(third));
-    return this.#outcome(status.remappedGranules, status.unreadableSectors + status.goneSectors);
+    await this.#clock.run(this.#end(session, device));
   }
 
-  #newDisk(name: string, sizeBytes: number): SimulatedDisk {
-    return new SimulatedDisk({
-      name,
-      sizeBytes,
-      physicalBlockBytes: granuleBytes,
-      clock: this.#clock,
-      random: this.#random,
-      counter: this.#counter,
-      onOperation: () => this.#onOperation(),
+  #newSession(end: SessionEnd): Session {
+    const clock = new GenerationClock(this.#clock);
+    const stack = this.#newStack(clock);
+    this.#session = { clock, stack, end, device: undefined, clients: [], operations: 0, spareTrouble: false };
+    return this.#session;
+  }
+
+  async #open(session: Session): Promise<RemapDevice> {
+    const device = await openStack(session.stack);
+    session.device = device;
+    return device;
+  }
+
+  #client(session: Session, device: RemapDevice): JudgedClient {
+    const client = new JudgedClient(device, this.#judge, this.#excusesOf(session));
+    session.clients.push(client);
+    return client;
+  }
+
+  async #end(session: Session, device: RemapDevice): Promise<void> {
+    if (session.end.how !== 'close') return this.#cut(session);
+    const token = this.#judge.flushBegun();
+    const { flushEpoch } = device;
+    noteStates(this.#outcome, device.status());
+    noteCounters(this.#outcome, device.status());
+    await this.#alive(session, closeStack(device, session.stack));
+    countOne(this.#outcome.sessionEnds, 'close');
+    // A close cannot say that its flush failed: then it promises nothing.
+    if (device.flushEpoch === flushEpoch && !this.#inTrouble(this.#clock.nowMs())) {
+      this.#judge.flushAcknowledged(token, this.#honest());
+    }
+  }
+
+  /** The session ends here and now, in the middle of whatever it does. */
+  #cut(session: Session): void {
+    if (this.#session !== session) return;
+    const { how } = session.end;
+    this.#session = undefined;
+    session.clock.end();
+    if (session.device !== undefined) {
+      noteStates(this.#outcome, session.device.status());
+      noteCounters(this.#outcome, session.device.status());
+    }
+    countOne(this.#outcome.sessionEnds, how);
+    if (how === 'kill') {
+      this.#main.kill();
+      this.#spare.kill();
+      this.#judge.killed();
+      return;
+    }
+    const spareLoss = this.#spare.powerCut();
+    this.#judge.powerCut(this.#main.powerCut().lied);
+    if (spareLoss.lied.length > 0) this.#excuseSpecial(this.#judge);
+  }
+
+  /** A machine that starts again finds its disks as they are, without what hung or was unplugged. */
+  #calm(): void {
+    for (const disk of [this.#main, this.#spare]) {
+      disk.faults.calm();
+      disk.releaseStuck();
+    }
+    this.#lasting = 0;
+    this.#troubleUntilMs = -1;
+  }
+
+  // Steps.
+
+  async #do(session: Session, client: JudgedClient, step: Step): Promise<void> {
+    if (this.#violation !== undefined) await new Promise<never>(() => {});
+    switch (step.verb) {
+      case 'write':
+        await client.write(step.sector, step.sectorCount, step.fua);
+        break;
+      case 'read':
+        await client.read(step.sector, step.sectorCount);
+        break;
+      case 'discard':
+        await client.discard(step.sector, step.sectorCount);
+        break;
+      case 'write-zeroes':
+        await client.writeZeroes(step.sector, step.sectorCount);
+        break;
+      case 'flush':
+        await client.flush();
+        break;
+      case 'pause':
+        await delay(session.clock, step.forMs);
+        break;
+      case 'message':
+        await this.#message(session, step.words);
+        break;
+      case 'fault':
+        this.#inject(step.disk, step.what);
+        break;
+    }
+    countOne(this.#outcome.requests, step.verb);
+    if (session.device !== undefined) noteStates(this.#outcome, session.device.status());
+  }
+
+  async #message(session: Session, words: readonly string[]): Promise<void> {
+    const { device } = session;
+    assert(device !== undefined, 'messages are for a device that is open');
+    const [verb = '', sector = '0', count = '1'] = words;
+    if (verb === 'remap') this.#markSpecial(Number(sector), Number(count));
+    try {
+      await this.#answered(session, device.message(words));
+      countOne(this.#outcome.requests, `message ${verb}`);
+    } catch (error) {
+      if (!(error instanceof MessageError)) throw error;
+      countOne(this.#outcome.failedRequests, `message ${verb}`);
+    }
+  }
+
+  #inject(name: DiskName, what: FaultStep): void {
+    const disk = name === 'main' ? this.#main : this.#spare;
+    const { faults } = disk;
+    switch (what.fault) {
+      case 'bad': {
+        // A sector that only fails reads heals when it is written: else an acknowledged write could be lost in silence.
+        const fault = { on: what.on, healOnWrite: what.on === 'read' };
+        if (what.on !== 'write') this.#lostIfRead(disk, what.sector, what.sectorCount);
+        faults.addBadSectors(what.sector, what.sectorCount, fault);
+        if (name === 'main') this.#markSpecial(what.sector, what.sectorCount);
+        break;
+      }
+      case 'fail':
+        faults.failNext(what.count, { kinds: what.kinds, errno: what.errno });
+        break;
+      case 'partial-write':
+        faults.failNext(1, { kinds: ['write'], errno: what.errno, partly: true });
+        break;
+      case 'stuck':
+        this.#stuckForMs = what.forMs;
+        faults.stickNext(1, { kinds: what.kinds });
+        break;
+      case 'delay':
+        faults.delayNext(1, what.delay, { kinds: what.kinds });
+        break;
+      case 'path':
+        this.#lasting += 1;
+        faults.setPathError(what.errno);
+        this.#lift(what.forMs, () => faults.setPathError(undefined));
+        break;
+      case 'failing-flush':
+        faults.failFlush('once');
+        break;
+      case 'lying-flush':
+        faults.lieOnFlush(what.count);
+        break;
+    }
+  }
+
+  /** Ends a fault that lasts. A restart may have done so before. */
+  #lift(forMs: number, heal: () => void): void {
+    const session = this.#session;
+    this.#clock.schedule(forMs, () => {
+      if (this.#session !== session) return;
+      heal();
+      this.#lasting -= 1;
+      this.#troubleUntilMs = Math.max(this.#troubleUntilMs, this.#clock.nowMs() + graceMs);
     });
   }
 
-  async #create(): Promise<void> {
-    const initial = new Uint8Array(mainSectors * sectorBytes);
-    this.#judge.fill(initial, 0, 0);
-    this.#main.load(initial);
-    this.#breakSectors(badAtStart);
-    const { clock, spare, arena } = this.#newGeneration();
-    await this.#clock.run(
-      MetadataStore.create(
-        { spare, arena, clock, random: this.#random.fork('create') },
-        {
-          mainSizeBytes: mainSectors * sectorBytes,
-          logicalBlockBytes: sectorBytes,
-          granuleBytes,
-          properties: { name: 'world', mainIdentity: {}, spareIdentity: {}, policies: {} },
-          layout: worldLayout,
-        },
-      ),
+  // What the disks tell.
+
+  #onOperation(number: number, _operation: DiskOperation): void {
+    const session = this.#session;
+    if (session === undefined) return;
+    session.operations += 1;
+    this.#outcome.deviceOperations += 1;
+    if (session.operations >= session.end.afterOperations && session.end.how !== 'close') this.#cut(session);
+    else if (this.#forkEvery > 0 && number % this.#forkEvery === 0) this.#forks.push(this.#fork(number));
+  }
+
+  #onStrike(strike: FaultStrike): void {
+    const { disk, fault, kind, offset, length, errno, lastsMs } = strike;
+    if (disk === this.#spare && fault !== 'lying-flush' && this.#session !== undefined) {
+      this.#session.spareTrouble = true;
+    }
+    if (fault === 'stuck') {
+      this.#lasting += 1;
+      this.#lift(this.#stuckForMs, () => disk.releaseStuck());
+    }
+    const untilMs = this.#clock.nowMs() + lastsMs + graceMs;
+    if (fault !== 'lying-flush') this.#troubleUntilMs = Math.max(this.#troubleUntilMs, untilMs);
+    if (disk === this.#main && kind === 'write' && errno !== 0) {
+      this.#markSpecial(offset / sectorBytes, length / sectorBytes);
+    }
+    // An error that may be about the sector, or an answer that never came: the device may rightly give the sector up.
+    const aboutSector = errno !== 0 && failureKindOfErrno(errno) === 'suspect';
+    if (kind === 'read' && aboutSector) this.#lostIfRead(disk, offset / sectorBytes, length / sectorBytes);
+  }
+
+  #onCacheDropped(): void {
+    const acknowledged = this.#judge.cacheDropped();
+    if (!acknowledged) return;
+    for (const client of this.#session?.clients ?? []) client.owedFailure = true;
+  }
+
+  /** These sectors of a disk fail reads from now on: whose bytes they hold may be lost, and nobody else's. */
+  #lostIfRead(disk: SimulatedDisk, firstSector: number, sectorCount: number): void {
+    for (let at = firstSector; at < firstSector + sectorCount; at += 1) {
+      const bytes = disk.cachedImage(at * sectorBytes, sectorBytes);
+      const stamp = this.#judge.contents.stampOf(bytes);
+      if (stamp !== undefined && this.#judge.mayBe(stamp.sector, stamp.version))
+        this.#judge.wentBad(stamp.sector);
+      else if (stamp === undefined && disk === this.#main) this.#judge.wentBad(at);
+    }
+  }
+
+  #markSpecial(firstSector: number, sectorCount: number): void {
+    const perGranule = this.#plan.geometry.granuleBytes / sectorBytes;
+    const last = Math.floor((firstSector + sectorCount - 1) / perGranule);
+    for (let granule = Math.floor(firstSector / perGranule); granule <= last; granule += 1) {
+      this.#special.add(granule);
+    }
+  }
+
+  #excuseSpecial(judge: Judge): void {
+    const perGranule = this.#plan.geometry.granuleBytes / sectorBytes;
+    for (const granule of this.#special) {
+      const end = Math.min((granule + 1) * perGranule, judge.sectorCount);
+      for (let sector = granule * perGranule; sector < end; sector += 1) judge.excuse(sector);
+    }
+  }
+
+  // Excuses.
+
+  #excusesOf(session: Session): Excuses {
+    return {
+      allowFailure: (verb, error, sinceMs) => this.#allowFailure(session, verb, error, sinceMs),
+      honest: () => this.#honest(),
+      nowMs: () => this.#clock.nowMs(),
+      answered: (request) => this.#answered(session, request),
+    };
+  }
+
+  #allowFailure(session: Session, verb: string, error: DeviceError, sinceMs: number): void {
+    countOne(this.#outcome.failedRequests, verb);
+    if (this.#inTrouble(sinceMs)) return;
+    const status = session.device?.status();
+    const aboutSectors = error.ranges.every(({ kind }) => kind === 'medium' || kind === 'suspect');
+    const mayBeFull = status?.slotsFree === 0 || this.#spare.faults.badSectorCount > 0;
+    if (verb !== 'read' && verb !== 'flush' && aboutSectors && mayBeFull) return;
+    if (verb !== 'read' && session.spareTrouble && status?.state === 'metadata-failed') return;
+    throw new JudgeViolation(
+      `a ${verb} failed with nothing wrong but bad sectors, at ${this.#clock.nowMs()} ms: ${error.message}`,
     );
   }
 
-  #newGeneration(): Generation {
-    const generation = {
-      clock: new GenerationClock(this.#clock),
-      main: this.#main.open(),
-      spare: this.#spare.open(),
-      arena: new PagedArena(new ArrayBuffer(arenaBytes), {
-        remapBytes: arenaBytes / 4,
-        metadataBytes: arenaBytes / 4,
-        poison: true,
-      }),
-    };
-    this.#generation = generation;
-    return generation;
+  /** True when a fault may have met a request that began then. */
+  #inTrouble(sinceMs: number): boolean {
+    return this.#lasting > 0 || this.#troubleUntilMs >= sinceMs;
   }
 
-  /** The session whose power may be cut at any moment, from the first operation of opening to the last of closing. */
-  async #firstSession(): Promise<void> {
-    this.#armed = true;
-    const device = await this.#open();
-    await this.#clientsWork(device);
-    await this.#stop(device);
-  }
-
-  async #open(): Promise<RemapDevice> {
-    const { main, spare, arena, clock } = this.#newGeneration();
-    const metadata = await MetadataStore.open({
-      spare,
-      arena,
-      clock,
-      random: this.#random.fork(`open ${this.#operations}`),
-    });
-    return await openRemapDevice({ main, spare, metadata, arena, clock });
-  }
-
-  /** Runs until the work is done or the power is gone, whichever is first. */
-  async #untilCut(work: Promise<void>): Promise<void> {
-    let done = false;
-    const settled = work.finally(() => {
-      done = true;
-    });
-    // A failure is thrown by the await below; until then it must not count as unhandled.
-    settled.catch(() => undefined);
-    await this.#clock.runUntil(() => done || this.#cut);
-    this.#armed = false;
-    if (done) await settled;
-  }
-
-  async #restart(): Promise<RemapDevice> {
-    return await this.#clock.run(this.#open());
-  }
-
-  async #stop(device: RemapDevice): Promise<void> {
-    this.#checkpoints += device.status().metadata.checkpoints;
-    const token = this.#judge.flushBegun();
-    await this.#answered(device.close());
-    const used = this.#generation?.arena.usedBytes;
-    if (used !== 0) throw new JudgeViolation(`${used} bytes of the arena are still out after close`);
-    this.#judge.flushAcknowledged(token);
-  }
-
-  #onOperation(): void {
-    if (!this.#armed) return;
-    this.#operations += 1;
-    if (this.#operations !== this.#options.cutAt || this.#cut) return;
-    this.#cut = true;
-    this.#generation?.clock.end();
-    this.#generation = undefined;
-    for (const disk of [this.#main, this.#spare]) {
-      if (this.#options.cutKind === 'kill') disk.kill();
-      else disk.powerCut();
-    }
-    if (this.#options.cutKind === 'kill') this.#judge.killed();
-    else this.#judge.powerCut();
-  }
-
-  async #clientsWork(device: RemapDevice): Promise<void> {
-    const clients = this.#options.clients ?? 1;
-    await Promise.all(Array.from({ length: clients }, (_, client) => this.#clientWork(device, client)));
-  }
-
-  async #clientWork(device: RemapDevice, client: number): Promise<void> {
-    for (let operation = 0; operation < this.#options.clientOperations; operation += 1) {
-      const dice = this.#random.below(100);
-      if (dice < 55) await this.#write(device, client, dice < 10);
-      else if (dice < 80) await this.#readSome(device, client);
-      else if (dice < 95) await this.#flush(device);
-      else this.#breakSectors(1 + this.#random.below(3));
-    }
-  }
-
-  async #write(device: RemapDevice, client: number, fua: boolean): Promise<void> {
-    const { firstSector, count } = this.#someSectors(client);
-    const version = this.#judge.newVersion();
-    const source = new Uint8Array(count * sectorBytes);
-    this.#judge.fill(source, firstSector, version);
-    this.#judge.writeBegun(firstSector, count, version);
-    await this.#answered(device.write(source, firstSector * sectorBytes, fua ? IoFlags.fua : IoFlags.none));
-    this.#judge.writeAcknowledged(firstSector, count, version, fua);
-    this.#writes += 1;
-  }
-
-  async #flush(device: RemapDevice): Promise<void> {
-    const token = this.#judge.flushBegun();
-    await this.#answered(device.flush());
-    this.#judge.flushAcknowledged(token);
-    this.#flushes += 1;
+  #honest(): boolean {
+    return !this.#main.owesLiedWrites && !this.#spare.owesLiedWrites;
   }
 
   /**
-   * An answer that the client really gets. The power can go while microtasks are still carrying an answer upwards: such a
-   * one never leaves the machine.
+   * An answer that the client really gets, in time. The power can go while microtasks are still carrying an answer upwards:
+   * such a one never leaves the machine.
    */
-  async #answered(request: Promise<void>): Promise<void> {
-    const generation = this.#generation;
+  async #answered<T>(session: Session, request: Promise<T>): Promise<T> {
+    const watchdog = this.#clock.schedule(requestMaxMs, () => {
+      if (this.#session !== session) return;
+      this.#violation ??= new JudgeViolation(`R36: a request is not answered after ${requestMaxMs} ms`);
+    });
     try {
-      await request;
+      return await this.#alive(session, request);
     } finally {
-      if (this.#generation !== generation) await new Promise<never>(() => {});
+      watchdog.cancel();
     }
   }
 
-  async #readSome(device: RemapDevice, client: number): Promise<void> {
-    const { firstSector, count } = this.#someSectors(client);
-    await this.#readAndCheck(device, firstSector, count);
-  }
-
-  async #checkAll(device: RemapDevice): Promise<void> {
-    for (let sector = 0; sector < mainSectors; sector += requestSectorsMax) {
-      await this.#readAndCheck(device, sector, requestSectorsMax);
-    }
-  }
-
-  async #readAndCheck(device: RemapDevice, firstSector: number, count: number): Promise<void> {
-    const target = new Uint8Array(count * sectorBytes);
-    const lost = new Set<number>();
+  async #alive<T>(session: Session, request: Promise<T>): Promise<T> {
     try {
-      await this.#answered(device.read(target, firstSector * sectorBytes));
-    } catch (error) {
-      for (const range of asDeviceError(error).ranges) {
-        if (range.kind === 'path' || range.kind === 'timed-out') throw error;
-        for (let at = 0; at < range.length; at += sectorBytes) lost.add((range.offset + at) / sectorBytes);
+      return await request;
+    } finally {
+      if (this.#session !== session) await new Promise<never>(() => {});
+    }
+  }
+
+  // Forks.
+
+  #fork(operation: number): PowerFork {
+    const random = this.#forkParts.random.fork(`cut ${operation}`);
+    const judge = this.#judge.fork();
+    const mainBad = this.#main.faults.badSectors();
+    const spareBad = this.#spare.faults.badSectors();
+    const common = { operation, judge, mainBad, spareBad };
+    if (random.chance(0.125)) {
+      judge.killed();
+      const main = this.#main.afterKill(random);
+      return { ...common, kind: 'kill', main, spare: this.#spare.afterKill(random), spareLied: false };
+    }
+    const main = this.#main.afterPowerCut(random);
+    const spare = this.#spare.afterPowerCut(random);
+    judge.powerCut(main.loss.lied);
+    const spareLied = spare.loss.lied.length > 0;
+    if (spareLied) this.#excuseSpecial(judge);
+    return { ...common, kind: 'power', main: main.image, spare: spare.image, spareLied };
+  }
+
+  #judgeForks(): Promise<void> | undefined {
+    return this.#forks.length === 0 ? undefined : this.#checkForks();
+  }
+
+  async #checkForks(): Promise<void> {
+    const forks = this.#forks;
+    this.#forks = [];
+    for (const fork of forks) {
+      try {
+        await checkFork(fork, this.#forkParts, this.#outcome.forks);
+      } catch (error) {
+        throw new JudgeViolation(`${fork.kind} at device operation ${fork.operation}: ${messageOf(error)}`, {
+          cause: error,
+        });
       }
     }
-    for (let sector = firstSector; sector < firstSector + count; sector += 1) {
-      const from = (sector - firstSector) * sectorBytes;
-      if (lost.has(sector)) this.#judge.checkLost(sector);
-      else this.#judge.checkRead(target.subarray(from, from + sectorBytes), sector);
-    }
   }
 
-  #someSectors(client: number): { firstSector: number; count: number } {
-    const clients = this.#options.clients ?? 1;
-    if (clients === 1) {
-      const count = 1 + this.#random.below(requestSectorsMax);
-      return { firstSector: this.#random.below(mainSectors - count + 1), count };
-    }
-    const stripes = Math.floor(mainSectors / stripeSectors / clients);
-    const stripe = this.#random.below(stripes) * clients + client;
-    const from = this.#random.below(stripeSectors);
-    return {
-      firstSector: stripe * stripeSectors + from,
-      count: 1 + this.#random.below(stripeSectors - from),
-    };
+  #finish(): WorldOutcome {
+    const outcome = this.#outcome;
+    outcome.sectorsChecked = this.#judge.sectorsChecked;
+    Object.assign(outcome.mainFaults, this.#main.faults.counts);
+    Object.assign(outcome.spareFaults, this.#spare.faults.counts);
+    return outcome;
   }
+}
 
-  /** A sector that only fails reads heals when it is written: else an acknowledged write could be lost in silence. */
-  #breakSectors(count: number): void {
-    for (let broken = 0; broken < count; broken += 1) {
-      const sector = this.#random.below(mainSectors);
-      const on = this.#random.pick(['both', 'both', 'write', 'read'] as const);
-      this.#main.faults.addBadSectors(sector, 1, { on, healOnWrite: on === 'read' });
-      if (on !== 'write') this.#judge.mainWentBad(sector);
-    }
-  }
-
-  #outcome(remappedGranules: number, lostSectors: number): WorldOutcome {
-    const { badSectorWrites, badSectorReads } = this.#main.faults.counts;
-    return {
-      deviceOperations: this.#operations,
-      cut: this.#cut,
-      remappedGranules,
-      lostSectors,
-      checkpoints: this.#checkpoints,
-      writes: this.#writes,
-      flushes: this.#flushes,
-      badSectorWrites,
-      badSectorReads,
-    };
-  }
+function messageOf(error: unknown): string {
+  if (error instanceof MetadataError) return `${error.code}: ${error.message}`;
+  return error instanceof Error ? error.message : String(error);
 }

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { SeededRandom } from '../../src/simulator/seeded-random.ts';
-import { World, type WorldOptions } from '../../src/simulator/world.ts';
+import { runWorld } from '../../src/simulator/world.ts';
 import { crashStory } from '../metadata/crash-story.ts';
 import { journalsOf, openStack, writeAndObserve } from '../simulator/observed-stack.ts';
 
@@ -10,25 +9,13 @@ export interface Detector {
   readonly run: (seed: number) => Promise<number>;
 }
 
-const cutsPerSeed = 8;
 /** A story costs a tenth of the worlds of a seed. */
 const storiesPerSeed = 6;
 
-/** A small world: one run without a cut, then some with one at a moment drawn from the seed. */
+/** One world with its faults, and the power cut at every third device operation of it. */
 async function worlds(seed: number): Promise<number> {
-  const options: WorldOptions = {
-    seed,
-    clientOperations: 24,
-    clients: 1 + (seed % 4),
-    cutKind: seed % 5 === 4 ? 'kill' : 'power',
-  };
-  const { deviceOperations } = await new World(options).run();
-  const random = new SeededRandom(`cuts ${seed}`);
-  for (let cut = 0; cut < cutsPerSeed; cut += 1) {
-    const cutAt = 1 + random.below(deviceOperations);
-    await new World({ ...options, cutAt }).run();
-  }
-  return cutsPerSeed;
+  const { forks } = await runWorld({ seed, forkEvery: 3 });
+  return forks.powerCuts + forks.kills;
 }
 
 /** The order of one remap and of some at the same time, as the spare saw it. */

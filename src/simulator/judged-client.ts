@@ -1,0 +1,172 @@
+import { IoFlags, sectorBytes } from '../block/block-device.ts';
+import { asDeviceError, type DeviceError, type FailedRange } from '../block/device-error.ts';
+import type { RemapDevice } from '../remap/remap-device.ts';
+import { type Judge, JudgeViolation } from './judge.ts';
+
+/** What the world knows about why a request may fail. */
+export interface Excuses {
+  /** Throws when nothing was wrong that could make this request fail. `sinceMs`: when it began. */
+  allowFailure(verb: string, error: DeviceError, sinceMs: number): void;
+  /** No disk has lied about a flush. */
+  honest(): boolean;
+  /** The time requests begin at. */
+  nowMs(): number;
+  /** Wraps every request: a watchdog, or an answer that never arrives. */
+  answered<T>(request: Promise<T>): Promise<T>;
+}
+
+/** Sectors of one read when everything is read. */
+const readSectors = 256;
+export const readAllBytes: number = readSectors * sectorBytes;
+
+/** One client of the virtual device, with the judge looking over its shoulder. */
+export class JudgedClient {
+  readonly #device: RemapDevice;
+  readonly #judge: Judge;
+  readonly #excuses: Excuses;
+  /** As an export's connection: a failed flush is told once (R7). */
+  #flushEpoch: number;
+  /** The device has failed a flush, or lost writes by one, and has not told this client. */
+  owedFailure = false;
+
+  constructor(device: RemapDevice, judge: Judge, excuses: Excuses) {
+    this.#device = device;
+    this.#judge = judge;
+    this.#excuses = excuses;
+    this.#flushEpoch = device.flushEpoch;
+  }
+
+  async write(sector: number, sectorCount: number, fua: boolean): Promise<void> {
+    const judge = this.#judge;
+    const version = judge.newVersion();
+    const source = judge.contents.make(version, sector, sectorCount);
+    const flags = fua ? IoFlags.fua : IoFlags.none;
+    await this.#change('write', sector, sectorCount, version, fua, () =>
+      this.#device.write(source, sector * sectorBytes, flags),
+    );
+  }
+
+  async writeZeroes(sector: number, sectorCount: number): Promise<void> {
+    const version = this.#judge.newVersion();
+    this.#judge.contents.makeZeroes(version);
+    await this.#change('write-zeroes', sector, sectorCount, version, false, () =>
+      this.#device.writeZeroes(sector * sectorBytes, sectorCount * sectorBytes),
+    );
+  }
+
+  /** Contents are undefined afterwards: what was there, or zeros. */
+  async discard(sector: number, sectorCount: number): Promise<void> {
+    const judge = this.#judge;
+    const version = judge.newVersion();
+    judge.contents.makeZeroes(version);
+    const sinceMs = this.#excuses.nowMs();
+    judge.writeBegun(sector, sectorCount, version);
+    const request = this.#device.discard(sector * sectorBytes, sectorCount * sectorBytes);
+    const error = await this.#outcome(request);
+    if (error !== undefined) this.#allow('discard', error, sinceMs);
+    judge.writeFailed(sector, sectorCount, version);
+  }
+
+  async flush(): Promise<void> {
+    const sinceMs = this.#excuses.nowMs();
+    const token = this.#judge.flushBegun();
+    const error = await this.#outcome(this.#device.flush());
+    if (error !== undefined) this.#excuses.allowFailure('flush', error, sinceMs);
+    if (this.#wasTold(error !== undefined)) return;
+    if (this.owedFailure)
+      throw new JudgeViolation('R7: a flush succeeded, and nobody was told of one that failed');
+    this.#judge.flushAcknowledged(token, this.#excuses.honest());
+  }
+
+  /** Reads and compares. Returns the sectors that could not be read. */
+  async read(
+    sector: number,
+    sectorCount: number,
+    target: Buffer = Buffer.allocUnsafeSlow(sectorCount * sectorBytes),
+  ): Promise<ReadonlySet<number>> {
+    const sinceMs = this.#excuses.nowMs();
+    const token = this.#judge.readBegun(sector, sectorCount);
+    const failed = new Set<number>();
+    const error = await this.#outcome(this.#device.read(target, sector * sectorBytes));
+    if (error !== undefined) this.#failedSectors(error, sinceMs, failed);
+    this.#judge.readAnswered(token, target, failed);
+    return failed;
+  }
+
+  /** Reads the whole device, into memory of `readAllBytes` that the caller may use again. */
+  async readAll(memory: Buffer = Buffer.allocUnsafeSlow(readAllBytes)): Promise<ReadonlySet<number>> {
+    const failed = new Set<number>();
+    const { sectorCount } = this.#judge;
+    for (let sector = 0; sector < sectorCount; sector += readSectors) {
+      const count = Math.min(readSectors, sectorCount - sector);
+      const target = memory.subarray(0, count * sectorBytes);
+      for (const lost of await this.read(sector, count, target)) failed.add(lost);
+    }
+    return failed;
+  }
+
+  /** True when the client has heard of a failed flush, now or by the device's number (R7). */
+  #wasTold(failed: boolean): boolean {
+    const { flushEpoch } = this.#device;
+    const told = failed || flushEpoch !== this.#flushEpoch;
+    this.#flushEpoch = flushEpoch;
+    if (told) this.owedFailure = false;
+    return told;
+  }
+
+  async #change(
+    verb: string,
+    sector: number,
+    sectorCount: number,
+    version: number,
+    fua: boolean,
+    send: () => Promise<void>,
+  ): Promise<void> {
+    const sinceMs = this.#excuses.nowMs();
+    this.#judge.writeBegun(sector, sectorCount, version);
+    const error = await this.#outcome(send());
+    if (error === undefined) {
+      const told = fua && this.#wasTold(false);
+      this.#judge.writeAcknowledged(sector, sectorCount, version, fua && !told);
+      return;
+    }
+    this.#judge.writeFailed(sector, sectorCount, version);
+    this.#allow(verb, error, sinceMs);
+  }
+
+  #failedSectors(error: DeviceError, sinceMs: number, failed: Set<number>): void {
+    for (const range of error.ranges) {
+      if (!aboutSectors(range)) this.#excuses.allowFailure('read', error, sinceMs);
+      for (let at = 0; at < range.length; at += sectorBytes) {
+        const sector = (range.offset + at) / sectorBytes;
+        failed.add(sector);
+        if (!aboutSectors(range)) continue;
+        try {
+          this.#judge.checkLost(sector);
+        } catch (violation) {
+          if (!(violation instanceof JudgeViolation)) throw violation;
+          throw new JudgeViolation(`${violation.message} (${range.kind}, errno ${range.errno})`);
+        }
+      }
+    }
+  }
+
+  /** What a device does not offer is refused at once, and changes nothing. */
+  #allow(verb: string, error: DeviceError, sinceMs: number): void {
+    if (error.kind === 'unsupported') return;
+    this.#excuses.allowFailure(verb, error, sinceMs);
+  }
+
+  async #outcome(request: Promise<void>): Promise<DeviceError | undefined> {
+    try {
+      await this.#excuses.answered(request);
+      return undefined;
+    } catch (error) {
+      return asDeviceError(error);
+    }
+  }
+}
+
+function aboutSectors(range: FailedRange): boolean {
+  return range.kind === 'medium' || range.kind === 'suspect' || range.kind === 'lost';
+}

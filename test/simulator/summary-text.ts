@@ -1,0 +1,27 @@
+import type { WorldOutcome } from '../../src/simulator/world-outcome.ts';
+
+/** What some worlds were made of, a few lines for people. */
+export function summaryText(outcome: WorldOutcome, seconds: number): string {
+  const { forks } = outcome;
+  const cuts = forks.powerCuts + forks.kills;
+  return [
+    `${outcome.deviceOperations} device operations, ${forks.powerCuts} power cuts, ${forks.kills} kills, ` +
+      `${forks.secondLives} of them lived twice, ${forks.refused} refused (${Math.round(cuts / seconds)} a second)`,
+    `sessions: ${counts(outcome.sessionEnds)}`,
+    `requests: ${counts(outcome.requests)}`,
+    `failed:   ${counts(outcome.failedRequests)}`,
+    `${outcome.remappedGranules} remaps, ${outcome.lostSectors} lost sectors, ${outcome.checkpoints} checkpoints, ` +
+      `${outcome.sectorsChecked + forks.sectorsChecked} sectors compared`,
+    `main:     ${counts({ ...outcome.mainFaults })}`,
+    `spare:    ${counts({ ...outcome.spareFaults })}`,
+    `states:   ${counts(outcome.states)}`,
+    `counters: ${counts(outcome.counters)}`,
+  ].join('\n');
+}
+
+function counts(numbers: Readonly<Record<string, number>>): string {
+  return Object.entries(numbers)
+    .filter(([, count]) => count > 0)
+    .map(([name, count]) => `${name} ${count}`)
+    .join(', ');
+}
