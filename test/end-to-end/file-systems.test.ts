@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { badGranules, exportUri, remappedGranules, spreadBadSectors } from './bad-disk.ts';
+import { badGranules, remappedGranules, spreadBadSectors } from './bad-disk.ts';
 import { DeviceLab } from './device-lab.ts';
-import { missingForMounts, missingTool, mustRunTool, runTool } from './foreign-tool.ts';
+import { mustRunTool } from './foreign-tool.ts';
+import { KernelAttachment, missingForAttachment } from './kernel-attachment.ts';
 import { assertNothingLeftOver } from './nothing-left-over.ts';
 
 const mebibyte = 1024 * 1024;
@@ -42,17 +41,16 @@ const kinds: readonly FileSystemKind[] = [
 ];
 
 let lab: DeviceLab;
-/** What must be undone, last first, whatever failed. */
-let undo: (() => Promise<unknown>)[];
+let attachment: KernelAttachment;
 
 beforeEach(() => {
   lab = new DeviceLab();
-  undo = [];
+  attachment = new KernelAttachment(lab);
 });
 
 afterEach(async () => {
   try {
-    await undoAll();
+    await attachment.undoAll();
     await lab.run('remove', 'disk');
     assert.deepEqual(lab.leftovers(), []);
     assertNothingLeftOver(lab.folder);
@@ -60,47 +58,6 @@ afterEach(async () => {
     await lab.close();
   }
 });
-
-async function undoAll(): Promise<void> {
-  for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
-}
-
-/** The export as a kernel block device: a file by nbdfuse, a loop device over it. */
-async function attach(): Promise<string> {
-  const folder = lab.path('fuse');
-  mkdirSync(folder, { recursive: true });
-  const fuse = spawn('nbdfuse', [folder, exportUri(lab, 'disk')], { stdio: 'ignore' });
-  undo.push(() => endFuse(fuse, folder));
-  const file = join(folder, 'nbd');
-  for (let waitedMs = 0; !existsSync(file); waitedMs += 10) {
-    assert.ok(waitedMs < 10_000 && fuse.exitCode === null, 'nbdfuse does not start');
-    await sleep(10);
-  }
-  const loop = (await mustRunTool('losetup', '--find', '--show', '--direct-io=on', file)).trim();
-  undo.push(() => mustRunTool('losetup', '--detach', loop));
-  assert.equal(readFileSync(`/sys/block/${loop.slice('/dev/'.length)}/loop/dio`, 'utf8').trim(), '1');
-  return loop;
-}
-
-async function endFuse(fuse: ChildProcess, folder: string): Promise<void> {
-  const ended = new Promise((resolve) => fuse.once('exit', resolve));
-  if (fuse.exitCode === null) {
-    // The loop device lets go of the file a moment after it was detached.
-    for (let attempt = 0; attempt < 100; attempt += 1) {
-      if ((await runTool('fusermount3', '-u', folder)).status === 0) break;
-      await sleep(20);
-    }
-    await ended;
-  }
-}
-
-async function mount(loop: string, ...options: readonly string[]): Promise<string> {
-  const mountPoint = lab.path('mount');
-  mkdirSync(mountPoint, { recursive: true });
-  await mustRunTool('mount', ...options, loop, mountPoint);
-  undo.push(() => mustRunTool('umount', mountPoint));
-  return mountPoint;
-}
 
 /** Files of very different sizes in some folders, until there are `filesBytes` of them. */
 function writeFiles(folder: string): Map<string, string> {
@@ -125,8 +82,7 @@ function hashOf(bytes: Uint8Array): string {
 
 for (const kind of kinds) {
   const title = `${kind.name} on a disk with ${badCount} dead sectors survives kill and assemble: clean, every file equal`;
-  const skip =
-    missingTool('nbdfuse', 'fusermount3', 'losetup', 'mount', 'umount', ...kind.tools) || missingForMounts();
+  const skip = missingForAttachment(...kind.tools);
   test(title, { skip }, async () => {
     const endSector = mainBytes / 512 - healthyEndSectors;
     const bad = spreadBadSectors(`file-systems ${kind.name}`, badCount, healthyEndSectors, endSector);
@@ -134,20 +90,20 @@ for (const kind of kinds) {
     lab.image('spare.img', 64 * mebibyte);
     await lab.mustRun('create', 'disk', '--main-table', table, '--spare', 'spare.img');
 
-    const loop = await attach();
+    const loop = await attachment.attach();
     const [make, ...makeWords] = kind.make;
     await mustRunTool(make, ...makeWords, loop);
-    const hashes = writeFiles(await mount(loop));
+    const hashes = writeFiles(await attachment.mount(loop));
     // Unmounted, but still attached when the power goes.
-    await undo.pop()?.();
+    await attachment.undoLast();
     await lab.kill('disk');
-    await undoAll();
+    await attachment.undoAll();
 
     await lab.mustRun('assemble', '--main-table', table, '--spare', 'spare.img');
-    const again = await attach();
+    const again = await attachment.attach();
     const [check, ...checkWords] = kind.check;
     await mustRunTool(check, ...checkWords, again);
-    await mount(again, '-o', 'ro');
+    await attachment.mount(again, '-o', 'ro');
     for (const [path, hash] of hashes) assert.equal(hashOf(readFileSync(path)), hash, path);
     assert.ok(readdirSync(lab.path('mount')).length >= 7);
 
