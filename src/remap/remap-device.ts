@@ -14,11 +14,12 @@ import type { MetadataStatus } from '../metadata/metadata-store.ts';
 import { discardRange } from './discard-request.ts';
 import type { FreshMap } from './fresh-map.ts';
 import { MessageError } from './message-error.ts';
+import { RawView } from './raw-view.ts';
 import { ReadRequest } from './read-request.ts';
 import type { RemapCore } from './remap-core.ts';
 import { answerMessage } from './remap-messages.ts';
 import { type RemapStatus, statusOf } from './remap-status.ts';
-import { planPieces } from './request-plan.ts';
+import { extentsOf } from './remapped-extents.ts';
 import { worksSuspended } from './suspended-messages.ts';
 import { Suspension } from './suspension.ts';
 import { WriteRequest } from './write-request.ts';
@@ -166,13 +167,20 @@ export class RemapDevice implements BlockDevice {
     }
   }
 
-  extents(offset: number, length: number): Promise<readonly Extent[]> {
-    if (this.#gate.closed) return this.#rejectClosed(offset, length);
+  async extents(offset: number, length: number): Promise<readonly Extent[]> {
     const refusal = rejectInvalid(this, offset, length);
-    if (refusal !== undefined) return refusal;
-    const state = { main: 'data', spare: 'remapped', lost: 'lost' } as const;
-    const pieces = planPieces(this.#core.table, this.#core.parts.granuleBytes, offset, length);
-    return Promise.resolve(pieces.map((piece) => ({ length: piece.length, state: state[piece.place] })));
+    if (refusal !== undefined) await refusal;
+    while (!this.#gate.enter()) await this.#untilReopened(offset, length);
+    try {
+      return await extentsOf(this.#core, offset, length);
+    } finally {
+      this.#gate.leave();
+    }
+  }
+
+  /** Main beside this device, read-only (R29). To be closed before it. */
+  rawView(): BlockDevice {
+    return new RawView(`${this.name} raw`, this.geometry, this.#core);
   }
 
   /** I6: no new requests, none in flight, flush, metadata closed. The two devices stay open: their owner closes them. */
