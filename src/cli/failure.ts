@@ -1,4 +1,4 @@
-import { ControlError } from '../control/client.ts';
+import { ControlError, type ControlErrorCode } from '../control/client.ts';
 import { oneLine, SetupError, type SetupReason } from '../device/setup-error.ts';
 import { ExitCode } from './exit-code.ts';
 
@@ -9,6 +9,11 @@ const codeOfReason: Readonly<Record<SetupReason, ExitCode>> = {
   busy: ExitCode.busy,
   'not-a-spare': ExitCode.notASpare,
   failed: ExitCode.failed,
+};
+
+const codeOfControlError: Readonly<Partial<Record<ControlErrorCode, ExitCode>>> = {
+  BAD_MESSAGE: ExitCode.usage,
+  UNSAFE: ExitCode.refused,
 };
 
 /** What a command ends with: a code, and one line that says why. */
@@ -34,7 +39,7 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof SetupError) return as(codeOfReason[error.reason], error.message);
   if (error instanceof LaunchError) return as(error.exitCode, error.message);
   if (error instanceof ControlError) {
-    return as(error.code === 'BAD_MESSAGE' ? ExitCode.usage : ExitCode.failed, error.message);
+    return as(codeOfControlError[error.code] ?? ExitCode.failed, error.message);
   }
   if (isSystemError(error)) return as(ExitCode.failed, error.message);
   const what = error instanceof Error ? `${error.name}: ${error.message}` : String(error);

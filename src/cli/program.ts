@@ -60,6 +60,7 @@ function buildProgram(terminal: Terminal, running: Running): Command {
   addExamine(program, terminal);
   addSpareTools(program, terminal);
   addQueries(program, terminal);
+  addSuspension(program, terminal);
   program
     .command('remove')
     .description('end a device cleanly; of a killed one, clean up what it left')
@@ -111,7 +112,7 @@ function addMainFlags(command: Command): Command {
     .option('--main <DEVICE>', 'the failing disk, a block device or an image file')
     .option(
       '--main-table <FILE>',
-      'main as a device-mapper table (linear, error, dust lines); - for standard input',
+      'main as a device-mapper table (linear, error, flakey, ...); - for standard input',
     );
 }
 
@@ -199,6 +200,28 @@ function addSpareTools(program: Command, terminal: Terminal): void {
     .option('--json', 'as JSON')
     .action(async (path, options) => {
       await (await import('./adopt.ts')).runAdopt(terminal, path, options);
+    });
+}
+
+function addSuspension(program: Command, terminal: Terminal): void {
+  program
+    .command('suspend')
+    .description('answer what is under way, make it durable, and let clients wait until "resume"')
+    .summary('let clients wait, and touch no disk')
+    .argument('<NAME>')
+    .option('--noflush', 'only let clients wait; what is under way goes on')
+    .option('--json', 'as JSON')
+    .action(async (name, options) => {
+      await (await import('./suspend.ts')).runSuspend(terminal, name, options);
+    });
+  program
+    .command('resume')
+    .description('end "suspend", if both disks are the same; try again what had failed as a whole')
+    .summary('end "suspend"')
+    .argument('<NAME>')
+    .option('--json', 'as JSON')
+    .action(async (name, options) => {
+      await (await import('./suspend.ts')).runResume(terminal, name, options);
     });
 }
 

@@ -3,6 +3,7 @@ import type { ControlAnswers } from '../device/messages.ts';
 
 /** How long a device may take to answer, and to be removed: more than it gives itself. */
 const answerDeadlineMs = 15_000;
+const suspendDeadlineMs = 50_000;
 const removeDeadlineMs = 200_000;
 /** Bytes of an answer; `list` of a full table is cut by the device long before. */
 const answerBytesMax = 16_777_216;
@@ -11,9 +12,10 @@ const answerBytesMax = 16_777_216;
  * - `NOBODY`       nothing listens on the socket
  * - `NO_ANSWER`    the connection broke, or nothing came before the deadline
  * - `BAD_MESSAGE`  the device does not know these words
+ * - `UNSAFE`       it would harm data, or could
  * - `REFUSED`      the device answered with any other failure
  */
-export type ControlErrorCode = 'NOBODY' | 'NO_ANSWER' | 'BAD_MESSAGE' | 'REFUSED';
+export type ControlErrorCode = 'NOBODY' | 'NO_ANSWER' | 'BAD_MESSAGE' | 'UNSAFE' | 'REFUSED';
 
 /** The device could not be asked, or said no; the message is one line. */
 export class ControlError extends Error {
@@ -57,6 +59,17 @@ export class ControlClient {
   async message(sector: number, words: readonly string[]): Promise<ControlAnswers['message']> {
     const body = await this.#ask('POST', '/message', JSON.stringify({ sector, words }));
     return checked((await schemas()).messageAnswer, body);
+  }
+
+  /** Resolves when nothing of a client is under way any more, with `flush` also when all of it is durable. */
+  async suspend(flush: boolean): Promise<ControlAnswers['suspend']> {
+    const body = await this.#ask('POST', '/suspend', JSON.stringify({ flush }), suspendDeadlineMs);
+    return checked((await schemas()).stateAnswer, body);
+  }
+
+  async resume(): Promise<ControlAnswers['resume']> {
+    const body = await this.#ask('POST', '/resume', undefined, suspendDeadlineMs);
+    return checked((await schemas()).stateAnswer, body);
   }
 
   /** Resolves when the device has closed its disks; its process ends right after. */
@@ -140,7 +153,7 @@ async function refusalOf(answer: Answer): Promise<ControlError> {
   if (!parsed.success)
     return new ControlError('NO_ANSWER', `the device answered with status ${answer.status}`);
   const { code, message } = parsed.data.error;
-  return new ControlError(code === 'BAD_MESSAGE' ? 'BAD_MESSAGE' : 'REFUSED', message);
+  return new ControlError(code === 'BAD_MESSAGE' || code === 'UNSAFE' ? code : 'REFUSED', message);
 }
 
 function parseJson(text: string): unknown {

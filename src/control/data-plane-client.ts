@@ -12,6 +12,8 @@ import type {
 export const waitingAsksMax = 64;
 /** How long the data plane may take. Its answers are quick unless a disk hangs. */
 export const answerDeadlineMs = 10_000;
+/** Suspending drains and flushes, for at most 30 s; resuming looks at two disks that may hang. */
+export const suspendDeadlineMs = 45_000;
 /** Removal drains, flushes and closes, each step with its own deadline; this is more than their sum. */
 export const removeDeadlineMs = 180_000;
 
@@ -25,6 +27,13 @@ export class AskError extends Error {
     this.code = failure.code;
   }
 }
+
+/** Of asks that may take long. */
+const deadlineMsOf: Readonly<Partial<Record<ControlAsk['type'], number>>> = {
+  suspend: suspendDeadlineMs,
+  resume: suspendDeadlineMs,
+  remove: removeDeadlineMs,
+};
 
 interface Waiting {
   readonly resolve: (answer: ControlAnswers[keyof ControlAnswers]) => void;
@@ -55,7 +64,7 @@ export class DataPlaneClient {
     }
     const id = this.#nextId;
     this.#nextId += 1;
-    const deadlineMs = ask.type === 'remove' ? removeDeadlineMs : this.#deadlineMs;
+    const deadlineMs = deadlineMsOf[ask.type] ?? this.#deadlineMs;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(id);

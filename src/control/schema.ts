@@ -8,6 +8,8 @@ import {
   type RemoveReport,
 } from '../device/messages.ts';
 
+const lifecycleState = z.enum(['starting', 'serving', 'suspended', 'removing', 'removed', 'failed']);
+
 export interface MessageBody {
   readonly sector: number;
   readonly words: readonly string[];
@@ -21,6 +23,16 @@ export const messageBody: z.ZodMiniType<MessageBody> = z.strictObject({
     .check(z.minLength(1), z.maxLength(messageWordsMax)),
 });
 
+export interface SuspendBody {
+  readonly flush: boolean;
+}
+
+/** Body of POST /suspend. */
+export const suspendBody: z.ZodMiniType<SuspendBody> = z.strictObject({ flush: z.boolean() });
+
+/** Answer of POST /suspend and POST /resume. */
+export const stateAnswer: z.ZodMiniType<ControlAnswers['suspend']> = z.object({ state: lifecycleState });
+
 export interface FailureBody {
   readonly error: { readonly code: string; readonly message: string };
 }
@@ -29,8 +41,6 @@ export interface FailureBody {
 export const failureBody: z.ZodMiniType<FailureBody> = z.object({
   error: z.object({ code: z.string(), message: z.string() }),
 });
-
-const lifecycleState = z.enum(['starting', 'serving', 'removing', 'removed', 'failed']);
 
 export const pingAnswer: z.ZodMiniType<ControlAnswers['ping']> = z.object({
   name: z.string(),

@@ -5,7 +5,7 @@ import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import type { ControlAnswers, ControlAsk, ControlFailureCode } from '../device/messages.ts';
 import { AskError } from './data-plane-client.ts';
-import { messageBody } from './schema.ts';
+import { messageBody, suspendBody } from './schema.ts';
 
 /** Bytes of a request's body. */
 export const bodyBytesMax = 65_536;
@@ -21,12 +21,13 @@ export interface Asker {
   ask(ask: ControlAsk): Promise<ControlAnswers[ControlAsk['type']]>;
 }
 
-type FailureStatus = 400 | 404 | 405 | 413 | 422 | 500 | 503 | 504;
+type FailureStatus = 400 | 404 | 405 | 409 | 413 | 422 | 500 | 503 | 504;
 
 const statusOfFailure: Readonly<Record<ControlFailureCode, FailureStatus>> = {
   BAD_REQUEST: 400,
   BAD_MESSAGE: 422,
   FAILED: 500,
+  UNSAFE: 409,
   BUSY: 503,
   TIMED_OUT: 504,
 };
@@ -40,6 +41,8 @@ function failure(context: Context, status: FailureStatus, code: string, message:
  *     GET  /status    DeviceStatus
  *     GET  /table     DeviceTable
  *     POST /message   { sector, words } -> { reply }
+ *     POST /suspend   { flush } -> { state }, when nothing of a client is under way any more
+ *     POST /resume    { state }, when both disks are known to be the same
  *     POST /remove    RemoveReport, when the disks are closed; the process ends right after
  *
  * Everything else is 404; a failure is `{ error: { code, message } }`.
@@ -49,16 +52,21 @@ export function controlApplication(dataPlane: Asker): Hono {
   const answer = async (context: Context, ask: ControlAsk): Promise<Response> =>
     context.json(await dataPlane.ask(ask));
 
-  application.use(
-    '/message',
-    bodyLimit({
-      maxSize: bodyBytesMax,
-      onError: (context) => failure(context, 413, 'BAD_REQUEST', `the body is over ${bodyBytesMax} bytes`),
-    }),
-  );
+  const limit = bodyLimit({
+    maxSize: bodyBytesMax,
+    onError: (context) => failure(context, 413, 'BAD_REQUEST', `the body is over ${bodyBytesMax} bytes`),
+  });
+  for (const path of ['/message', '/suspend']) application.use(path, limit);
   application.get('/ping', (context) => answer(context, { type: 'ping' }));
   application.get('/status', (context) => answer(context, { type: 'status' }));
   application.get('/table', (context) => answer(context, { type: 'table' }));
+  application.post('/suspend', async (context) => {
+    const parsed = suspendBody.safeParse(parseJson(await context.req.text()));
+    if (!parsed.success)
+      return failure(context, 400, 'BAD_REQUEST', 'expected a body {"flush": true or false}');
+    return answer(context, { type: 'suspend', ...parsed.data });
+  });
+  application.post('/resume', (context) => answer(context, { type: 'resume' }));
   application.post('/remove', (context) => answer(context, { type: 'remove' }));
   application.post('/message', async (context) => {
     const parsed = messageBody.safeParse(parseJson(await context.req.text()));

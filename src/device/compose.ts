@@ -103,7 +103,7 @@ class StackOpening {
     );
     const hostWriter = this.#remember(hostState, name, main, spare, metadata, remap);
     this.#closeBy('remap', remapDeadlineMs, () => remap.close());
-    this.#closeBy('flush', flushDeadlineMs, () => remap.flush());
+    this.#closeBy('flush', flushDeadlineMs, () => remap.flushAdmitted());
     this.#noteReplicas(metadata);
     const { server, exports } = this.#export(disks, remap, name, folder);
     const parts: StackParts = {
@@ -196,6 +196,8 @@ class StackOpening {
       onProtocolError: this.#surroundings.log,
     });
     this.#closeBy('export', exportDeadlineMs, async () => {
+      // Suspended: what clients have sent is read now, and refused (R30).
+      remap.refuseHeld();
       const outstanding = await server.close(exportDeadlineMs - exportMarginMs);
       if (outstanding > 0) {
         throw new SetupError(

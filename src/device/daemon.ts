@@ -7,7 +7,7 @@ import { type DaemonLog, openDaemonLog } from './daemon-log.ts';
 import { installFailStop } from './fail-stop.ts';
 import { Lifecycle, runClosingSteps } from './lifecycle.ts';
 import { avoidOutOfMemoryKiller } from './memory-pressure.ts';
-import { messageFailure } from './message-failure.ts';
+import { messageFailure, stateFailure } from './message-failure.ts';
 import type { ControlAnswers, ControlAsk, ControlFailure, RemoveReport } from './messages.ts';
 import { identityOfProcess } from './process-identity.ts';
 import { claimFolder, type DeviceFolder, deviceFolder, releaseFolder } from './runtime-directory.ts';
@@ -52,6 +52,8 @@ export async function runDaemon(options: ServeOptions, surroundings: DaemonSurro
   return daemon.ended;
 }
 
+type StateAnswer = { readonly answer: ControlAnswers['suspend'] } | { readonly failure: ControlFailure };
+
 class Daemon {
   readonly ended: Promise<DaemonEnd>;
   readonly #options: ServeOptions;
@@ -66,6 +68,7 @@ class Daemon {
   #control: ControlPlane | undefined;
   #watch: StatusWatch | undefined;
   #removal: Promise<RemoveReport> | undefined;
+  #turn: Promise<unknown> = Promise.resolve();
   /** A signal came before there was anything to remove. */
   #removeWhenStarted = false;
   readonly #onSignal = (): void => this.#removeBySignal();
@@ -160,6 +163,10 @@ class Daemon {
         };
       case 'table':
         return { answer: stack.table() };
+      case 'suspend':
+        return await this.#inTurn(() => this.#suspend(stack, ask.flush));
+      case 'resume':
+        return await this.#inTurn(() => this.#resume(stack));
       case 'remove':
         return { answer: await this.#remove('control API') };
       case 'message':
@@ -169,6 +176,46 @@ class Daemon {
           return { failure: messageFailure(error) };
         }
     }
+  }
+
+  /** Suspending and resuming wait for each other; removing waits for nobody. */
+  async #inTurn(change: () => Promise<void>): Promise<StateAnswer> {
+    const turn = this.#turn.then(async (): Promise<StateAnswer> => {
+      try {
+        await change();
+        return { answer: { state: this.#lifecycle.state } };
+      } catch (error) {
+        return { failure: stateFailure(error) };
+      }
+    });
+    // A bug rejects the ask, and so ends the process; the turn is over in any case.
+    this.#turn = turn.catch(() => undefined);
+    return await turn;
+  }
+
+  async #suspend(stack: Stack, flush: boolean): Promise<void> {
+    this.#refuseWhileRemoving();
+    await stack.suspend({ flush });
+    // Removed meanwhile, it closes, suspended or not.
+    this.#refuseWhileRemoving();
+    if (this.#lifecycle.state === 'suspended') return;
+    this.#lifecycle.moveTo('suspended');
+    this.#log?.info('suspended', { flush });
+  }
+
+  async #resume(stack: Stack): Promise<void> {
+    this.#refuseWhileRemoving();
+    await stack.resume();
+    this.#refuseWhileRemoving();
+    if (this.#lifecycle.state === 'serving') return;
+    this.#lifecycle.moveTo('serving');
+    this.#log?.info('resumed', {});
+  }
+
+  #refuseWhileRemoving(): void {
+    const { state } = this.#lifecycle;
+    if (state !== 'serving' && state !== 'suspended')
+      throw new SetupError('failed', `the device is ${state}: it can only end`);
   }
 
   #removeBySignal(): void {

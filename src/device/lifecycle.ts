@@ -3,6 +3,9 @@ import type { Clock } from '../block/clock.ts';
 import type { LifecycleState, StepOutcome } from './messages.ts';
 
 /**
+ *                   suspended ────┐
+ *                       ▲ │        │
+ *                       │ ▼        ▼
  *     starting ──► serving ──► removing ──► removed
  *        │            │            ▲
  *        │            └──► failed  │
@@ -11,7 +14,8 @@ import type { LifecycleState, StepOutcome } from './messages.ts';
  */
 const arrows: Readonly<Record<LifecycleState, readonly LifecycleState[]>> = {
   starting: ['serving', 'removing', 'failed'],
-  serving: ['removing', 'failed'],
+  serving: ['suspended', 'removing', 'failed'],
+  suspended: ['serving', 'removing', 'failed'],
   removing: ['removed'],
   removed: [],
   failed: [],

@@ -8,7 +8,7 @@ export const messageWordsMax = 64;
 export const messageWordLengthMax = 256;
 
 /** Where a device is in its life; see `lifecycle.ts` for the arrows. */
-export type LifecycleState = 'starting' | 'serving' | 'removing' | 'removed' | 'failed';
+export type LifecycleState = 'starting' | 'serving' | 'suspended' | 'removing' | 'removed' | 'failed';
 
 /** One of the two disks under a device. */
 export interface DiskStatus {
@@ -112,6 +112,8 @@ export type ControlAsk =
   | { readonly type: 'status' }
   | { readonly type: 'table' }
   | { readonly type: 'message'; readonly sector: number; readonly words: readonly string[] }
+  | { readonly type: 'suspend'; readonly flush: boolean }
+  | { readonly type: 'resume' }
   | { readonly type: 'remove' };
 
 /** The answer of each ask. */
@@ -120,17 +122,20 @@ export interface ControlAnswers {
   readonly status: DeviceStatus;
   readonly table: DeviceTable;
   readonly message: { readonly reply: string };
+  readonly suspend: { readonly state: LifecycleState };
+  readonly resume: { readonly state: LifecycleState };
   readonly remove: RemoveReport;
 }
 
 /**
  * - `BAD_MESSAGE`  the words mean nothing to the device, or not now
  * - `FAILED`       the device tried and could not
+ * - `UNSAFE`       it would harm data, or could
  * - `BUSY`         the control plane's queue is full
  * - `TIMED_OUT`    the data plane did not answer before the deadline
  * - `BAD_REQUEST`  the request itself is malformed
  */
-export type ControlFailureCode = 'BAD_MESSAGE' | 'FAILED' | 'BUSY' | 'TIMED_OUT' | 'BAD_REQUEST';
+export type ControlFailureCode = 'BAD_MESSAGE' | 'FAILED' | 'UNSAFE' | 'BUSY' | 'TIMED_OUT' | 'BAD_REQUEST';
 
 export interface ControlFailure {
   readonly code: ControlFailureCode;

@@ -12,6 +12,7 @@ import type { DeviceStatus, DeviceTable, DiskStatus } from './messages.ts';
 import { remapSummary } from './remap-summary.ts';
 import { formatRemapTable } from './remap-table.ts';
 import type { CacheMode } from './serve-options.ts';
+import { SetupError } from './setup-error.ts';
 
 /** The part of the status that the stack knows. */
 export type StackStatus = Omit<
@@ -94,6 +95,34 @@ export class Stack {
     };
   }
 
+  /**
+   * R30: clients wait from here on, what they have sent is answered, and with `flush` durable. Rejects with `SuspendError`,
+   * and serves on.
+   */
+  async suspend(options: { readonly flush: boolean }): Promise<void> {
+    const { server, remap } = this.#parts;
+    const wasSuspended = remap.suspended;
+    server.suspend();
+    try {
+      await remap.suspend(options);
+    } catch (error) {
+      if (!wasSuspended) server.resume();
+      throw error;
+    }
+  }
+
+  /**
+   * The end of it, when both disks are still the ones that were opened: one that was pulled out and is back is opened again
+   * (R32). Rejects with `SetupError`, and stays suspended.
+   */
+  async resume(): Promise<void> {
+    const { main, spare, server, remap } = this.#parts;
+    const disks = main.access === 'table' ? [...main.disks, spare] : [main, spare];
+    for (const disk of disks) await refuseAnotherDisk(disk);
+    remap.resume();
+    server.resume();
+  }
+
   /** `main SECTOR WORDS…` goes to the target of main's table at that sector, everything else to the remap target. */
   async message(sector: number, words: readonly string[]): Promise<string> {
     const { main, remap } = this.#parts;
@@ -130,4 +159,13 @@ function diskStatus(disk: OpenedMain): DiskStatus {
     serial: disk.access === 'table' ? '' : disk.identity.serial,
     access: disk.access,
   };
+}
+
+async function refuseAnotherDisk({ device, path }: OpenedDisk): Promise<void> {
+  const trouble = await device.identityTrouble();
+  if (trouble === undefined) return;
+  throw new SetupError(
+    'refused',
+    `${path}: ${trouble}: plug in the disk that was there, or remove the device`,
+  );
 }

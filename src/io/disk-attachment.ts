@@ -34,14 +34,16 @@ export async function attachmentAt(path: string, roots: SystemRoots = systemRoot
   return { identity, instance };
 }
 
-/** What an open block device stands on; undefined when its disk has gone, or when it is a file, which cannot go. */
+/** What a descriptor stands on: a disk, one that has gone, or a file, which cannot go. */
+export type DescriptorFacts = DiskAttachment | 'gone' | { readonly fileBytes: number };
+
 export async function attachmentOfDescriptor(
   fd: number,
   path: string,
   roots: SystemRoots = systemRoots,
-): Promise<DiskAttachment | 'gone' | 'file'> {
+): Promise<DescriptorFacts> {
   const facts = await fstatAsync(fd, { bigint: true });
-  if (!facts.isBlockDevice()) return 'file';
+  if (!facts.isBlockDevice()) return { fileBytes: Number(facts.size) };
   const deviceNumber = formatDeviceNumber(facts.rdev);
   if ((await blockDirectory(roots, deviceNumber)) === undefined) return 'gone';
   return {

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import {
   attachmentAt,
   attachmentOfDescriptor,
+  type DescriptorFacts,
   type DiskAttachment,
   differenceOf,
 } from './disk-attachment.ts';
@@ -15,7 +16,7 @@ const candidatesMax = 4096;
 /** The machine, as far as finding a disk again needs it; tests describe another one. */
 export interface ReopenSurroundings {
   attachmentAt(path: string): Promise<DiskAttachment>;
-  attachmentOfDescriptor(fd: number, path: string): Promise<DiskAttachment | 'gone' | 'file'>;
+  attachmentOfDescriptor(fd: number, path: string): Promise<DescriptorFacts>;
   /** Paths of all block devices. */
   blockDevices(): Promise<readonly string[]>;
   open(request: OpenRequest): Promise<OpenedDescriptor>;
@@ -94,7 +95,10 @@ export class DiskReopener {
   async trouble(fd: number): Promise<string | undefined> {
     const found = await this.#surroundings.attachmentOfDescriptor(fd, this.#request.path);
     if (found === 'gone') return 'the disk has gone';
-    if (found === 'file') return undefined;
+    if ('fileBytes' in found) {
+      const { sizeBytes } = this.#recorded.identity;
+      return found.fileBytes >= sizeBytes ? undefined : `has ${found.fileBytes} bytes, had ${sizeBytes}`;
+    }
     const difference = differenceOf(this.#recorded, found);
     return difference === undefined ? undefined : `is another disk: ${difference}`;
   }

@@ -27,6 +27,7 @@ test('each reason has its documented exit code', () => {
 test('a device that could not be asked is a failure, a message it does not know a wrong command', () => {
   assert.equal(failureOf(new ControlError('NOBODY', 'x')).exitCode, ExitCode.failed);
   assert.equal(failureOf(new ControlError('BAD_MESSAGE', 'x')).exitCode, ExitCode.usage);
+  assert.equal(failureOf(new ControlError('UNSAFE', 'x')).exitCode, ExitCode.refused);
 });
 
 test('the reason of a process that did not start is passed on as it is', () => {

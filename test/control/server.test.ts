@@ -90,6 +90,11 @@ test('every question reaches the data plane as it was asked, and its answer come
   assert.deepEqual(await client.table(), { lines: ['0 8 remap a b'], mainLines: [] });
   answer = () => Promise.resolve({ reply: 'two\nlines' });
   assert.deepEqual(await client.message(3, ['remap', '12']), { reply: 'two\nlines' });
+  answer = () => Promise.resolve({ state: 'suspended' });
+  assert.deepEqual(await client.suspend(true), { state: 'suspended' });
+  assert.deepEqual(await client.suspend(false), { state: 'suspended' });
+  answer = () => Promise.resolve({ state: 'serving' });
+  assert.deepEqual(await client.resume(), { state: 'serving' });
   answer = () => Promise.resolve({ steps: [] });
   assert.deepEqual(await client.remove(), { steps: [] });
   assert.deepEqual(asks, [
@@ -97,6 +102,9 @@ test('every question reaches the data plane as it was asked, and its answer come
     { type: 'status' },
     { type: 'table' },
     { type: 'message', sector: 3, words: ['remap', '12'] },
+    { type: 'suspend', flush: true },
+    { type: 'suspend', flush: false },
+    { type: 'resume' },
     { type: 'remove' },
   ]);
 });
@@ -105,6 +113,8 @@ test('a failure of the data plane arrives as a typed error with its line', async
   const client = new ControlClient(socketPath);
   answer = () => Promise.reject(new AskError({ code: 'BAD_MESSAGE', message: 'unknown word frob' }));
   await assert.rejects(client.message(0, ['frob']), codeIs('BAD_MESSAGE', /^unknown word frob$/));
+  answer = () => Promise.reject(new AskError({ code: 'UNSAFE', message: 'another disk' }));
+  await assert.rejects(client.resume(), codeIs('UNSAFE', /^another disk$/));
   answer = () => Promise.reject(new AskError({ code: 'BUSY', message: 'later' }));
   await assert.rejects(client.ping(), codeIs('REFUSED', /^later$/));
   answer = () => Promise.reject(new Error('a bug with secrets'));

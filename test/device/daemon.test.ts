@@ -17,7 +17,7 @@ import { fileURLToPath } from 'node:url';
 import { ControlClient, ControlError } from '../../src/control/client.ts';
 import { createDevice } from '../../src/device/create-device.ts';
 import { createDataPlane, type DataPlane } from '../../src/io/data-plane.ts';
-import { connectNbd, type NbdClient } from '../../src/nbd/client.ts';
+import { connectNbd, type NbdClient, NbdRequestError } from '../../src/nbd/client.ts';
 
 const program = fileURLToPath(new URL('./daemon-process.js', import.meta.url));
 const mib = 1_048_576;
@@ -130,4 +130,73 @@ test('the end is told step by step, and the process then ends by itself', async 
 test('two removals at one time are one, and both hear of it', async () => {
   const [first, second] = await Promise.all([control.remove(), control.remove()]);
   assert.deepEqual(first, second);
+});
+
+test('R30 suspended, clients wait and nothing is written; resumed, they are answered', async () => {
+  await nbd.write(new Uint8Array(4096).fill(1), 0);
+  assert.deepEqual(await control.suspend(true), { state: 'suspended' });
+  assert.deepEqual(await control.suspend(true), { state: 'suspended' });
+  assert.equal((await control.status()).state, 'suspended');
+  assert.equal((await control.ping()).state, 'suspended');
+  await control.table();
+  await control.message(0, ['list']);
+  await assert.rejects(control.message(0, ['remap', '0']), (error: unknown) => {
+    assert.ok(error instanceof ControlError);
+    assert.equal(error.code, 'REFUSED');
+    assert.equal(error.message, "the device is suspended: resume it before 'remap'");
+    return true;
+  });
+  const before = readFileSync(join(folder, 'main.img'));
+  let answered = false;
+  const writing = nbd.write(new Uint8Array(4096).fill(2), 0).then(() => {
+    answered = true;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.equal(answered, false);
+  assert.equal(Buffer.compare(readFileSync(join(folder, 'main.img')), before), 0);
+  assert.deepEqual(await control.resume(), { state: 'serving' });
+  assert.deepEqual(await control.resume(), { state: 'serving' });
+  await writing;
+  const target = new Uint8Array(4096);
+  await nbd.read(target, 0);
+  assert.ok(target.every((byte) => byte === 2));
+});
+
+test('R30 removed while suspended, what waits is refused once and the end is clean', async () => {
+  await nbd.write(new Uint8Array(4096).fill(1), 0);
+  await control.suspend(false);
+  const outcomes: unknown[] = [];
+  const held = [nbd.write(new Uint8Array(4096), 0), nbd.read(new Uint8Array(512), 0), nbd.flush()].map(
+    (request) =>
+      request.then(
+        () => outcomes.push('ok'),
+        (error: unknown) => outcomes.push(error instanceof NbdRequestError ? error.errno : error),
+      ),
+  );
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const { steps } = await control.remove();
+  await Promise.all(held);
+  assert.deepEqual(outcomes, [108, 108, 108]);
+  assert.ok(
+    steps.every(({ result }) => result === 'done'),
+    JSON.stringify(steps),
+  );
+});
+
+test('R30 resume looks at both disks first, and stays suspended while one is not what it was', async () => {
+  await control.suspend(true);
+  truncateSync(join(folder, 'main.img'), 8 * mib);
+  await assert.rejects(control.resume(), (error: unknown) => {
+    assert.ok(error instanceof ControlError);
+    assert.equal(error.code, 'UNSAFE');
+    assert.match(
+      error.message,
+      /main\.img: has 8388608 bytes, had 16777216: plug in the disk that was there/,
+    );
+    return true;
+  });
+  assert.equal((await control.status()).state, 'suspended');
+  truncateSync(join(folder, 'main.img'), 16 * mib);
+  assert.deepEqual(await control.resume(), { state: 'serving' });
+  await nbd.read(new Uint8Array(512), 0);
 });

@@ -18,6 +18,14 @@ test('a device that serves is removed by way of removing', () => {
   assert.equal(lifecycle.state, 'removed');
 });
 
+test('R30 a device is suspended and resumed any number of times, and removed from either state', () => {
+  const lifecycle = new Lifecycle();
+  for (const state of ['serving', 'suspended', 'serving', 'suspended', 'removing', 'removed'] as const) {
+    lifecycle.moveTo(state);
+  }
+  assert.equal(lifecycle.canMoveTo('serving'), false);
+});
+
 test('a move without an arrow is a bug', () => {
   const lifecycle = new Lifecycle();
   lifecycle.moveTo('failed');

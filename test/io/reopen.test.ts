@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it, mock } from 'node:test';
 import { DeviceError } from '../../src/block/device-error.ts';
 import { DirectFileDevice } from '../../src/io/direct-file-device.ts';
-import type { DiskAttachment } from '../../src/io/disk-attachment.ts';
+import type { DescriptorFacts, DiskAttachment } from '../../src/io/disk-attachment.ts';
 import { DiskReopener, type ReopenSurroundings } from '../../src/io/disk-reopener.ts';
 import type { FileDevice } from '../../src/io/file-device.ts';
 import { reopenDrainMs } from '../../src/io/held-descriptor.ts';
@@ -49,7 +49,7 @@ class Machine implements ReopenSurroundings {
     throw Object.assign(new Error('ENOENT'), { errno: -2, syscall: 'stat' });
   }
 
-  async attachmentOfDescriptor(fd: number): Promise<DiskAttachment | 'gone' | 'file'> {
+  async attachmentOfDescriptor(fd: number): Promise<DescriptorFacts> {
     const file = this.#byDescriptor.get(fd);
     return [...this.disks.values()].find((disk) => disk.file === file) ?? 'gone';
   }
