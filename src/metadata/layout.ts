@@ -22,6 +22,8 @@ const journalBytesMin: number = mib;
 const journalBytesMax: number = 4 * mib;
 
 export const freshRegionsMax = 32_768;
+/** Granules whose moves may end at the same time: each looks for room for its marks, and none sees the others. */
+export const movesAtOnceMax = 1024;
 
 export interface LayoutOptions {
   /** Granules without a slot that need a record: lost ranges, flags. Default 65 536. */
@@ -210,7 +212,7 @@ function largestLayout(
   const lostRangesMax = options.lostRangesMax ?? 65_536;
   const freshSizeBytes = options.fresh === true ? mainSizeBytes : 0;
   // A pass may end every region alone, whatever the runs are at one moment.
-  const otherRecords = lostRangesMax + freshRegionsOf(freshSizeBytes);
+  const otherRecords = lostRangesMax + movesAtOnceMax + freshRegionsOf(freshSizeBytes);
   const build = (areaBlocks: number): SpareLayout | undefined => {
     const journalBlocks = journalBlocksFor(areaBlocks, options.journalBytes);
     const replicas = placeReplicas(spareSizeBytes, areaBlocks, journalBlocks);

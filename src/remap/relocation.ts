@@ -97,20 +97,21 @@ export function leaveSlot(core: RemapCore, before: GranuleState, slotIsBad: bool
   else core.parts.allocator.free(before.slot);
 }
 
-/** Nothing is left to hold: the granule keeps its marks and gives up its slot. */
+/** Nothing is left to hold: the granule keeps its marks and gives up its slot, unless its record needs that slot's room. */
 async function forget(
   core: RemapCore,
   before: GranuleState,
   kept: GranuleState,
   slotIsBad: boolean,
 ): Promise<RelocationFailure | undefined> {
+  const leaves = core.roomWithoutSlot(kept);
   try {
-    await core.commitMarks([core.recordOf({ ...kept, slot: noSlot })]);
+    await core.commitMarks([core.recordOf(leaves ? { ...kept, slot: noSlot } : kept)]);
   } catch (error) {
     commitErrorCode(error);
     return 'metadata-failed';
   }
-  leaveSlot(core, before, slotIsBad);
+  if (leaves) leaveSlot(core, before, slotIsBad);
   return undefined;
 }
 

@@ -26,6 +26,7 @@ import { PathProbe } from './path-probe.ts';
 import { type Policies, policiesOf } from './policies.ts';
 import type { ProbeDirection } from './probe-round.ts';
 import type { Place } from './request-plan.ts';
+import { RetiredSlots } from './retired-slots.ts';
 import type { SlotAllocator } from './slot-allocator.ts';
 import { SpecialMap } from './special-map.ts';
 import { writeThrough } from './write-through.ts';
@@ -140,7 +141,7 @@ export class RemapCore implements MappingStateSource {
   readonly freshRegions: FreshRegions;
   /** R13; undefined on a device that was not created fresh. */
   readonly fresh: FreshMap | undefined;
-  readonly #retired = new Set<number>();
+  readonly #retired = new RetiredSlots();
   /** Slots retired since the last commit that took them along. */
   #unrecordedRetired: number[] = [];
   readonly #lazyCommits = new Set<Promise<void>>();
@@ -280,7 +281,7 @@ export class RemapCore implements MappingStateSource {
 
   /** On open: takes the retired slots of the stored table out of use. A slot that is also mapped stays mapped. */
   claimRetired(): void {
-    for (const slot of [...this.#retired]) {
+    for (const slot of this.#retired.all()) {
       if (this.parts.allocator.claim(slot, 1)) this.parts.allocator.retire(slot);
       else this.#retired.delete(slot);
     }
@@ -310,7 +311,7 @@ export class RemapCore implements MappingStateSource {
   }
 
   recordCountMax(): number {
-    return this.table.totals().entries + this.#retired.size + this.freshRegions.endedCount;
+    return this.table.totals().entries + this.#retired.count + this.freshRegions.endedCount;
   }
 
   recordsAfter(
@@ -332,6 +333,14 @@ export class RemapCore implements MappingStateSource {
   roomForMarks(): boolean {
     const { entries, remappedGranules } = this.table.totals();
     return entries - remappedGranules < this.parts.lostGranulesMax;
+  }
+
+  /**
+   * M18: a checkpoint has room for every slot and for so many granules without one. A granule that keeps marks keeps its slot
+   * too when all that room is taken, so that the table can never outgrow a checkpoint.
+   */
+  roomWithoutSlot(state: GranuleState): boolean {
+    return (state.unreadable | state.gone) === 0 || this.roomForMarks();
   }
 
   /** The main device has just done what it was asked, at this granule. On the hot path. */
@@ -405,7 +414,7 @@ export class RemapCore implements MappingStateSource {
   }
 
   #activateRetired(record: RetiredSlotsRecord): void {
-    for (let slot = record.slot; slot < record.slot + record.slotCount; slot += 1) this.#retired.add(slot);
+    this.#retired.add(record.slot, record.slotCount);
   }
 
   #granulesAfter(next: number, limit: number): { records: MappingRecord[]; cursor: StateCursor } {
@@ -421,9 +430,8 @@ export class RemapCore implements MappingStateSource {
   }
 
   #retiredAfter(next: number, limit: number): { records: MappingRecord[]; cursor: StateCursor } {
-    const slots = [...this.#retired].filter((slot) => slot >= next).sort((a, b) => a - b);
-    const records = slots.slice(0, limit).map(retiredRecord);
-    const rest = slots[limit];
+    const { slots, rest } = this.#retired.after(next, limit);
+    const records = slots.map(retiredRecord);
     if (rest === undefined) return { records, cursor: { section: 'fresh-ended', next: 0 } };
     return { records, cursor: { section: 'retired-slots', next: rest } };
   }

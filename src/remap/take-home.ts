@@ -109,13 +109,14 @@ async function writeHomeAndCompare(
 
 async function recordHome(core: RemapCore, state: GranuleState): Promise<HomeOutcome> {
   const flags = state.flags & ~StateFlags.unverified;
+  const leaves = core.roomWithoutSlot(state);
   try {
-    await core.commitMarks([core.recordOf({ ...state, slot: noSlot, held: 0, flags })]);
+    await core.commitMarks([core.recordOf({ ...state, slot: leaves ? noSlot : state.slot, held: 0, flags })]);
   } catch (error) {
     commitErrorCode(error);
     return 'metadata-failed';
   }
-  leaveSlot(core, state, false);
+  if (leaves) leaveSlot(core, state, false);
   core.counters.takenHome += 1;
   return 'home';
 }

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import {
   advisedSpareBytes,
   minimumSpareBytes,
+  movesAtOnceMax,
   planLayout,
   type SpareLayout,
   superblockPlaces,
@@ -51,7 +52,8 @@ function assertSound(layout: SpareLayout): void {
   const granules = Math.floor(layout.spareSizeBytes / layout.granuleBytes);
   assert.equal(layout.slotCount, granules - reserved / layout.granuleBytes);
   assert.ok(
-    layout.areaBlocks * recordsPerBlock >= layout.slotCount + layout.lostRangesMax + layout.freshRegionCount,
+    layout.areaBlocks * recordsPerBlock >=
+      layout.slotCount + layout.lostRangesMax + layout.freshRegionCount + movesAtOnceMax,
     'M18 a checkpoint has room for every slot, every lost range and every ended region',
   );
 }
