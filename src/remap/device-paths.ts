@@ -4,6 +4,7 @@ import { Errno } from '../block/errno.ts';
 import type { PathProbe } from './path-probe.ts';
 import { PathState, type PathStateParts } from './path-state.ts';
 import type { ProbeDirection } from './probe-round.ts';
+import { WriteStorm } from './write-storm.ts';
 
 /** A device that can be away. */
 export type DevicePlace = 'main' | 'spare';
@@ -19,6 +20,8 @@ export interface DevicePathsParts extends Pick<PathStateParts, 'clock' | 'holdMs
   readonly probes: Readonly<Record<DevicePlace, PathProbe>>;
   /** Writes that are not flushed are in doubt: the device was opened anew (R7, R32). */
   readonly poison: (place: DevicePlace) => void;
+  /** Of main. */
+  readonly granuleCount: number;
   /** A direction has begun, or ceased, to fail: requests leave the healthy path while one does. */
   readonly onChange: (failed: boolean) => void;
 }
@@ -31,6 +34,8 @@ export class DevicePaths {
   readonly mainReads: PathState;
   readonly mainWrites: PathState;
   readonly spare: PathState;
+  /** Granules of main that failed writes since the last good one (R16). */
+  readonly storm: WriteStorm;
   readonly #parts: DevicePathsParts;
   /** Devices that said ENODEV or ENXIO and can be opened anew. */
   readonly #gone = new Set<DevicePlace>();
@@ -38,6 +43,7 @@ export class DevicePaths {
 
   constructor(parts: DevicePathsParts) {
     this.#parts = parts;
+    this.storm = new WriteStorm(parts.granuleCount);
     const state = (place: DevicePlace, direction: ProbeDirection): PathState =>
       new PathState({
         clock: parts.clock,
@@ -65,6 +71,7 @@ export class DevicePaths {
     const probe = this.#parts.probes[place];
     const works = await probe.deviceWorks(place === 'main' ? direction : 'read');
     if (!works) this.noteFailed(place, direction);
+    else if (place === 'main' && direction === 'write') this.storm.noteWorked();
     return works;
   }
 
@@ -94,7 +101,10 @@ export class DevicePaths {
     if (place === 'spare') this.spare.noteWorked();
     else {
       this.mainReads.noteWorked();
-      if (direction === 'write') this.mainWrites.noteWorked();
+      if (direction === 'write') {
+        this.storm.noteWorked();
+        this.mainWrites.noteWorked();
+      }
     }
   }
 
@@ -115,7 +125,10 @@ export class DevicePaths {
 
   async #ask(place: DevicePlace, direction: ProbeDirection): Promise<boolean> {
     if (this.#gone.has(place) && !(await this.#reopen(place))) return false;
-    return await this.#parts.probes[place].askAgain(direction);
+    const works = await this.#parts.probes[place].askAgain(direction);
+    // A good write has shown that main reads, too, and that there is no storm.
+    if (works) this.noteWorked(place, direction);
+    return works;
   }
 
   #reopen(place: DevicePlace): Promise<boolean> {

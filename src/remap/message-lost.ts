@@ -171,7 +171,7 @@ async function importGranule(core: RemapCore, granule: number, mask: number): Pr
 }
 
 function refuseWithoutMetadata(core: RemapCore, verb: string): void {
-  if (!core.trouble.metadataFailed) return;
+  if (!core.metadataPath.failed) return;
   throw new MessageError(
     'MESSAGE_FAILED',
     `${verb}: the metadata on the spare cannot be written, nothing is changed any more`,

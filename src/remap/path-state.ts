@@ -102,7 +102,7 @@ export class PathState {
 
   /** An operator says that it may work again: a new window, and a probe at once. */
   async retry(): Promise<boolean> {
-    if (this.#sinceMs === undefined) return true;
+    if (this.#sinceMs === undefined || this.#closed) return true;
     this.#sinceMs = this.#parts.clock.nowMs();
     this.#refused = false;
     return await this.#ask();

@@ -58,8 +58,9 @@ export class ProbeRound {
       if (this.#abandoned) return false;
       const answer = await this.#askGranule(granule);
       if (answer === 'works') return true;
-      // A disk that says which sector is bad has answered: this is not a path that is dead.
-      if (answer === 'medium') answers = true;
+      // A disk that says which sector it cannot read has answered: this is no path that is dead. Firmware that has locked
+      // itself says the same of every write (R16).
+      if (answer === 'medium' && this.#direction === 'read') answers = true;
       // The kernel may still fill the caller's memory: nothing more is read into it (I27).
       if (answer === 'timed-out' && this.#memory !== undefined) return false;
     }

@@ -23,6 +23,7 @@ import { InFlight } from './in-flight.ts';
 import { MainCache } from './main-cache.ts';
 import { OptionalCommands } from './optional-commands.ts';
 import { PathProbe } from './path-probe.ts';
+import { PathState } from './path-state.ts';
 import { type Policies, policiesOf } from './policies.ts';
 import type { ProbeDirection } from './probe-round.ts';
 import type { Place } from './request-plan.ts';
@@ -34,7 +35,7 @@ import { writeThrough } from './write-through.ts';
 /** The journal and the spare's flushes, as remap sees them: a part of `MetadataStore`. */
 export type MetadataPort = Pick<
   MetadataStore,
-  'commit' | 'flushSpare' | 'flushEpoch' | 'poisonFlushes' | 'updateProperties'
+  'commit' | 'flushSpare' | 'flushEpoch' | 'poisonFlushes' | 'recover' | 'updateProperties'
 >;
 
 /**
@@ -69,11 +70,6 @@ export interface RemapCounters {
   salvagedGranules: number;
   /** Replies of reads in which zeroes stand for lost sectors (R12). */
   zeroedReads: number;
-}
-
-/** Trouble that lasts; `status` shows the first that applies. */
-export interface Trouble {
-  metadataFailed: boolean;
 }
 
 export interface RemapCoreParts {
@@ -135,9 +131,8 @@ export class RemapCore implements MappingStateSource {
     salvagedGranules: 0,
     zeroedReads: 0,
   };
-  readonly trouble: Trouble = {
-    metadataFailed: false,
-  };
+  /** Failed: a record is in doubt and could not be settled. Writes are refused until `recover` succeeds (M1). */
+  readonly metadataPath: PathState;
   readonly freshRegions: FreshRegions;
   /** R13; undefined on a device that was not created fresh. */
   readonly fresh: FreshMap | undefined;
@@ -184,10 +179,18 @@ export class RemapCore implements MappingStateSource {
       main: parts.main,
       spare: parts.spare,
       clock: parts.clock,
+      granuleCount: Math.ceil(parts.sizeBytes / parts.granuleBytes),
       holdMs: () => this.policies.pathTimeoutMs,
       probes: { main: this.probe, spare: this.spareProbe },
       poison: (place) => this.#poison(place),
       onChange: (failed) => this.#onPathChange(failed),
+    });
+    this.metadataPath = new PathState({
+      clock: parts.clock,
+      // The store has tried long enough before it gave up: nobody is held.
+      holdMs: () => 0,
+      probe: () => this.#recoverMetadata(),
+      onChange: () => {},
     });
   }
 
@@ -229,7 +232,7 @@ export class RemapCore implements MappingStateSource {
       });
     } catch (error) {
       this.#unrecordedRetired.push(...retired);
-      if (commitErrorCode(error) === 'METADATA_FAILED') this.trouble.metadataFailed = true;
+      if (commitErrorCode(error) === 'METADATA_FAILED') this.metadataPath.noteFailed();
       throw error;
     }
   }
@@ -253,7 +256,7 @@ export class RemapCore implements MappingStateSource {
   commitLazily(records: readonly MappingRecord[]): void {
     this.activate(records);
     const commit = this.parts.metadata.commit(records, { dataFlush: false }).catch((error: unknown) => {
-      if (commitErrorCode(error) === 'METADATA_FAILED') this.trouble.metadataFailed = true;
+      if (commitErrorCode(error) === 'METADATA_FAILED') this.metadataPath.noteFailed();
       this.counters.lazyCommitsFailed += 1;
     });
     this.#lazyCommits.add(commit);
@@ -346,7 +349,7 @@ export class RemapCore implements MappingStateSource {
   /** The main device has just done what it was asked, at this granule. On the hot path. */
   mainWorked(granule: number, direction: ProbeDirection): void {
     this.probe.noteGood(granule, direction);
-    if (this.#pathsFailed > 0) this.paths.noteWorked('main', direction);
+    if (this.#pathsFailed > 0 || this.paths.storm.begun) this.paths.noteWorked('main', direction);
   }
 
   /** A request to one of the devices was answered as it should be; the offset is the device's. */
@@ -385,6 +388,22 @@ export class RemapCore implements MappingStateSource {
     this.#pathsFailed += failed ? 1 : -1;
     if (failed) this.locks.disturb();
     else this.locks.calm();
+  }
+
+  /** An operator says that what failed may work again: every closed way is tried, and what is in doubt is settled. */
+  async recover(): Promise<void> {
+    await this.paths.retry();
+    await this.metadataPath.retry();
+  }
+
+  async #recoverMetadata(): Promise<boolean> {
+    try {
+      await this.parts.metadata.recover();
+      return true;
+    } catch (error) {
+      commitErrorCode(error);
+      return false;
+    }
   }
 
   #poison(place: DevicePlace): void {

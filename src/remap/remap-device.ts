@@ -111,6 +111,12 @@ export class RemapDevice implements BlockDevice {
     if (!this.#gate.enter()) {
       return this.#hold(offset, source.length, () => this.write(source, offset, flags));
     }
+    return this.#core.metadataPath.failed
+      ? this.#writeOnceRecovered(source, offset, flags)
+      : this.#writeAdmitted(source, offset, flags);
+  }
+
+  #writeAdmitted(source: Uint8Array, offset: number, flags: number): Promise<void> {
     const { granuleBytes } = this.#core.parts;
     const first = Math.floor(offset / granuleBytes);
     const last = Math.floor((offset + source.length - 1) / granuleBytes);
@@ -201,6 +207,7 @@ export class RemapDevice implements BlockDevice {
   /** The end of `suspend`: what waited goes on. The owner has made sure that the two disks are still the same. */
   resume(): void {
     this.#suspension.end();
+    void this.#core.recover();
   }
 
   get suspended(): boolean {
@@ -326,6 +333,7 @@ export class RemapDevice implements BlockDevice {
     const drained = this.#gate.close();
     // Nobody is held any longer for a device that is away.
     this.#core.paths.close();
+    this.#core.metadataPath.close();
     await drained;
     await this.#core.paths.idle();
     await this.#core.lazyCommitsDone();
@@ -333,12 +341,26 @@ export class RemapDevice implements BlockDevice {
     await this.#metadata.close();
   }
 
-  #writesRefused(offset: number, length: number): Promise<never> | undefined {
-    const { trouble, parts, policies } = this.#core;
-    if (trouble.metadataFailed) {
-      const detail = 'the metadata on the spare cannot be written, no more writes are accepted';
-      return Promise.reject(deviceError(this.name, 'path', offset, length, Errno.EIO, detail));
+  /** M1: writes are refused while a record is in doubt; one a second tries to settle it. The request is admitted. */
+  async #writeOnceRecovered(source: Uint8Array, offset: number, flags: number): Promise<void> {
+    try {
+      await this.#recovered(offset, source.length);
+    } catch (error) {
+      this.#gate.leave();
+      throw error;
     }
+    await this.#writeAdmitted(source, offset, flags);
+  }
+
+  async #recovered(offset: number, length: number): Promise<void> {
+    const { metadataPath } = this.#core;
+    if (!metadataPath.failed || (await metadataPath.whenWorking())) return;
+    const detail = 'the metadata on the spare cannot be written, no more writes are accepted';
+    throw deviceError(this.name, 'path', offset, length, Errno.EIO, detail);
+  }
+
+  #writesRefused(offset: number, length: number): Promise<never> | undefined {
+    const { parts, policies } = this.#core;
     if (parts.allocator.freeSlots > 0 || policies.onSpareFull === 'fail-writes') return undefined;
     const detail = 'the spare is full, and the policy on-spare-full is read-only';
     return Promise.reject(deviceError(this.name, 'refused', offset, length, Errno.EROFS, detail));
@@ -371,6 +393,12 @@ export class RemapDevice implements BlockDevice {
     if (refusal !== undefined) await refusal;
     if (!this.#core.parts.main.capabilities.write) await this.#rejectReadOnly(offset, length);
     while (!this.#gate.enter()) await this.#untilReopened(offset, length);
+    try {
+      await this.#recovered(offset, length);
+    } catch (error) {
+      this.#gate.leave();
+      throw error;
+    }
   }
 
   #rejectReadOnly(offset: number, length: number): Promise<never> {

@@ -83,8 +83,8 @@ export function statusWords(status: RemapStatus): string {
 }
 
 function stateOf(core: RemapCore): RemapState {
-  const { trouble, paths, parts } = core;
-  if (trouble.metadataFailed) return 'metadata-failed';
+  const { metadataPath, paths, parts } = core;
+  if (metadataPath.failed) return 'metadata-failed';
   if (paths.mainReads.failed) return 'main-failed';
   if (paths.mainWrites.failed) return 'main-writes-failed';
   if (paths.spare.failed) return 'spare-failed';

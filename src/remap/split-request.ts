@@ -1,7 +1,7 @@
 import { apart, IoFlags } from '../block/block-device.ts';
 import { asDeviceError, DeviceError, type FailedRange } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
-import { isGone } from './device-paths.ts';
+import { type DevicePlace, isGone } from './device-paths.ts';
 import { PathWait } from './path-wait.ts';
 import type { ProbeDirection } from './probe-round.ts';
 import type { RemapCore } from './remap-core.ts';
@@ -43,6 +43,8 @@ export abstract class SplitRequest {
   readonly #startMs: number;
   protected readonly direction: ProbeDirection;
   readonly #pathWait: PathWait;
+  /** Failures of one granule that may be a neighbour's or the path's. */
+  readonly #alone: { readonly range: FailedRange; readonly place: DevicePlace }[] = [];
 
   constructor(
     core: RemapCore,
@@ -95,6 +97,7 @@ export abstract class SplitRequest {
     let rounds = 0;
     while (rounds < roundsMax && this.#unfinished()) {
       await Promise.all(progress.take().map((range) => this.#sendRange(range)));
+      await this.#askAlone();
       await this.repairAll();
       // Waiting has a limit of its own.
       if (this.#pathWait.isEmpty) rounds += 1;
@@ -117,13 +120,29 @@ export abstract class SplitRequest {
   }
 
   #unfinished(): boolean {
-    return this.progress.pending.length > 0 || this.repairsWaiting || !this.#pathWait.isEmpty;
+    const { pending } = this.progress;
+    return pending.length > 0 || this.#alone.length > 0 || this.repairsWaiting || !this.#pathWait.isEmpty;
   }
 
   async #waitForPaths(): Promise<void> {
     const { again, failed } = await this.#pathWait.wait();
     for (const range of again) this.progress.again(range);
     this.progress.failed.push(...failed);
+  }
+
+  /**
+   * A failure of one granule is tried once more on its own, and one that may be the path's only after the device has worked
+   * elsewhere: bad is what fails on both sides of a good probe (R17).
+   */
+  async #askAlone(): Promise<void> {
+    const { paths, parts } = this.core;
+    const askOne = async ({ range, place }: { range: FailedRange; place: DevicePlace }): Promise<void> => {
+      const works = range.kind !== 'suspect' || (await paths.judge(place, this.direction));
+      if (works) this.progress.again(range, apart(Math.floor(range.offset / parts.granuleBytes)));
+      else this.fail({ ...range, waitsFor: place });
+    };
+    // All at once: they share the rounds of probing.
+    await Promise.all(this.#alone.splice(0).map(askOne));
   }
 
   #whole(): ByteRange {
@@ -213,8 +232,8 @@ export abstract class SplitRequest {
       if (spent) this.budgetSpent(piece, range);
       // Even and odd by turns, so that no two neighbours have the same: also those of another request are halves.
       else for (const [index, half] of halfRanges.entries()) this.progress.again(half, apart(index));
-    } else if (this.asksAlone && flags === IoFlags.none && !spent) {
-      this.progress.again(range, apart(Math.floor(range.offset / granuleBytes)));
+    } else if (this.asksAlone && piece.place !== 'lost' && flags === IoFlags.none && !spent) {
+      this.#alone.push({ range, place: piece.place });
     } else {
       this.repairLater(piece, range);
     }

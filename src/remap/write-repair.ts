@@ -52,7 +52,7 @@ export async function repairWrite(
   flags: number,
 ): Promise<RepairOutcome> {
   // A probe takes a lock of its own, so it comes before ours.
-  if (repair.failure.kind === 'suspect' && !(await placeWorks(core, repair.reason))) {
+  if (isDoubtful(core, repair) && !(await placeWorks(core, repair.reason))) {
     return pathFailure(repair, placeOf(repair.reason));
   }
   // All that could be done needs a slot, or a record on the spare (R5).
@@ -63,6 +63,13 @@ export async function repairWrite(
   // Main was asked first and gave EIO (R23): the sector is bad only when main works elsewhere (R15).
   if (!(await placeWorks(core, repair.reason))) return pathFailure(repair, placeOf(repair.reason));
   return await repairUnderLock(core, repair, source, flags, false);
+}
+
+/** True when the failure may be the path's (R15), or main's as a whole (R16): a probe decides. */
+function isDoubtful({ paths }: RemapCore, { granule, reason, failure }: WriteRepair): boolean {
+  if (reason !== 'main-failed') return failure.kind === 'suspect';
+  paths.storm.noteFailed(granule);
+  return failure.kind === 'suspect' || paths.storm.raging || paths.mainWrites.failed;
 }
 
 /** R23 for lost sectors; for others when the operator wants main tried twice, as drive firmware does. */
@@ -188,7 +195,10 @@ async function writeHome(
   } catch (error) {
     const failed = asDeviceError(error).ranges[0];
     core.counters.mainWriteErrors += 1;
-    if (failed?.kind === 'medium') return 'relocate';
+    if (failed?.kind === 'medium') {
+      core.paths.storm.noteFailed(repair.granule);
+      return core.paths.storm.raging ? pathFailure(repair, 'main', failed.errno) : 'relocate';
+    }
     if (failed?.kind === 'path' && !(error instanceof FlushBehindError)) {
       return pathFailure(repair, 'main', failed.errno);
     }

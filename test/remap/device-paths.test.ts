@@ -359,3 +359,120 @@ describe('R32 a disk that is pulled out and put back', () => {
     await finish(stack);
   });
 });
+
+describe('R16 a main that fails writes everywhere', () => {
+  it('says a medium error to every write: 31 granules are moved, then nothing until a good write', async () => {
+    const stack = makeStack();
+    const { faults } = stack.mainDisk;
+    await writeSectors(stack, 0, patternOf(0, 2048));
+    faults.addBadSectors(0, 2048, { on: 'write', writeErrno: Errno.ENODATA });
+    const errors: string[] = [];
+    const writeOne = async (index: number) => {
+      const granule = (index * 37) % 256;
+      try {
+        await stack.device.write(patternOf(granule * 8, 8, 2), granule * 4096);
+      } catch (error) {
+        errors.push(String(error));
+      }
+    };
+    for (let index = 0; index < 31; index += 1) await stack.clock.run(writeOne(index));
+    assert.equal(remappedGranules(stack).length, 31, 'one by one each looks bad');
+    const rest = Promise.all(Array.from({ length: 100 }, (_, index) => writeOne(31 + index)));
+    await stack.clock.runFor(5000);
+    assert.equal(stack.device.status().state, 'main-writes-failed');
+    assert.deepEqual(errors, [], 'held, as R17 says');
+    await stack.clock.run(rest);
+    assert.equal(errors.length, 100);
+    assert.equal(remappedGranules(stack).length, 31);
+    assert.deepEqual(await readSectors(stack, 2000, 8), patternOf(2000, 8), 'reads go on');
+    const startMs = stack.clock.nowMs();
+    const asked = stack.mainDisk.counts.writes;
+    await stack.clock.run(Promise.all(Array.from({ length: 50 }, (_, index) => writeOne(140 + index))));
+    assert(stack.clock.nowMs() - startMs < 1000, 'EIO at once');
+    assert(stack.mainDisk.counts.writes - asked <= 8, 'one round of probing at most');
+    faults.removeBadSectors(0, 2048);
+    await stack.clock.runFor(1000);
+    errors.length = 0;
+    await stack.clock.run(writeOne(250));
+    assert.deepEqual(errors, []);
+    assert.equal(stack.device.status().state, 'ok');
+    assert.equal(remappedGranules(stack).length, 31);
+    await finish(stack);
+  });
+
+  it('is left by `resume`, too', async () => {
+    const stack = makeStack();
+    await writeSectors(stack, 0, patternOf(0, 2048));
+    stack.mainDisk.faults.addBadSectors(0, 2048, { on: 'write' });
+    await failureOf(stack.clock.run(stack.device.write(patternOf(0, 8), 0)));
+    assert.equal(stack.device.status().state, 'main-writes-failed');
+    stack.mainDisk.faults.removeBadSectors(0, 2048);
+    stack.device.resume();
+    await stack.clock.runFor(100);
+    assert.equal(stack.device.status().state, 'ok');
+    await finish(stack);
+  });
+
+  it('one good write between, and bad sectors are bad sectors: a thousand of them are moved', async () => {
+    const stack = makeStack({ mainBytes: 16 << 20, spareBytes: 16 << 20 });
+    for (let granule = 0; granule < 4096; granule += 4)
+      stack.mainDisk.faults.addBadSectors(granule * 8, 1, { on: 'write', writeErrno: Errno.ENODATA });
+    for (let granule = 0; granule < 4096; granule += 8) {
+      await writeSectors(stack, granule * 8, patternOf(granule * 8, 64));
+    }
+    assert.equal(remappedGranules(stack).length, 1024);
+    assert.equal(stack.core.paths.mainWrites.outages, 0);
+    await finish(stack);
+  });
+});
+
+describe('R17 a write that failed while the path was away for a moment', () => {
+  it('is not moved: bad is what fails on both sides of a good probe', async () => {
+    const stack = makeStack();
+    await writeSectors(stack, 0, patternOf(0, 2048));
+    const { faults } = stack.mainDisk;
+    // The request and nothing behind it: when the probe asks, the path is back.
+    for (let granule = 0; granule < 200; granule += 1) {
+      faults.failNext(1, { kinds: ['write'], errno: Errno.EIO, sector: granule * 8, sectorCount: 8 });
+      await writeSectors(stack, granule * 8, patternOf(granule * 8, 8, 2));
+    }
+    assert.equal(faults.counts.transient, 200);
+    assert.deepEqual(remappedGranules(stack), []);
+    assert.deepEqual(await readSectors(stack, 0, 1600), patternOf(0, 1600, 2));
+    await finish(stack);
+  });
+});
+
+describe('R5, M1 metadata that could not be written', () => {
+  it('writes are refused, one a second tries to settle it, and all goes on when that succeeds', async () => {
+    const stack = makeStack();
+    stack.mainDisk.faults.addBadSectors(80, 1, { on: 'write' });
+    stack.metadata.failures.push('METADATA_FAILED');
+    await failureOf(stack.clock.run(stack.device.write(patternOf(80, 1), 80 * 512)));
+    assert.equal(stack.device.status().state, 'metadata-failed');
+    for (let turn = 0; turn < 30; turn += 1) {
+      await failureOf(stack.clock.run(stack.device.write(patternOf(300, 8), 300 * 512)));
+      await stack.clock.runFor(100);
+    }
+    assert(stack.metadata.recoveries >= 2 && stack.metadata.recoveries <= 3);
+    stack.metadata.recoverable = true;
+    await stack.clock.runFor(1000);
+    await writeSectors(stack, 80, patternOf(80, 1, 2));
+    assert.deepEqual(await readSectors(stack, 80, 1), patternOf(80, 1, 2));
+    assert.equal(stack.device.status().state, 'ok');
+    await stack.clock.run(stack.device.close());
+  });
+
+  it('`resume` settles it at once', async () => {
+    const stack = makeStack();
+    stack.mainDisk.faults.addBadSectors(80, 1, { on: 'write' });
+    stack.metadata.failures.push('METADATA_FAILED');
+    await failureOf(stack.clock.run(stack.device.write(patternOf(80, 1), 80 * 512)));
+    stack.metadata.recoverable = true;
+    stack.device.resume();
+    await stack.clock.runFor(1);
+    assert.equal(stack.device.status().state, 'ok');
+    await writeSectors(stack, 80, patternOf(80, 1, 2));
+    await stack.clock.run(stack.device.close());
+  });
+});

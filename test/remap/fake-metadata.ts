@@ -42,6 +42,18 @@ export class FakeMetadata implements MetadataPort, MetadataLife {
     return this.#epoch;
   }
 
+  /** Whether a failed store can be recovered. */
+  recoverable = false;
+  recoveries = 0;
+
+  recover(): Promise<void> {
+    this.recoveries += 1;
+    if (this.#state !== 'failed') return Promise.resolve();
+    if (!this.recoverable) return Promise.reject(new MetadataError('METADATA_FAILED', 'still failed'));
+    this.#state = 'open';
+    return Promise.resolve();
+  }
+
   poisonFlushes(): void {
     this.#epoch += 1;
   }
