@@ -1,8 +1,10 @@
 import { resolve } from 'node:path';
+import { sectorBytes } from '../block/block-device.ts';
 import type { Clock } from '../block/clock.ts';
 import { OpenError } from '../io/open-error.ts';
 import { MetadataStore, type OpenedMetadata } from '../metadata/metadata-store.ts';
 import { NbdServer } from '../nbd/server.ts';
+import { AlignmentFilter } from '../remap/alignment-filter.ts';
 import { openRemapDevice } from '../remap/open-remap.ts';
 import type { RemapDevice } from '../remap/remap-device.ts';
 import { Disks, type OpenedDisk, type OpenedMain } from './disks.ts';
@@ -190,6 +192,9 @@ class StackOpening {
     const { socketPath, port } = this.#options;
     const server = new NbdServer({
       device: remap,
+      ...(remap.geometry.logicalBlockBytes > sectorBytes
+        ? { unalignedDevice: new AlignmentFilter(remap) }
+        : {}),
       arena: disks.plane.arena,
       clock: this.#surroundings.clock,
       exportName: name,

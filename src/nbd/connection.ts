@@ -15,6 +15,8 @@ export interface NbdConnectionOptions {
   readonly arena: BufferArena;
   readonly clock: Clock;
   readonly exported: ExportDescription;
+  /** For clients that never asked for block sizes (R11). */
+  readonly unaligned?: { readonly device: BlockDevice; readonly exported: ExportDescription } | undefined;
   readonly limits: NbdLimits;
   readonly counters: Float64Array;
 }
@@ -110,8 +112,9 @@ export class NbdConnection {
 
   async #serve(): Promise<void> {
     const reader = new StreamReader(this.#stream, handshakeBufferBytes);
-    if (!(await serveHandshake(this.#stream, reader, this.#options.exported))) return;
-    if (this.#draining) return;
+    const { exported, unaligned } = this.#options;
+    const agreed = await serveHandshake(this.#stream, reader, exported, unaligned?.exported);
+    if (agreed === undefined || this.#draining) return;
     const received = reader.rest;
     assert(
       received.length <= this.#options.limits.receiveBufferBytes,
@@ -119,6 +122,7 @@ export class NbdConnection {
     );
     this.#session = new NbdSession({
       ...this.#options,
+      ...(agreed === exported ? undefined : unaligned),
       stream: this.#stream,
       buffer: this.#buffer,
       received,

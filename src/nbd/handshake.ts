@@ -32,44 +32,60 @@ export const handshakeBufferBytes: number = optionHeaderBytes + optionBytesMax;
 type Next = 'option' | 'transmission' | 'end';
 
 /**
- * The server's side of the fixed newstyle handshake for one export. True when the transmission phase begins, false when
+ * The server's side of the fixed newstyle handshake for one export. Resolves to the description that holds when the
+ * transmission phase begins: `unaligned` for a client that never asked for block sizes, where there is one; undefined when
  * the client left. Throws `NbdProtocolError` when the client must be dropped, `StreamError` when the connection broke.
  */
 export async function serveHandshake(
   stream: ByteStream,
   reader: StreamReader,
   exported: ExportDescription,
-): Promise<boolean> {
-  return await new Handshake(stream, reader, exported).run();
+  unaligned: ExportDescription = exported,
+): Promise<ExportDescription | undefined> {
+  return await new Handshake(stream, reader, exported, unaligned).run();
 }
 
 class Handshake {
   readonly #stream: ByteStream;
   readonly #reader: StreamReader;
   readonly #exported: ExportDescription;
+  readonly #unaligned: ExportDescription;
   readonly #exportName: Uint8Array;
   #fixedNewstyle = false;
   #noZeroes = false;
+  #askedForBlockSizes = false;
 
-  constructor(stream: ByteStream, reader: StreamReader, exported: ExportDescription) {
+  constructor(
+    stream: ByteStream,
+    reader: StreamReader,
+    exported: ExportDescription,
+    unaligned: ExportDescription,
+  ) {
     this.#stream = stream;
     this.#reader = reader;
     this.#exported = exported;
+    this.#unaligned = unaligned;
     this.#exportName = new TextEncoder().encode(exported.name);
   }
 
-  async run(): Promise<boolean> {
+  async run(): Promise<ExportDescription | undefined> {
     await this.#stream.send([encodeServerHello(HandshakeFlag.fixedNewstyle | HandshakeFlag.noZeroes)]);
     const flags = await this.#reader.take(clientFlagsBytes);
-    if (flags === undefined) return false;
+    if (flags === undefined) return undefined;
     this.#acceptClientFlags(readU32(flags, 0));
     for (let count = 0; count < optionCountMax; count += 1) {
       const header = await this.#reader.take(optionHeaderBytes);
-      if (header === undefined) return false;
+      if (header === undefined) return undefined;
       const next = await this.#serveOption(decodeOptionHeader(header));
-      if (next !== 'option') return next === 'transmission';
+      if (next === 'transmission') return this.#agreed;
+      if (next === 'end') return undefined;
     }
     throw new NbdProtocolError(`sent more than ${optionCountMax} options`);
+  }
+
+  /** R11: who knows the block sizes keeps to them; all others send sectors. */
+  get #agreed(): ExportDescription {
+    return this.#askedForBlockSizes ? this.#exported : this.#unaligned;
   }
 
   #acceptClientFlags(flags: number): void {
@@ -123,7 +139,7 @@ class Handshake {
   /** EXPORT_NAME can only succeed or drop the connection: it has no error reply. */
   async #chooseExport(name: Uint8Array): Promise<Next> {
     if (!this.#knows(name)) throw new NbdProtocolError(`asked for ${quoted(name)}, ${this.#whatThereIs()}`);
-    await this.#reply(encodeExportNameAnswer(this.#exported, this.#noZeroes));
+    await this.#reply(encodeExportNameAnswer(this.#agreed, this.#noZeroes));
     return 'transmission';
   }
 
@@ -151,6 +167,7 @@ class Handshake {
     if (!this.#knows(request.exportName)) {
       return await this.#refuse(option, OptionReply.errorUnknown, this.#whatThereIs());
     }
+    if (request.infoTypes.includes(InfoType.blockSize)) this.#askedForBlockSizes = true;
     const replies = this.#information(request.infoTypes).map((info) =>
       encodeOptionReply(option, OptionReply.info, info),
     );
@@ -160,11 +177,12 @@ class Handshake {
 
   /**
    * Block sizes are told asked or not: "The server MAY send information requests back which are not explicitly
-   * requested". Clients that did not ask are let in (the kernel's nbd-client never asks, and sends whole sectors): "When allowing such clients, the server MUST cleanly error commands that fall outside block size
-   * constraints without corrupting data", which the validator does.
+   * requested". Clients that did not ask are let in (the kernel's nbd-client never asks, and sends whole sectors) and get
+   * those of sectors; what is smaller still the validator refuses: "When allowing such clients, the server MUST cleanly
+   * error commands that fall outside block size constraints without corrupting data".
    */
   #information(asked: readonly number[]): Uint8Array[] {
-    const exported = this.#exported;
+    const exported = this.#agreed;
     const information = [
       encodeInfoExport(exported),
       encodeInfoBlockSize({

@@ -13,6 +13,8 @@ import { connectionBufferBytes } from './session.ts';
 
 export interface NbdServerOptions {
   readonly device: BlockDevice;
+  /** The same device in sectors of 512 bytes, for clients that never asked for block sizes (R11). */
+  readonly unalignedDevice?: BlockDevice;
   /** Memory of connections and requests, all from its `client` reserve. */
   readonly arena: BufferArena;
   readonly clock: Clock;
@@ -36,6 +38,7 @@ const watchIntervalMs = 5_000;
 export class NbdServer {
   readonly counters: Float64Array;
   readonly exported: ExportDescription;
+  readonly #unaligned: { readonly device: BlockDevice; readonly exported: ExportDescription } | undefined;
   readonly #options: NbdServerOptions;
   readonly #limits: NbdLimits;
   readonly #notes: ProtocolNotes;
@@ -55,13 +58,15 @@ export class NbdServer {
     this.counters = options.counters ?? createNbdCounters();
     this.#notes = new ProtocolNotes(options.clock, options.onProtocolError ?? (() => undefined));
     this.#buffers = this.#takeBuffers();
-    const { device } = options;
-    this.exported = describeExport(
-      device,
-      options.exportName ?? device.name,
-      options.description ?? '',
-      largestFreePiece(options.arena),
-    );
+    const { device, unalignedDevice } = options;
+    const name = options.exportName ?? device.name;
+    const payloadMax = largestFreePiece(options.arena);
+    const describe = (view: BlockDevice) => describeExport(view, name, options.description ?? '', payloadMax);
+    this.exported = describe(device);
+    this.#unaligned =
+      unalignedDevice === undefined
+        ? undefined
+        : { device: unalignedDevice, exported: describe(unalignedDevice) };
   }
 
   /** Serves whoever connects to `listener`, until `close`. The listener is then closed too. */
@@ -85,6 +90,7 @@ export class NbdServer {
       arena: this.#options.arena,
       clock: this.#options.clock,
       exported: this.exported,
+      unaligned: this.#unaligned,
       limits: this.#limits,
       counters: this.counters,
     });

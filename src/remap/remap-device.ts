@@ -6,14 +6,16 @@ import {
   IoFlags,
   rejectInvalid,
 } from '../block/block-device.ts';
-import { asDeviceError, type DeviceError, deviceError } from '../block/device-error.ts';
+import { asDeviceError, DeviceError, deviceError } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import { RequestGate } from '../block/request-gate.ts';
 import type { MappingStateSource } from '../metadata/mapping-state.ts';
 import type { MetadataStatus } from '../metadata/metadata-store.ts';
+import type { PartWriter } from './alignment-filter.ts';
 import { discardRange } from './discard-request.ts';
 import type { FreshMap } from './fresh-map.ts';
 import { MessageError } from './message-error.ts';
+import { writePartOfBlock } from './part-write.ts';
 import { RawView } from './raw-view.ts';
 import { ReadRequest } from './read-request.ts';
 import type { RemapCore } from './remap-core.ts';
@@ -38,7 +40,7 @@ export interface MetadataLife {
  * A healthy request costs a look into the bitmap, a ticket and main's own promise. Everything else, splitting, locks,
  * repairs, lives in `ReadRequest` and `WriteRequest`.
  */
-export class RemapDevice implements BlockDevice {
+export class RemapDevice implements PartWriter {
   readonly name: string;
   readonly geometry: Geometry;
   readonly #core: RemapCore;
@@ -168,6 +170,32 @@ export class RemapDevice implements BlockDevice {
       const last = Math.floor((offset + length - 1) / parts.granuleBytes);
       await fresh?.whenWritable(Math.floor(offset / parts.granuleBytes), last);
       await new ZeroRequest(this.#core, this.name, offset, length, flags).run();
+    } finally {
+      this.#gate.leave();
+    }
+  }
+
+  /** For `AlignmentFilter`. */
+  async readPartBase(block: Uint8Array, offset: number): Promise<void> {
+    const refusal = rejectInvalid(this, offset, block.length);
+    if (refusal !== undefined) await refusal;
+    while (!this.#gate.enter()) await this.#untilReopened(offset, block.length);
+    try {
+      await new ReadRequest(this.#core, block, offset).run(this.name);
+    } finally {
+      this.#gate.leave();
+    }
+  }
+
+  /** For `AlignmentFilter`. */
+  async writePart(source: Uint8Array, offset: number, flags: number): Promise<void> {
+    const block = this.geometry.logicalBlockBytes;
+    await this.#enterToWrite(offset - (offset % block), block);
+    try {
+      const granule = Math.floor(offset / this.#core.parts.granuleBytes);
+      await this.#core.fresh?.whenWritable(granule, granule);
+      const failed = await writePartOfBlock(this.#core, source, offset, flags);
+      if (failed !== undefined) throw new DeviceError(this.name, [failed]);
     } finally {
       this.#gate.leave();
     }

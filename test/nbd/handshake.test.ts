@@ -275,3 +275,49 @@ test('flags and block sizes follow what the device can do', async () => {
     });
   });
 });
+
+/** What a client reads after it has said `words`, from two devices that can be told apart. */
+async function firstByteAfter(words: string, answer: string): Promise<{ whole: number; part: string }> {
+  const device = new MemoryDevice({ name: 'disk', sizeBytes: 1024 * 1024, logicalBlockBytes: 4096 });
+  device.bytes.fill(0x44);
+  const unalignedDevice = new MemoryDevice({ name: 'disk', sizeBytes: 1024 * 1024 });
+  unalignedDevice.bytes.fill(0x55);
+  let result = { whole: 0, part: '' };
+  await withServer({ device, unalignedDevice }, async (fixture) => {
+    const wire = fixture.wire();
+    await wire.expect(hello);
+    await wire.send(`00000003${words}`);
+    await wire.expect(answer);
+    await wire.send(requestHex(0, 7, 0, 4096));
+    const whole = await wire.receive(16 + 4096);
+    await wire.send(requestHex(0, 8, 512, 512));
+    const header = await wire.receive(16);
+    const refused = header.slice(8, 16) !== '00000000';
+    if (!refused) await wire.receive(512);
+    result = { whole: Number.parseInt(whole.slice(32, 34), 16), part: refused ? 'refused' : 'served' };
+  });
+  return result;
+}
+
+test('R11 a client that asks for block sizes gets the device, one that does not gets it in sectors', async () => {
+  const sizes = (minimum: number) => `0003${field(minimum, 4)}${field(4096, 4)}${field(4 * 1024 * 1024, 4)}`;
+  const go = (minimum: number) =>
+    optionReplyHex(7, 3, exportInfo) + optionReplyHex(7, 3, sizes(minimum)) + optionReplyHex(7, 1);
+  const asked = await firstByteAfter(goHex(7, 'disk', [3]), go(4096));
+  assert.deepEqual(asked, { whole: 0x44, part: 'refused' });
+  const notAsked = await firstByteAfter(goHex(7, 'disk', []), go(512));
+  assert.deepEqual(notAsked, { whole: 0x55, part: 'served' });
+  const old = await firstByteAfter(optionHex(1, textHex('disk')), `${field(1024 * 1024, 8)}${flags}`);
+  assert.deepEqual(old, { whole: 0x55, part: 'served' });
+});
+
+test('R11 who asked for block sizes with INFO has asked', async () => {
+  const sizes = `0003${field(4096, 4)}${field(4096, 4)}${field(4 * 1024 * 1024, 4)}`;
+  const answer = (option: number) =>
+    optionReplyHex(option, 3, exportInfo) + optionReplyHex(option, 3, sizes) + optionReplyHex(option, 1);
+  const asked = await firstByteAfter(
+    `${goHex(6, 'disk', [3])}${goHex(7, 'disk', [])}`,
+    answer(6) + answer(7),
+  );
+  assert.deepEqual(asked, { whole: 0x44, part: 'refused' });
+});

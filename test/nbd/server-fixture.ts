@@ -14,6 +14,7 @@ export const fixtureLimits: Partial<NbdLimits> = { connectionsMax: 4 };
 
 export interface ServerFixtureOptions {
   readonly device?: BlockDevice;
+  readonly unalignedDevice?: BlockDevice;
   readonly limits?: Partial<NbdLimits>;
   readonly arenaBytes?: number;
   readonly stream?: MemoryStreamOptions;
@@ -40,6 +41,7 @@ export class ServerFixture {
     });
     this.server = new NbdServer({
       device: this.device,
+      ...(options.unalignedDevice === undefined ? {} : { unalignedDevice: options.unalignedDevice }),
       arena: this.arena,
       clock: this.clock,
       limits: { ...fixtureLimits, ...options.limits },

@@ -1,0 +1,142 @@
+import { apart } from '../block/block-device.ts';
+import { asDeviceError, type FailedRange } from '../block/device-error.ts';
+import { Errno, type FailureKind } from '../block/errno.ts';
+import { StateCause } from '../metadata/mapping-state.ts';
+import { freshZeros } from './fresh-map.ts';
+import type { GranuleState } from './granule-table.ts';
+import { readSlot, relocate, relocationBufferBytes, relocationBuffers } from './relocation.ts';
+import type { RemapCore } from './remap-core.ts';
+import type { ByteRange } from './request-rounds.ts';
+import { sectorMask } from './sector-mask.ts';
+import { writeSlotPart } from './slot-part.ts';
+
+/** Where the new bytes of a block go, and the state they are written under. */
+interface BlockPlace {
+  readonly state: GranuleState;
+  /** The block's sectors. */
+  readonly mask: number;
+  /** Bytes from the granule's start. */
+  readonly from: number;
+  readonly to: number;
+}
+
+/**
+ * Writes a part of one logical block of main: reads the block, changes it and writes it, under its granule's lock, so that no
+ * other client's part of it is lost (R11). What cannot be read or is lost fails the write, and nothing is changed: a lost
+ * sector is never made up from a part. Undefined when the bytes are stored.
+ */
+export async function writePartOfBlock(
+  core: RemapCore,
+  source: Uint8Array,
+  offset: number,
+  flags: number,
+): Promise<FailedRange | undefined> {
+  const { arena, granuleBytes, main } = core.parts;
+  const granule = Math.floor(offset / granuleBytes);
+  const block = main.geometry.logicalBlockBytes;
+  const inGranule = offset - granule * granuleBytes;
+  const from = inGranule - (inGranule % block);
+  // Memory before the lock: whoever holds a lock needs nothing that another lock's holder could have (I14).
+  const memory = await arena.whenFree(relocationBufferBytes(granuleBytes), 'remap');
+  const lock = await core.locks.acquire(granule, granule);
+  try {
+    const state = core.stateOf(granule);
+    const place = { state, mask: sectorMask(from, from + block), from, to: from + block };
+    const { bytes, buffer } = relocationBuffers(memory, granuleBytes);
+    const unreadable = await readBlock(core, place, bytes, buffer);
+    if (unreadable !== undefined) return { ...unreadable, offset, length: source.length };
+    bytes.set(source, inGranule);
+    const failed = await writeBlock(core, place, bytes, buffer, flags);
+    return failed === undefined ? undefined : { ...failed, offset, length: source.length };
+  } finally {
+    core.locks.release(lock);
+    arena.release(memory);
+  }
+}
+
+type Failure = Pick<FailedRange, 'kind' | 'errno'>;
+
+/** Reads the block into `bytes`, each sector from where it lives. Nothing is repaired: the lock is held. */
+async function readBlock(
+  core: RemapCore,
+  { state, mask, from, to }: BlockPlace,
+  bytes: Uint8Array,
+  buffer: Uint8Array,
+): Promise<Failure | undefined> {
+  const { main, granuleBytes } = core.parts;
+  const zeros = (mask & freshZeros(state)) >>> 0;
+  if ((mask & (state.unreadable | state.gone) & ~zeros) !== 0) return { kind: 'lost', errno: Errno.EIO };
+  const part = bytes.subarray(from, to);
+  if (zeros !== 0) {
+    // Marks and slots of main's blocks are whole blocks.
+    part.fill(0);
+    return undefined;
+  }
+  if ((mask & state.held) !== 0) {
+    const content = buffer.subarray(0, granuleBytes);
+    const { saved, failure } = await readSlot(core, state.slot, mask, content, buffer.subarray(granuleBytes));
+    if (failure !== undefined) return failure;
+    if ((mask & ~saved) !== 0) return { kind: 'medium', errno: Errno.EIO };
+    part.set(content.subarray(from, to));
+    return undefined;
+  }
+  try {
+    await main.read(part, state.granule * granuleBytes + from, apart(state.granule));
+    return undefined;
+  } catch (error) {
+    return asDeviceError(error);
+  }
+}
+
+async function writeBlock(
+  core: RemapCore,
+  place: BlockPlace,
+  bytes: Uint8Array,
+  buffer: Uint8Array,
+  flags: number,
+): Promise<Failure | undefined> {
+  const { state, mask } = place;
+  let slotIsBad = false;
+  if ((mask & state.held) !== 0) {
+    const outcome = await writeSlotPart(core, state, mask, bytes, buffer, flags);
+    if (outcome === 'done') return undefined;
+    if (outcome !== 'bad-slot') return outcome;
+    slotIsBad = true;
+  } else if ((mask & state.unreadable) === 0) {
+    const failure = await writeToMain(core, place, bytes, flags);
+    if (failure === undefined) return undefined;
+    if (!(await isAboutSector(core, failure.kind, buffer))) return failure;
+  }
+  const cause = slotIsBad ? StateCause.spareError : StateCause.writeError;
+  const options = { keepReserve: false, unverified: false, oldSlotIsBad: slotIsBad };
+  const why = await relocate(core, state, { granuleBytes: bytes, mask }, cause, buffer, options);
+  if (why === undefined) return undefined;
+  return { kind: why === 'spare-full' || why === 'spare-bad' ? 'medium' : 'path', errno: Errno.EIO };
+}
+
+async function writeToMain(
+  core: RemapCore,
+  { state, from, to }: BlockPlace,
+  bytes: Uint8Array,
+  flags: number,
+): Promise<Failure | undefined> {
+  const range: ByteRange = { offset: state.granule * core.parts.granuleBytes + from, length: to - from };
+  try {
+    await core.writeMain(bytes.subarray(from, to), range.offset, flags | apart(state.granule));
+    return undefined;
+  } catch (error) {
+    core.counters.mainWriteErrors += 1;
+    return asDeviceError(error);
+  }
+}
+
+/**
+ * A round of probing takes locks, so under ours only reading can be asked for. A path on which only writes fail costs slots
+ * here, and no bytes: whatever moves is stored and recorded before its acknowledgement.
+ */
+async function isAboutSector(core: RemapCore, kind: FailureKind, buffer: Uint8Array): Promise<boolean> {
+  if (kind !== 'suspect') return kind === 'medium';
+  const works = await core.probe.worksUnderLock(buffer.subarray(0, core.parts.granuleBytes));
+  if (!works) core.notePathFailed('main');
+  return works;
+}
