@@ -40,6 +40,7 @@ export async function runCreate(terminal: Terminal, name: string, flags: CreateF
     cache: cacheMode(flags.cache),
     force: false,
     acceptMain: false,
+    acceptChanges: false,
     ...(flags.socket === undefined ? {} : { socketPath: resolve(flags.socket) }),
     ...(port === undefined ? {} : { port }),
   };

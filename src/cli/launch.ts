@@ -70,6 +70,7 @@ export function serveArguments(options: ServeOptions): string[] {
     options.cache,
     ...(options.force ? ['--force'] : []),
     ...(options.acceptMain ? ['--accept-main'] : []),
+    ...(options.acceptChanges ? ['--accept-changes'] : []),
     ...policyArguments(options.policies ?? {}),
     '--report-descriptor',
     String(reportDescriptor),

@@ -2,6 +2,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { ExitCode, exitCodeHelp } from './exit-code.ts';
 import { failureOf } from './failure.ts';
 import { addPolicyFlags } from './policy-flags.ts';
+import { addSpareCommands } from './spare-commands.ts';
 import type { Terminal } from './terminal.ts';
 import { packageVersion } from './version.ts';
 
@@ -58,7 +59,7 @@ function buildProgram(terminal: Terminal, running: Running): Command {
   addAssemble(program, terminal);
   addServe(program, running);
   addExamine(program, terminal);
-  addSpareTools(program, terminal);
+  addSpareCommands(program, terminal);
   addQueries(program, terminal);
   addSuspension(program, terminal);
   program
@@ -121,7 +122,8 @@ function addAssemblyFlags(command: Command): Command {
   command.argument('[NAME]', 'a new name for the device; without it, the one on the spare');
   command.requiredOption('--spare <DEVICE>', 'the spare of the device');
   addMainFlags(command)
-    .option('--accept-main', 'take a main that is not the one the spare remembers')
+    .option('--accept-main', 'take a main that is not the one the spare remembers, when it carries the same')
+    .option('--accept-changes', 'take a main that somebody wrote to since the last clean close')
     .option('--force', 'open from replicas that are not in sync; acknowledged changes may be missing');
   return addPolicyFlags(addExportFlags(command));
 }
@@ -187,19 +189,6 @@ function addExamine(program: Command, terminal: Terminal): void {
     .option('--json', 'as JSON')
     .action(async (path, options) => {
       await (await import('./examine.ts')).runExamine(terminal, path, options);
-    });
-}
-
-function addSpareTools(program: Command, terminal: Terminal): void {
-  program
-    .command('adopt')
-    .description('move a device to a copy of its spare, made with dd or restored from a backup')
-    .summary('move a device to a copy of its spare')
-    .argument('<SPARE>')
-    .option('--force', 'also an older copy; what was acknowledged since is lost')
-    .option('--json', 'as JSON')
-    .action(async (path, options) => {
-      await (await import('./adopt.ts')).runAdopt(terminal, path, options);
     });
 }
 

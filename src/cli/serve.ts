@@ -15,6 +15,7 @@ import { packageVersion } from './version.ts';
 export interface ServeFlags extends DiskFlags {
   readonly force?: boolean;
   readonly acceptMain?: boolean;
+  readonly acceptChanges?: boolean;
   readonly reportDescriptor?: string;
 }
 
@@ -51,6 +52,7 @@ export function serveOptions(name: string | undefined, flags: ServeFlags): Serve
     policies,
     force: flags.force === true,
     acceptMain: flags.acceptMain === true,
+    acceptChanges: flags.acceptChanges === true,
     ...(name === undefined ? {} : { name }),
     ...(main === undefined ? {} : { main }),
     ...(flags.socket === undefined ? {} : { socketPath: flags.socket }),

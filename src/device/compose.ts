@@ -1,7 +1,6 @@
 import { resolve } from 'node:path';
 import { sectorBytes } from '../block/block-device.ts';
 import type { Clock } from '../block/clock.ts';
-import { OpenError } from '../io/open-error.ts';
 import { MetadataStore, type OpenedMetadata } from '../metadata/metadata-store.ts';
 import { NbdServer } from '../nbd/server.ts';
 import { AlignmentFilter } from '../remap/alignment-filter.ts';
@@ -11,13 +10,15 @@ import { Disks, type OpenedDisk, type OpenedMain } from './disks.ts';
 import { HostState } from './host-state.ts';
 import { HostStateWriter } from './host-state-writer.ts';
 import { type ClosingStep, runClosingSteps } from './lifecycle.ts';
-import { identityDifference, identityRecord, recordedMain } from './main-identity.ts';
+import { checkMain, missingMain } from './main-check.ts';
+import { identityRecord, recordedMain } from './main-identity.ts';
 import { type DeviceFolder, noteSocketElsewhere } from './runtime-directory.ts';
-import type { MainChoice, ServeOptions } from './serve-options.ts';
+import type { ServeOptions } from './serve-options.ts';
 import { SetupError } from './setup-error.ts';
 import { isWorldError, setupErrorOf } from './setup-failure.ts';
 import { checkSpare } from './spare-identity.ts';
 import { Stack, type StackParts } from './stack.ts';
+import { stampMain } from './stamp-main.ts';
 
 /** How long each step of closing may take. A drive's own error recovery is 7 s where it has a limit at all. */
 const exportDeadlineMs = 10_000;
@@ -26,6 +27,8 @@ const exportMarginMs = 2_000;
 const flushDeadlineMs = 60_000;
 const remapDeadlineMs = 30_000;
 const diskDeadlineMs = 10_000;
+/** Above what reading the samples may take. */
+const stampDeadlineMs = 20_000;
 /** Two small files, or 10 MB of a very large table. */
 const hostStateDeadlineMs = 10_000;
 
@@ -105,6 +108,7 @@ class StackOpening {
     );
     const hostWriter = this.#remember(hostState, name, main, spare, metadata, remap);
     this.#closeBy('remap', remapDeadlineMs, () => remap.close());
+    this.#closeBy('stamp', stampDeadlineMs, () => stampMain({ main, metadata, remap, clock }));
     this.#closeBy('flush', flushDeadlineMs, () => remap.flushAdmitted());
     this.#noteReplicas(metadata);
     const { server, exports } = this.#export(disks, remap, name, folder);
@@ -163,23 +167,16 @@ class StackOpening {
   }
 
   /** Main as asked for, or where the spare last saw it; a main that is not the spare's is refused before any write. */
-  async #openMain(disks: Disks, metadata: OpenedMetadata): Promise<OpenedMain> {
-    const recorded = metadata.facts.properties.mainIdentity;
-    const choice = this.#options.main ?? recordedMain(recorded);
-    const { cache, acceptMain } = this.#options;
+  async #openMain(disks: Disks, { facts, records }: OpenedMetadata): Promise<OpenedMain> {
+    const { cache, acceptMain, acceptChanges } = this.#options;
+    const named = this.#options.main !== undefined;
+    const choice = this.#options.main ?? recordedMain(facts.properties.mainIdentity);
     const main = await disks.openMain(choice, cache).catch((error: unknown) => {
-      throw this.#options.main === undefined ? missingMain(error, choice) : error;
+      throw named ? error : missingMain(error, choice);
     });
     this.#closeBy('main', diskDeadlineMs, () => main.device.close());
-    const difference = identityDifference(recorded, main);
-    if (difference === undefined) return main;
-    if (!acceptMain) {
-      throw new SetupError(
-        'refused',
-        `${main.path}: is not the main of this spare: ${difference}; --accept-main takes it`,
-      );
-    }
-    this.#notes.push(`main was changed: ${difference}`);
+    const { clock } = this.#surroundings;
+    this.#notes.push(...(await checkMain({ main, facts, records, clock, named, acceptMain, acceptChanges })));
     return main;
   }
 
@@ -235,14 +232,4 @@ class StackOpening {
   #closeBy(name: string, deadlineMs: number, run: () => Promise<void>): void {
     this.#steps.push({ name, deadlineMs, run });
   }
-}
-
-/** A main that is not where the spare last saw it: the operator never named this path, so he is told where it is from. */
-function missingMain(error: unknown, recorded: MainChoice): unknown {
-  if (!(error instanceof OpenError) || error.code !== 'OPEN_NOT_FOUND') return error;
-  const hint =
-    recorded.kind === 'table'
-      ? `the table ${recorded.label} names it, and names count from the current folder`
-      : 'there the spare last saw its main, --main names another place';
-  return new SetupError('not-found', `${error.message}; ${hint}`, { cause: error });
 }

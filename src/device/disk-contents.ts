@@ -1,9 +1,10 @@
 import type { BlockDevice } from '../block/block-device.ts';
 import type { Clock } from '../block/clock.ts';
-import { DeviceError, deviceError } from '../block/device-error.ts';
+import { DeviceError } from '../block/device-error.ts';
 import { describeSignature, findSignatures, type ReadAt } from '../io/signatures.ts';
 import { superblockPlaces } from '../metadata/layout.ts';
 import { decodeSuperblock } from '../metadata/superblock.ts';
+import { boundedReader } from './bounded-read.ts';
 
 /** Bytes of one superblock, and slots at each place (docs/on-disk-format.md). */
 const superblockBytes = 4096;
@@ -52,29 +53,4 @@ async function findSuperblock(readAt: ReadAt, sizeBytes: number): Promise<string
     }
   }
   return name;
-}
-
-/** Reads until the deadline, then fails at once. A read that hangs keeps its memory, and nobody waits for it. */
-function boundedReader(device: BlockDevice, clock: Clock, deadlineMs: number): ReadAt {
-  const endMs = clock.nowMs() + deadlineMs;
-  const late = (offset: number, length: number): DeviceError =>
-    deviceError(device.name, 'timed-out', offset, length);
-  return (offset, length) => {
-    const leftMs = endMs - clock.nowMs();
-    if (leftMs <= 0) return Promise.reject(late(offset, length));
-    return new Promise((resolve, reject) => {
-      const bytes = new Uint8Array(length);
-      const timer = clock.schedule(leftMs, () => reject(late(offset, length)));
-      device.read(bytes, offset).then(
-        () => {
-          timer.cancel();
-          resolve(bytes);
-        },
-        (error: unknown) => {
-          timer.cancel();
-          reject(error);
-        },
-      );
-    });
-  };
 }

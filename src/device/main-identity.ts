@@ -66,6 +66,23 @@ export function identityDifference(recorded: IdentityRecord, found: IdentifiedMa
   return `the spare remembers ${describeIdentity(before)}; this is ${describeIdentity(found.identity)}${why}`;
 }
 
+/**
+ * True when this main names itself, by WWN, serial or inode, as the recorded one did: a person need not say that it is. A
+ * disk of which only the place is known may be any disk after the next boot (M15).
+ */
+export function isProven(recorded: IdentityRecord, found: IdentifiedMain): boolean {
+  if (recorded['kind'] === undefined) return false;
+  if (found.access === 'table' || recorded['kind'] === 'table') {
+    return !membersOf(found)
+      .split(' ')
+      .some((member) => member.startsWith('path:'));
+  }
+  const before = identityFromPairs(recorded);
+  if (sameIdentity(before, found.identity).verdict === 'same') return true;
+  const inode = inodeOf(before.key);
+  return inode !== '' && inode === inodeOf(found.identity.key);
+}
+
 /** The main that the spare last saw. Throws `SetupError` when it is not to be found without help. */
 export function recordedMain(recorded: IdentityRecord): MainChoice {
   const path = recorded['path'];

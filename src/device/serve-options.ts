@@ -26,6 +26,8 @@ export interface ServeOptions {
   readonly force: boolean;
   /** Take a main that is not the one the spare remembers. */
   readonly acceptMain: boolean;
+  /** Take a main that somebody wrote to since the last clean close. */
+  readonly acceptChanges: boolean;
 }
 
 /** The line that a starting process writes to its starter, as JSON. */

@@ -3,7 +3,13 @@ import { test } from 'node:test';
 import { serveArguments } from '../../src/cli/launch.ts';
 import type { ServeOptions } from '../../src/device/serve-options.ts';
 
-const least: ServeOptions = { sparePath: '/s', cache: 'none', force: false, acceptMain: false };
+const least: ServeOptions = {
+  sparePath: '/s',
+  cache: 'none',
+  force: false,
+  acceptMain: false,
+  acceptChanges: false,
+};
 
 test('the process of a device is told no more than what was chosen', () => {
   assert.deepEqual(serveArguments(least), ['--spare', '/s', '--cache', 'none', '--report-descriptor', '3']);
@@ -19,10 +25,11 @@ test('every choice reaches the process; the table itself goes another way', () =
     force: true,
     acceptMain: true,
     policies: { 'on-lost': 'zero' },
+    acceptChanges: true,
   }).join(' ');
   assert.equal(
     words,
     'disk --spare /s --main-table - --main-label /lab.table --socket /x.sock --port 10809 --cache none ' +
-      '--force --accept-main --on-lost zero --report-descriptor 3',
+      '--force --accept-main --accept-changes --on-lost zero --report-descriptor 3',
   );
 });

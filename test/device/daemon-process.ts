@@ -6,7 +6,7 @@ const [sparePath, runtimeDirectory] = process.argv.slice(2);
 if (sparePath === undefined || runtimeDirectory === undefined) throw new Error('SPARE RUNTIME');
 
 const end = await runDaemon(
-  { sparePath, cache: 'none', force: false, acceptMain: false },
+  { sparePath, cache: 'none', force: false, acceptMain: false, acceptChanges: false },
   {
     runtimeDirectory,
     stateDirectory: `${runtimeDirectory}/.state`,

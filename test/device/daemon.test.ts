@@ -119,7 +119,16 @@ test('the end is told step by step, and the process then ends by itself', async 
   const { steps } = await control.remove();
   assert.deepEqual(
     steps.map(({ step, result }) => `${step} ${result}`),
-    ['export done', 'flush done', 'remap done', 'main done', 'spare done', 'engine done', 'host state done'],
+    [
+      'export done',
+      'flush done',
+      'stamp done',
+      'remap done',
+      'main done',
+      'spare done',
+      'engine done',
+      'host state done',
+    ],
   );
   assert.equal(await closed, 0, 'I24: nothing keeps the process');
   assert.match(output, /"clean":true/);

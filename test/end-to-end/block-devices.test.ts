@@ -47,7 +47,10 @@ describe('block devices', { skip, timeout: 60_000 }, () => {
     await client.close();
     await lab.mustRun('message', 'disk', '0', 'remap', '8', '8');
     await lab.kill('disk');
-    await lab.mustRun('assemble', '--spare', spare);
+    // M15: a loop device has no WWN and no serial; only a person can know that it is still the same disk.
+    const words = ['assemble', '--spare', spare];
+    await lab.mustFail(ExitCode.refused, /has no WWN and no serial.*--main \/dev\/loop/, ...words);
+    await lab.mustRun(...words, '--main', main);
     const again = await lab.connect('disk');
     const bytes = new Uint8Array(mib);
     await again.read(bytes, 0);

@@ -1,0 +1,69 @@
+import { MetadataStore, type OpenedMetadata } from '../metadata/metadata-store.ts';
+import { type Disks, type OpenedDisk, withDisks } from './disks.ts';
+import { HostState } from './host-state.ts';
+import { SetupError } from './setup-error.ts';
+import { setupErrorOf } from './setup-failure.ts';
+
+/** A spare that a tool has open for itself, read and not yet written. */
+export interface OpenSpare {
+  readonly disks: Disks;
+  readonly spare: OpenedDisk;
+  readonly metadata: OpenedMetadata;
+  readonly hostState: HostState | undefined;
+}
+
+export interface OpenSpareOptions {
+  readonly path: string;
+  readonly force: boolean;
+  readonly stateDirectory: string | undefined;
+}
+
+/** Opens a spare that nobody uses, for `work`; closed again after it. Throws `SetupError`. */
+export async function withOpenSpare<T>(
+  options: OpenSpareOptions,
+  work: (open: OpenSpare) => Promise<T>,
+): Promise<T> {
+  const { path, force, stateDirectory } = options;
+  try {
+    return await withDisks(async (disks) => {
+      const spare = await disks.open(path, 'none');
+      try {
+        const { arena, clock, random } = disks.plane;
+        const metadata = await MetadataStore.open({ spare: spare.device, arena, clock, random }, { force });
+        const hostState = stateDirectory === undefined ? undefined : new HostState(stateDirectory);
+        return await work({ disks, spare, metadata, hostState });
+      } finally {
+        await spare.device.close();
+      }
+    });
+  } catch (error) {
+    throw setupErrorOf(error, path);
+  }
+}
+
+/** Ends a session that a tool has settled; resolves to notes. Throws `SetupError` when the spare did not take it all. */
+export async function closeSession({
+  spare,
+  metadata,
+  hostState,
+  disks,
+}: OpenSpare): Promise<readonly string[]> {
+  const { store, facts } = metadata;
+  await store.close();
+  const { closedCleanly, acknowledgedSequence, sessionNonce, generation, revision } = store.status();
+  if (!closedCleanly)
+    throw new SetupError('failed', `${spare.path}: written, but its superblocks could not be closed`);
+  try {
+    await hostState?.writeSession({
+      uuid: facts.uuid,
+      sequence: acknowledgedSequence,
+      sessionNonce,
+      generation,
+      closedRevision: revision,
+      writtenUnixSeconds: Math.floor(disks.plane.clock.unixMs() / 1000),
+    });
+    return [];
+  } catch (error) {
+    return [`this host could not note it: ${error instanceof Error ? error.message : String(error)}`];
+  }
+}
