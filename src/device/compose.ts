@@ -6,6 +6,7 @@ import { NbdServer } from '../nbd/server.ts';
 import { AlignmentFilter } from '../remap/alignment-filter.ts';
 import { openRemapDevice } from '../remap/open-remap.ts';
 import type { RemapDevice } from '../remap/remap-device.ts';
+import { refuseUsed } from './disk-in-use.ts';
 import { Disks, type OpenedDisk, type OpenedMain } from './disks.ts';
 import { HostState } from './host-state.ts';
 import { HostStateWriter } from './host-state-writer.ts';
@@ -16,6 +17,7 @@ import { type DeviceFolder, noteSocketElsewhere } from './runtime-directory.ts';
 import type { ServeOptions } from './serve-options.ts';
 import { SetupError } from './setup-error.ts';
 import { isWorldError, setupErrorOf } from './setup-failure.ts';
+import { fillSpareHoles } from './spare-file.ts';
 import { checkSpare } from './spare-identity.ts';
 import { Stack, type StackParts } from './stack.ts';
 import { stampMain } from './stamp-main.ts';
@@ -80,6 +82,7 @@ class StackOpening {
     this.#closeBy('engine', diskDeadlineMs, () => disks.close());
     const spare = await disks.open(this.#options.sparePath, this.#options.cache);
     this.#closeBy('spare', diskDeadlineMs, () => spare.device.close());
+    await refuseUsed(spare, 'spare');
     const { arena, random } = disks.plane;
     const metadata = await MetadataStore.open(
       { spare: spare.device, arena, clock, random },
@@ -90,6 +93,7 @@ class StackOpening {
     const name = this.#options.name ?? properties.name;
     const folder = claim(name);
     const main = await this.#openMain(disks, metadata);
+    this.#notes.push(...(await fillSpareHoles(spare)));
     const remap = await openRemapDevice(
       { main: main.device, spare: spare.device, metadata, arena, clock },
       {
@@ -175,6 +179,7 @@ class StackOpening {
       throw named ? error : missingMain(error, choice);
     });
     this.#closeBy('main', diskDeadlineMs, () => main.device.close());
+    await refuseUsed(main, 'main');
     const { clock } = this.#surroundings;
     this.#notes.push(...(await checkMain({ main, facts, records, clock, named, acceptMain, acceptChanges })));
     return main;

@@ -73,7 +73,8 @@ function containsTheOther(main: CandidateFacts, spare: CandidateFacts): SetupErr
   return undefined;
 }
 
-function inUse(disk: CandidateFacts, role: string): SetupError | undefined {
+/** R27: never overridable. */
+export function inUse(disk: CandidateFacts, role: string): SetupError | undefined {
   if (disk.uses.length === 0) return undefined;
   return new SetupError('busy', `${disk.path}: the ${role} is in use: ${disk.uses.join(', ')}`);
 }

@@ -32,6 +32,24 @@ export async function allocateSpareFile(spare: OpenedDisk): Promise<void> {
   );
 }
 
+/**
+ * R27: a spare image that got holes, copied by a tool that makes them, would run out of room when a sector must be saved: it
+ * is allocated again. Where that cannot be done the device is served all the same, for what is on the spare is needed;
+ * resolves to notes that say so.
+ */
+export async function fillSpareHoles(spare: OpenedDisk): Promise<readonly string[]> {
+  if (spare.device.kind !== 'file') return [];
+  const { blocks } = await stat(spare.path);
+  if (blocks * statBlockBytes >= spare.device.geometry.sizeBytes) return [];
+  try {
+    await allocateSpareFile(spare);
+    return [`the spare ${spare.path} had holes and was allocated in full again`];
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    return [`the spare has holes, and a sector may find no room there: ${error.message}`];
+  }
+}
+
 /** Asked before: an allocation that fails half-way leaves the file system full, and nobody knows any more what to give back. */
 async function refuseWithoutRoom(spare: OpenedDisk): Promise<void> {
   const { blocks } = await stat(spare.path);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import process from 'node:process';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { ExitCode } from '../../src/cli/exit-code.ts';
@@ -89,6 +89,42 @@ describe('block devices', { skip, timeout: 60_000 }, () => {
       ...pair,
     );
     assert.equal(await fileHash(lab.path('main.img')), hash);
+  });
+
+  it('R27 an image that was attached since is refused by assemble, too, as main and as spare', async () => {
+    const files = [
+      '--main',
+      lab.image('main-2.img', mainBytes),
+      '--spare',
+      lab.image('spare-2.img', spareBytes),
+    ];
+    await lab.mustRun('create', 'disk', ...files);
+    await lab.mustRun('remove', 'disk');
+    for (const role of ['main', 'spare'] as const) {
+      const hash = await fileHash(lab.path('main-2.img'));
+      const loop = attach(lab.path(`${role}-2.img`));
+      const inUse = new RegExp(`${role}-2\\.img: the ${role} is in use: attached as ${loop}`);
+      await lab.mustFail(ExitCode.busy, inUse, 'assemble', ...files);
+      assert.equal(await fileHash(lab.path('main-2.img')), hash);
+      execFileSync('losetup', ['-d', loop]);
+      loops.pop();
+    }
+    await lab.mustRun('assemble', ...files);
+    await lab.mustRun('remove', 'disk');
+  });
+
+  it('R27 a spare image with holes is allocated again before it is used', async () => {
+    const path = lab.image('spare-2.img', spareBytes);
+    const files = ['--main', lab.image('main-2.img', mainBytes), '--spare', path];
+    await lab.mustRun('create', 'disk', ...files);
+    await lab.mustRun('remove', 'disk');
+    const allocated = () => statSync(path).blocks * 512;
+    assert.ok(allocated() >= spareBytes);
+    execFileSync('fallocate', ['--dig-holes', path]);
+    assert.ok(allocated() < spareBytes, 'it has holes');
+    assert.match(await lab.mustRun('assemble', ...files), /spare-2\.img had holes and was allocated in full/);
+    assert.ok(allocated() >= spareBytes);
+    await lab.mustRun('remove', 'disk');
   });
 
   it('refuse writeback, and a second owner', async () => {
