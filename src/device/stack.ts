@@ -4,6 +4,7 @@ import { TargetError } from '../mapping/target-error.ts';
 import type { OpenedMetadata } from '../metadata/metadata-store.ts';
 import { NbdCounter } from '../nbd/counters.ts';
 import type { NbdServer } from '../nbd/server.ts';
+import type { DevicePlace } from '../remap/device-paths.ts';
 import type { RemapDevice } from '../remap/remap-device.ts';
 import type { OpenedDisk, OpenedMain } from './disks.ts';
 import type { HostStateWriter } from './host-state-writer.ts';
@@ -117,9 +118,13 @@ export class Stack {
    */
   async resume(): Promise<void> {
     const { main, spare, server, remap } = this.#parts;
-    const disks = main.access === 'table' ? [...main.disks, spare] : [main, spare];
-    for (const disk of disks) await refuseAnotherDisk(disk);
-    remap.resume();
+    const disks: [DevicePlace, OpenedDisk][] = [['spare', spare]];
+    for (const disk of main.access === 'table' ? main.disks : [main]) disks.push(['main', disk]);
+    for (const [place, disk] of disks) {
+      if ((await disk.device.identityTrouble()) !== undefined) await remap.openAnew(place);
+      await refuseAnotherDisk(disk);
+    }
+    await remap.resume();
     server.resume();
   }
 

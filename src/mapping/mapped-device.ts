@@ -46,6 +46,8 @@ export class MappedDevice implements BlockDevice {
   /** Requests whose answer is made here; those that are passed straight through are counted where they wait. */
   readonly #gate = new RequestGate();
   #closed: Promise<void> | undefined;
+  /** R32: of every device below that knows it; there where one does. */
+  readonly reopen?: () => Promise<void>;
 
   /** Use `createMappedDevice`. Throws `TargetError` when the segments do not fit each other's blocks. */
   constructor(name: string, segments: readonly MappedSegment[], devices: readonly BlockDevice[]) {
@@ -56,6 +58,7 @@ export class MappedDevice implements BlockDevice {
     this.#flushed = flushedBy(segments);
     this.#bounds = boundsOf(segments);
     this.geometry = geometryOf(segments);
+    if (devices.some((device) => device.reopen !== undefined)) this.reopen = () => this.#reopen();
     this.capabilities = sharedCapabilities(segments.map(({ target }) => target.capabilities));
   }
 
@@ -90,7 +93,7 @@ export class MappedDevice implements BlockDevice {
   async flush(): Promise<void> {
     if (!this.#gate.enter()) return this.#rejectClosed(0, this.geometry.sizeBytes);
     try {
-      this.#throwFailedFlush(await Promise.allSettled(this.#flushed.map((below) => below.flush())));
+      this.#throwFailed(await Promise.allSettled(this.#flushed.map((below) => below.flush())));
     } finally {
       this.#gate.leave();
     }
@@ -137,6 +140,11 @@ export class MappedDevice implements BlockDevice {
       const place = `${line.startSector} ${line.sectorCount} ${line.target}`;
       return `${place} ${target.status(kind)}`.trimEnd();
     });
+  }
+
+  async #reopen(): Promise<void> {
+    const reopened = this.#devices.map((device) => device.reopen?.());
+    this.#throwFailed(await Promise.allSettled(reopened));
   }
 
   close(): Promise<void> {
@@ -216,8 +224,8 @@ export class MappedDevice implements BlockDevice {
     }
   }
 
-  /** A failed flush leaves the whole device in doubt. */
-  #throwFailedFlush(results: readonly PromiseSettledResult<void>[]): void {
+  /** A failed flush leaves the whole device in doubt, a device that is not opened again takes it away. */
+  #throwFailed(results: readonly PromiseSettledResult<unknown>[]): void {
     const failed = results.filter((result) => result.status === 'rejected');
     const errors = failed.map((result) => asDeviceError(result.reason));
     const [cause] = errors;

@@ -12,6 +12,7 @@ import { RequestGate } from '../block/request-gate.ts';
 import type { MappingStateSource } from '../metadata/mapping-state.ts';
 import type { MetadataStatus } from '../metadata/metadata-store.ts';
 import type { PartWriter } from './alignment-filter.ts';
+import type { DevicePlace } from './device-paths.ts';
 import { discardRange } from './discard-request.ts';
 import type { FreshMap } from './fresh-map.ts';
 import { MessageError } from './message-error.ts';
@@ -232,10 +233,18 @@ export class RemapDevice implements PartWriter {
     return this.#suspension.begin(options);
   }
 
-  /** The end of `suspend`: what waited goes on. The owner has made sure that the two disks are still the same. */
-  resume(): void {
-    this.#suspension.end();
-    void this.#core.recover();
+  /**
+   * The end of `suspend`: what waited goes on. The owner has made sure that the two disks are still the same. Every way to
+   * them that had failed is tried again, `main-writes-failed` too (R16), and has its answer when this resolves, unless a disk
+   * takes longer than `resumeDeadlineMs` for it.
+   */
+  async resume(): Promise<void> {
+    await this.#suspension.end(() => this.#core.recover());
+  }
+
+  /** R32: opens a disk anew that has gone, whether or not a request met with that. What was not flushed is in doubt. */
+  async openAnew(place: DevicePlace): Promise<void> {
+    if (this.#core.paths.noteGone(place)) await this.#core.paths.retry();
   }
 
   get suspended(): boolean {

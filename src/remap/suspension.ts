@@ -8,6 +8,9 @@ import type { RequestGate } from '../block/request-gate.ts';
  */
 export const suspendDeadlineMs = 30_000;
 
+/** How long resuming waits to hear that what had failed works again. A disk's own recovery of a bad sector takes 7 s. */
+export const resumeDeadlineMs = 10_000;
+
 /**
  * The device could not be suspended, and serves as before. One line. Codes: `SUSPEND_TIMED_OUT`, `SUSPEND_FLUSH_FAILED`,
  * `SUSPEND_ENDED` (somebody resumed or closed it meanwhile).
@@ -52,8 +55,18 @@ export class Suspension {
     }
   }
 
-  end(): void {
-    this.#parts.gate.resume();
+  /** Admits requests again, at once, then `recover`s what had failed, and waits for that a little. */
+  async end(recover: () => Promise<void>): Promise<void> {
+    const { clock, gate } = this.#parts;
+    gate.resume();
+    await new Promise<void>((resolve) => {
+      const timer = clock.schedule(resumeDeadlineMs, resolve);
+      // Not caught on purpose: what rejects here is a bug.
+      void recover().then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
   }
 
   async #quiesce(): Promise<void> {

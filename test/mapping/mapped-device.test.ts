@@ -385,6 +385,31 @@ describe('MappedDevice: flush and close', () => {
     assert.deepEqual(calls, ['dtr', 'close']);
   });
 
+  it('R32 opens every disk below again that can be, and says when one is not there', async () => {
+    const opened: string[] = [];
+    let away = true;
+    class Pluggable extends FilterDevice {
+      override readonly reopen = (): Promise<void> => {
+        opened.push(this.name);
+        return away
+          ? Promise.reject(deviceError(this.name, 'path', 0, 512, Errno.ENODEV))
+          : Promise.resolve();
+      };
+    }
+    const device = await mapped('0 8 linear /dev/a 0\n8 8 linear /dev/b 0', {
+      '/dev/a': new Pluggable(memory(8)),
+      '/dev/b': memory(8),
+    });
+    assert.ok(device.reopen !== undefined);
+    const error = await failureOf(device.reopen());
+    assert.deepEqual(error.ranges, [{ offset: 0, length: 16 * 512, kind: 'path', errno: Errno.ENODEV }]);
+    away = false;
+    await device.reopen();
+    assert.equal(opened.length, 2);
+    const without = await mapped('0 8 linear /dev/b 0', { '/dev/b': memory(8) });
+    assert.equal(without.reopen, undefined);
+  });
+
   it('I6 opens each path once, closes it once, and refuses requests from the call of close on', async () => {
     const shelf = new Shelf({ '/dev/a': memory(16), '/dev/b': memory(16) });
     const table = '0 4 linear /dev/a 0\n4 4 linear /dev/b 0\n8 4 dust /dev/a 8 512';

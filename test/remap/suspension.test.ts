@@ -4,9 +4,10 @@ import fc from 'fast-check';
 import { sectorBytes } from '../../src/block/block-device.ts';
 import { delay } from '../../src/block/clock.ts';
 import { DeviceError } from '../../src/block/device-error.ts';
+import { Errno } from '../../src/block/errno.ts';
 import { MessageError } from '../../src/remap/message-error.ts';
 import { messageVerbs } from '../../src/remap/remap-messages.ts';
-import { SuspendError, suspendDeadlineMs } from '../../src/remap/suspension.ts';
+import { resumeDeadlineMs, SuspendError, suspendDeadlineMs } from '../../src/remap/suspension.ts';
 import { finish, makeStack, patternOf, readSectors, type Stack, writeSectors } from './remap-stack.ts';
 
 /** Device operations submitted so far, on both disks. */
@@ -74,7 +75,7 @@ describe('R30 suspend', () => {
     );
     assert.equal(submitted(stack), before);
 
-    device.resume();
+    await clock.run(device.resume());
     await clock.run(Promise.all(held.map(({ done }) => done)));
     assert.deepEqual(
       held.map(({ outcome }) => outcome),
@@ -111,7 +112,7 @@ describe('R30 suspend', () => {
     await clock.run(stuck.done);
     assert.equal(stuck.outcome, 'ok');
     assert.equal(main.operations.filter(({ kind }) => kind === 'flush').length, 0);
-    device.resume();
+    await clock.run(device.resume());
     await clock.run(held.done);
     await finish(stack);
   });
@@ -127,8 +128,8 @@ describe('R30 suspend', () => {
     await clock.run(device.suspend({ flush: true }));
     await clock.run(device.suspend({ flush: true }));
     assert.equal(flushes(), 1);
-    device.resume();
-    device.resume();
+    await clock.run(device.resume());
+    await clock.run(device.resume());
     await finish(stack);
   });
 
@@ -227,8 +228,43 @@ describe('R30 suspend', () => {
       });
     }
     assert.equal(submitted(stack), before);
-    device.resume();
+    await clock.run(device.resume());
     await clock.run(device.message(['remap', '0']));
+    await finish(stack);
+  });
+
+  it('R30 resume waits for a disk that does not answer only until its deadline, and admits at once', async () => {
+    const stack = makeStack();
+    const { clock, core, device, mainDisk } = stack;
+    await writeSectors(stack, 0, patternOf(0, 64));
+    core.paths.mainReads.noteFailed();
+    mainDisk.faults.stickNext(1);
+    const startMs = clock.nowMs();
+    await clock.run(device.resume());
+    assert.ok(clock.nowMs() - startMs <= resumeDeadlineMs);
+    assert.equal(mainDisk.faults.counts.stuck, 1);
+    mainDisk.releaseStuck();
+    await clock.run(delay(clock, 60_000));
+    assert.deepEqual(await readSectors(stack, 0, 8), patternOf(0, 8));
+    await finish(stack);
+  });
+
+  it('R16, R30 resume leaves main-writes-failed when main writes again, and stays in it when not', async () => {
+    const stack = makeStack();
+    const { clock, core, device, mainDisk } = stack;
+    await writeSectors(stack, 0, patternOf(0, 64));
+    // As the storm breaker does.
+    core.paths.mainWrites.refuse();
+    assert.equal(device.status().state, 'main-writes-failed');
+    mainDisk.faults.setPathError(Errno.EIO);
+    await clock.run(device.resume());
+    assert.notEqual(device.status().state, 'ok');
+    mainDisk.faults.setPathError(undefined);
+    await clock.run(device.resume());
+    assert.equal(device.status().state, 'ok');
+    await writeSectors(stack, 0, patternOf(0, 8, 2));
+    assert.deepEqual(await readSectors(stack, 0, 8), patternOf(0, 8, 2));
+    assert.equal(core.table.totals().remappedGranules, 0);
     await finish(stack);
   });
 
@@ -260,7 +296,7 @@ describe('R30 suspend', () => {
               device.suspend({ flush }).catch((error: unknown) => assert.ok(error instanceof SuspendError)),
             );
           } else if (verb === 'resume') {
-            device.resume();
+            await clock.run(device.resume());
           } else if (verb === 'flush') {
             all.push(follow(device.flush()));
           } else if (!busy.has(block)) {
@@ -283,9 +319,9 @@ describe('R30 suspend', () => {
           }
           await clock.run(delay(clock, waitMs));
         }
-        device.resume();
+        await clock.run(device.resume());
         await clock.run(Promise.all([...all.map(({ done }) => done), ...suspends]));
-        device.resume();
+        await clock.run(device.resume());
         assert.ok(all.every(({ outcome }) => outcome === 'ok'));
         for (const [block, version] of versions) {
           assert.deepEqual(await readSectors(stack, block * 8, 8), patternOf(block * 8, 8, version));
