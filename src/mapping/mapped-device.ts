@@ -143,7 +143,10 @@ export class MappedDevice implements BlockDevice {
   }
 
   async #reopen(): Promise<void> {
-    const reopened = this.#devices.map((device) => device.reopen?.());
+    const reopened: Promise<void>[] = [];
+    for (const device of this.#devices) {
+      if (device.reopen !== undefined) reopened.push(device.reopen());
+    }
     this.#throwFailed(await Promise.allSettled(reopened));
   }
 

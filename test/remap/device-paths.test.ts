@@ -407,7 +407,7 @@ describe('R16 a main that fails writes everywhere', () => {
     await failureOf(stack.clock.run(stack.device.write(patternOf(0, 8), 0)));
     assert.equal(stack.device.status().state, 'main-writes-failed');
     stack.mainDisk.faults.removeBadSectors(0, 2048);
-    stack.device.resume();
+    void stack.device.resume();
     await stack.clock.runFor(100);
     assert.equal(stack.device.status().state, 'ok');
     await finish(stack);
@@ -469,7 +469,7 @@ describe('R5, M1 metadata that could not be written', () => {
     stack.metadata.failures.push('METADATA_FAILED');
     await failureOf(stack.clock.run(stack.device.write(patternOf(80, 1), 80 * 512)));
     stack.metadata.recoverable = true;
-    stack.device.resume();
+    void stack.device.resume();
     await stack.clock.runFor(1);
     assert.equal(stack.device.status().state, 'ok');
     await writeSectors(stack, 80, patternOf(80, 1, 2));
