@@ -1,9 +1,10 @@
 import { apart } from '../block/block-device.ts';
-import { StateCause, StateFlags } from '../metadata/mapping-state.ts';
+import { StateFlags } from '../metadata/mapping-state.ts';
 import { freshZeros } from './fresh-map.ts';
 import type { GranuleState } from './granule-table.ts';
-import { relocate, relocationBufferBytes, relocationBuffers } from './relocation.ts';
+import { relocationBufferBytes, relocationBuffers } from './relocation.ts';
 import { commitErrorCode, type RemapCore } from './remap-core.ts';
+import { moveSaved } from './salvage-block.ts';
 import { sectorMask } from './sector-mask.ts';
 import { tryOften } from './try-often.ts';
 
@@ -154,24 +155,13 @@ async function keep(
   return { readable, unreadable, undecided, moved: 0, away };
 }
 
-/** False when it stays on main: there it is at least. */
-async function moveToSpare(
+function moveToSpare(
   core: RemapCore,
   state: GranuleState,
   mask: number,
   memory: Uint8Array,
 ): Promise<boolean> {
   const { bytes, buffer } = relocationBuffers(memory, core.parts.granuleBytes);
-  const options = { keepReserve: true, unverified: false, oldSlotIsBad: false };
-  const from = { ...state, flags: state.flags & ~StateFlags.suspect };
-  const failure = await relocate(
-    core,
-    from,
-    { granuleBytes: bytes, mask },
-    StateCause.salvage,
-    buffer,
-    options,
-  );
-  if (failure === undefined) core.counters.salvagedGranules += 1;
-  return failure === undefined;
+  const judged = { ...state, flags: state.flags & ~StateFlags.suspect };
+  return moveSaved(core, judged, mask, bytes, buffer);
 }

@@ -1,14 +1,11 @@
-import { apart } from '../block/block-device.ts';
-import { asDeviceError, type FailedRange } from '../block/device-error.ts';
+import type { FailedRange } from '../block/device-error.ts';
 import { Errno, type FailureKind } from '../block/errno.ts';
 import { StateCause } from '../metadata/mapping-state.ts';
-import type { DevicePlace } from './device-paths.ts';
-import { freshZeros } from './fresh-map.ts';
-import { zeroUnwritten } from './fresh-read.ts';
 import type { GranuleState } from './granule-table.ts';
+import { salvageFromMain } from './main-salvage.ts';
 import { readSlot, relocate, relocationBufferBytes } from './relocation.ts';
 import { commitErrorCode, type RemapCore } from './remap-core.ts';
-import type { RangeFailure } from './request-rounds.ts';
+import { type RangeFailure, waitingFor } from './request-rounds.ts';
 import { runsOf, sectorMask } from './sector-mask.ts';
 
 /** A part of a read that failed, inside one granule. All bytes are of the virtual device. */
@@ -59,66 +56,6 @@ function stillThere(core: RemapCore, repair: ReadRepair, state: GranuleState): b
   return (mask & (state.held | state.unreadable | state.gone)) === 0;
 }
 
-async function salvageFromMain(
-  core: RemapCore,
-  repair: ReadRepair,
-  state: GranuleState,
-  target: Uint8Array,
-  buffer: Uint8Array,
-  deadlineMs: number,
-): Promise<RangeFailure[]> {
-  const { main, clock, granuleBytes } = core.parts;
-  const step = main.geometry.logicalBlockBytes;
-  const unwritten = core.fresh?.isUnwritten(repair.granule) === true;
-  const failed: RangeFailure[] = [];
-  let unreadable = 0;
-  for (let at = 0; at < repair.length; at += step) {
-    const offset = repair.offset + at;
-    if (clock.nowMs() >= deadlineMs) {
-      failed.push({ offset, length: repair.length - at, kind: 'timed-out', errno: Errno.ETIMEDOUT });
-      break;
-    }
-    try {
-      await main.read(target.subarray(at, at + step), offset, apart(repair.granule));
-      core.counters.readsSaved += 1;
-    } catch (error) {
-      const range = asDeviceError(error).ranges[0];
-      const kind = range?.kind ?? 'path';
-      const failure = { offset, length: step, kind, errno: range?.errno ?? Errno.EIO };
-      failed.push(kind === 'path' ? waiting(failure, 'main') : failure);
-      const from = offset - repair.granule * granuleBytes;
-      if (kind === 'medium' || kind === 'suspect') unreadable |= sectorMask(from, from + step);
-    }
-  }
-  // A mark stays until the sector is written. The path may have gone since it was probed: then there is nothing to mark.
-  const undecided = failed.some(({ kind }) => kind === 'suspect');
-  if (undecided && !(await core.probe.worksUnderLock(buffer.subarray(0, granuleBytes)))) {
-    core.paths.noteFailed('main', 'read');
-    return failed.map((range) => (range.kind === 'suspect' ? waiting(range, 'main') : range));
-  }
-  if (unwritten && unreadable !== 0)
-    return await zeroUnwritten(core, repair, state, unreadable, target, failed);
-  // A mark would say that the sector was never written, as the others of its granule (R13).
-  if (freshZeros(state) !== 0) return failed;
-  // A mark may be lost without harm, so the reader's answer does not wait for it.
-  if (unreadable !== 0 && core.roomForMarks()) {
-    const unixSeconds = Math.floor(clock.unixMs() / 1000);
-    const marked = {
-      ...state,
-      unreadable: (state.unreadable | unreadable) >>> 0,
-      cause: StateCause.readError,
-      unixSeconds,
-    };
-    core.commitLazily([core.recordOf(marked)]);
-  }
-  return failed;
-}
-
-/** To be read again when the device answers (R17). */
-function waiting(range: FailedRange, waitsFor: DevicePlace): RangeFailure {
-  return { ...range, kind: 'path', waitsFor };
-}
-
 /** The slot failed: what it still gives moves to another slot; the rest is `gone`, durably, before the answer. */
 async function salvageFromSlot(
   core: RemapCore,
@@ -139,12 +76,12 @@ async function salvageFromSlot(
     const isPath = failure.kind === 'suspect' || failure.kind === 'path';
     if (isPath) core.paths.noteFailed('spare', 'read');
     const ranges = missing(start, wanted & ~saved, isPath ? 'path' : failure.kind, failure.errno);
-    return isPath ? ranges.map((range) => waiting(range, 'spare')) : ranges;
+    return isPath ? ranges.map((range) => waitingFor('spare', range)) : ranges;
   }
   if (saved === state.held) return [];
   const recorded = await recordGone(core, state, saved, buffer);
   const ranges = missing(start, wanted & ~saved, recorded === 'durable' ? 'lost' : 'path', Errno.EIO);
-  return recorded === 'spare-path' ? ranges.map((range) => waiting(range, 'spare')) : ranges;
+  return recorded === 'spare-path' ? ranges.map((range) => waitingFor('spare', range)) : ranges;
 }
 
 function missing(start: number, mask: number, kind: FailureKind, errno: number): FailedRange[] {

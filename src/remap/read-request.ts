@@ -7,6 +7,7 @@ import { type ReadRepair, repairRead } from './read-repair.ts';
 import type { RemapCore } from './remap-core.ts';
 import type { Piece } from './request-plan.ts';
 import { unitsOf } from './request-rounds.ts';
+import { sectorMask } from './sector-mask.ts';
 import { cutsSpareBlock, readSlotPart } from './slot-part.ts';
 import { type NarrowingBudget, SplitRequest } from './split-request.ts';
 
@@ -61,8 +62,20 @@ export class ReadRequest extends SplitRequest {
     this.#repairs.push({ granule, offset, length, place: piece.place, seen, failure: range });
   }
 
-  protected budgetSpent(_piece: Piece, range: FailedRange): void {
+  protected budgetSpent(piece: Piece, range: FailedRange): void {
+    this.#leaveUndecided(piece.place, range);
+  }
+
+  /** An error for this reader, and no mark; main is asked for it in the background (R18). */
+  #leaveUndecided(place: Piece['place'], range: FailedRange): void {
+    const { granuleBytes } = this.core.parts;
     this.progress.failed.push(range);
+    if (place !== 'main') return;
+    for (const unit of unitsOf(range, granuleBytes)) {
+      const from = unit.offset % granuleBytes;
+      const mask = sectorMask(from, from + unit.length);
+      this.core.salvager.add(Math.floor(unit.offset / granuleBytes), mask);
+    }
   }
 
   protected async repairAll(): Promise<void> {
@@ -74,7 +87,7 @@ export class ReadRequest extends SplitRequest {
     // One after the other: a reader's bad sectors must not crowd out everybody else's I/O.
     for (const repair of repairs) {
       if (this.core.parts.clock.nowMs() > this.deadlineMs) {
-        this.progress.failed.push(repair.failure);
+        this.#leaveUndecided(repair.place, repair.failure);
         continue;
       }
       const outcome = await repairRead(this.core, repair, this.bytesOf(repair), this.deadlineMs);

@@ -66,10 +66,20 @@ export interface RemapCounters {
   lazyCommitsFailed: number;
   /** Granules that went back to main. */
   takenHome: number;
+  /** Granules that the salvager could not take, or gave up: the next read asks main anew. */
+  salvageDropped: number;
   /** Granules moved because main gave them only when asked again. */
   salvagedGranules: number;
   /** Replies of reads in which zeroes stand for lost sectors (R12). */
   zeroedReads: number;
+}
+
+/** Takes over what reads could not decide in their time (R18). */
+export interface UndecidedTaker {
+  /** True while it has the granule: nobody else asks main for it meanwhile. */
+  has(granule: number): boolean;
+  /** Sectors of one granule, a map. */
+  add(granule: number, mask: number): void;
 }
 
 export interface RemapCoreParts {
@@ -108,6 +118,8 @@ export class RemapCore implements MappingStateSource {
   /** Which ways to the two devices are open, and who waits for one that is not (R5, R17). */
   readonly paths: DevicePaths;
   readonly optional: OptionalCommands;
+  /** Goes on with what reads could not decide (R18). */
+  salvager: UndecidedTaker = { has: () => false, add: () => undefined };
   readonly mainCache: MainCache;
   /** Replaced as a whole; every request reads it anew. */
   policies: Policies;
@@ -128,6 +140,7 @@ export class RemapCore implements MappingStateSource {
     verifyMismatches: 0,
     lazyCommitsFailed: 0,
     takenHome: 0,
+    salvageDropped: 0,
     salvagedGranules: 0,
     zeroedReads: 0,
   };

@@ -23,6 +23,7 @@ import type { RemapCore } from './remap-core.ts';
 import { answerMessage } from './remap-messages.ts';
 import { type RemapStatus, statusOf } from './remap-status.ts';
 import { extentsOf } from './remapped-extents.ts';
+import { Salvager } from './salvager.ts';
 import { worksSuspended } from './suspended-messages.ts';
 import { Suspension } from './suspension.ts';
 import { WriteRequest } from './write-request.ts';
@@ -48,6 +49,7 @@ export class RemapDevice implements PartWriter {
   readonly #metadata: MetadataLife;
   readonly #gate = new RequestGate();
   readonly #suspension: Suspension;
+  readonly #salvager: Salvager;
   #reportedFlushEpoch: number;
   #closing: Promise<void> | undefined;
 
@@ -57,6 +59,8 @@ export class RemapDevice implements PartWriter {
     this.#core = core;
     this.#metadata = metadata;
     this.#reportedFlushEpoch = this.flushEpoch;
+    this.#salvager = new Salvager(core, this.#gate);
+    core.salvager = this.#salvager;
     this.#suspension = new Suspension({
       clock: core.parts.clock,
       gate: this.#gate,
@@ -367,6 +371,7 @@ export class RemapDevice implements PartWriter {
 
   async #closeInOrder(): Promise<void> {
     const { mainFlush, spareFlush } = this.#core;
+    this.#salvager.close();
     const drained = this.#gate.close();
     // Nobody is held any longer for a device that is away.
     this.#core.paths.close();

@@ -10,6 +10,11 @@ export interface RangeFailure extends FailedRange {
   readonly waitsFor?: DevicePlace;
 }
 
+/** The range, to be sent again when its device answers. */
+export function waitingFor(place: DevicePlace, range: FailedRange): RangeFailure {
+  return { ...range, kind: 'path', waitsFor: place };
+}
+
 /** A range of the virtual device, bytes. */
 export interface ByteRange {
   readonly offset: number;

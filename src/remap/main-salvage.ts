@@ -1,0 +1,158 @@
+import { apart } from '../block/block-device.ts';
+import type { FailedRange } from '../block/device-error.ts';
+import { Errno } from '../block/errno.ts';
+import { freshZeros } from './fresh-map.ts';
+import { zeroUnwritten } from './fresh-read.ts';
+import type { GranuleState } from './granule-table.ts';
+import { relocationBuffers } from './relocation.ts';
+import type { RemapCore } from './remap-core.ts';
+import { type ByteRange, type RangeFailure, waitingFor } from './request-rounds.ts';
+import { moveSaved, withMarks } from './salvage-block.ts';
+import { sectorMask } from './sector-mask.ts';
+import { tryOnce } from './try-often.ts';
+
+/** A range inside one granule, bytes of the virtual device. */
+export interface GranulePart extends ByteRange {
+  readonly granule: number;
+}
+
+/** What main gave of a part of one granule when it was asked again. Sector maps, and the failures in ascending order. */
+interface Findings {
+  readonly failed: RangeFailure[];
+  unreadable: number;
+  /** Given, after a definite error of a request of its own: the sector is bad, and may not be given next time (R17). */
+  shaky: number;
+  undecided: number;
+}
+
+/**
+ * Asks main again for a part of one granule, under its lock (R18): whole, then block by block, each twice. What comes is the
+ * reader's; what is really bad of it moves to the spare; what does not come is marked. What the time was too short for goes
+ * to the salvager, and is an error without a mark until then; other readers wait for his attempt and make none.
+ */
+export async function salvageFromMain(
+  core: RemapCore,
+  part: GranulePart,
+  state: GranuleState,
+  target: Uint8Array,
+  buffer: Uint8Array,
+  deadlineMs: number,
+): Promise<RangeFailure[]> {
+  if (core.salvager.has(part.granule)) return [undecidedRange(part.offset, part.length)];
+  const findings = await askAgain(core, part, target, deadlineMs);
+  const { failed, unreadable, undecided } = findings;
+  if (undecided !== 0) core.salvager.add(part.granule, undecided);
+  // A mark stays until the sector is written. The path may have gone since it was probed: then there is nothing to mark.
+  const suspects = failed.some(({ kind }) => kind === 'suspect');
+  const probeMemory = buffer.subarray(0, core.parts.granuleBytes);
+  if (suspects && !(await core.probe.worksUnderLock(probeMemory))) {
+    core.paths.noteFailed('main', 'read');
+    return failed.map((range) => (range.kind === 'suspect' ? waitingFor('main', range) : range));
+  }
+  if (core.fresh?.isUnwritten(part.granule) === true) {
+    if (unreadable === 0) return failed;
+    return await zeroUnwritten(core, part, state, unreadable, target, failed);
+  }
+  // A mark would say that the sector was never written, as the others of its granule (R13).
+  if (freshZeros(state) === 0) await keepFindings(core, part, state, target, buffer, findings);
+  return failed;
+}
+
+async function askAgain(
+  core: RemapCore,
+  part: GranulePart,
+  target: Uint8Array,
+  deadlineMs: number,
+): Promise<Findings> {
+  const { main, clock } = core.parts;
+  const findings: Findings = { failed: [], unreadable: 0, shaky: 0, undecided: 0 };
+  const whole = await tryOnce(() => main.read(target, part.offset, apart(part.granule)));
+  if (whole === undefined) {
+    // The kernel joins neighbours, and fails them together: what failed before was perhaps not this one's error.
+    core.counters.readsSaved += 1;
+    return findings;
+  }
+  const step = main.geometry.logicalBlockBytes;
+  for (let at = 0; at < part.length; at += step) {
+    // Into memory that a request without an answer was lent nothing more is read (I27).
+    if (whole.kind === 'timed-out' || clock.nowMs() >= deadlineMs) {
+      const rest = undecidedRange(part.offset + at, part.length - at);
+      findings.failed.push(rest);
+      findings.undecided = maskOf(core, rest);
+      break;
+    }
+    const firstKind = part.length === step ? whole.kind : undefined;
+    await askForBlock(core, part, target.subarray(at, at + step), at, firstKind, deadlineMs, findings);
+  }
+  const explained = findings.failed.length > 0 || findings.shaky !== 0;
+  // Its blocks come one by one and not together: no single one is bad, the sector under them all is.
+  if (whole.kind === 'medium' && !explained) findings.shaky = maskOf(core, part);
+  return findings;
+}
+
+/** Reads one block, once more after an error of its own; `firstKind` is that error where it is known already. */
+async function askForBlock(
+  core: RemapCore,
+  part: GranulePart,
+  block: Uint8Array,
+  at: number,
+  firstKind: FailedRange['kind'] | undefined,
+  deadlineMs: number,
+  findings: Findings,
+): Promise<void> {
+  const { main, clock } = core.parts;
+  const range = { offset: part.offset + at, length: block.length };
+  const read = () => tryOnce(() => main.read(block, range.offset, apart(part.granule)));
+  const sectors = maskOf(core, range);
+  let failure = await read();
+  let wasBad = firstKind === 'medium';
+  if (failure !== undefined && isAboutBlock(failure) && clock.nowMs() < deadlineMs) {
+    wasBad ||= failure.kind === 'medium';
+    failure = await read();
+  }
+  if (failure === undefined) {
+    core.counters.readsSaved += 1;
+    if (wasBad) findings.shaky = (findings.shaky | sectors) >>> 0;
+    return;
+  }
+  const kind = wasBad && failure.kind === 'suspect' ? 'medium' : failure.kind;
+  const failed = { ...range, kind, errno: failure.errno };
+  findings.failed.push(kind === 'path' ? waitingFor('main', failed) : failed);
+  if (kind === 'timed-out') findings.undecided = (findings.undecided | sectors) >>> 0;
+  else if (isAboutBlock(failure)) findings.unreadable = (findings.unreadable | sectors) >>> 0;
+}
+
+/** Moves what is shaky, and marks what cannot be read. */
+async function keepFindings(
+  core: RemapCore,
+  part: GranulePart,
+  state: GranuleState,
+  target: Uint8Array,
+  buffer: Uint8Array,
+  { unreadable, shaky }: Findings,
+): Promise<void> {
+  const { granuleBytes } = core.parts;
+  const marks = core.roomForMarks() ? unreadable : 0;
+  const marked = withMarks(core, state, marks);
+  if (shaky !== 0) {
+    const memory = relocationBuffers(buffer, granuleBytes);
+    memory.bytes.set(target, part.offset - part.granule * granuleBytes);
+    if (await moveSaved(core, marked, shaky, memory.bytes, memory.buffer)) return;
+  }
+  // A mark may be lost without harm, so the reader's answer does not wait for it.
+  if (marks !== 0) core.commitLazily([core.recordOf(marked)]);
+}
+
+function isAboutBlock(failure: FailedRange): boolean {
+  return failure.kind === 'medium' || failure.kind === 'suspect';
+}
+
+function undecidedRange(offset: number, length: number): FailedRange {
+  return { offset, length, kind: 'timed-out', errno: Errno.ETIMEDOUT };
+}
+
+/** The sectors of a range inside one granule. */
+function maskOf(core: RemapCore, range: ByteRange): number {
+  const from = range.offset % core.parts.granuleBytes;
+  return sectorMask(from, from + range.length);
+}
