@@ -60,8 +60,7 @@ export function serveArguments(options: ServeOptions): string[] {
   const { main } = options;
   return [
     ...(options.name === undefined ? [] : [options.name]),
-    '--spare',
-    options.sparePath,
+    ...(options.withoutSpare === true ? ['--without-spare'] : ['--spare', options.sparePath]),
     ...(main?.kind === 'path' ? ['--main', main.path] : []),
     ...(main?.kind === 'table' ? ['--main-table', '-', '--main-label', main.label] : []),
     ...(options.socketPath === undefined ? [] : ['--socket', options.socketPath]),

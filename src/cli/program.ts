@@ -120,7 +120,8 @@ function addMainFlags(command: Command): Command {
 /** What `assemble` and `serve` share. */
 function addAssemblyFlags(command: Command): Command {
   command.argument('[NAME]', 'a new name for the device; without it, the one on the spare');
-  command.requiredOption('--spare <DEVICE>', 'the spare of the device');
+  command.option('--spare <DEVICE>', 'the spare of the device');
+  command.option('--without-spare', "only read what main has; needs this host's copy of the table");
   addMainFlags(command)
     .option('--accept-main', 'take a main that is not the one the spare remembers, when it carries the same')
     .option('--accept-changes', 'take a main that somebody wrote to since the last clean close')

@@ -5,6 +5,7 @@ import { refusePolicies } from '../device/chosen-policies.ts';
 import { runDaemon } from '../device/daemon.ts';
 import { runtimeDirectory } from '../device/runtime-directory.ts';
 import type { ReadinessReport, ServeOptions } from '../device/serve-options.ts';
+import { SetupError } from '../device/setup-error.ts';
 import { stateDirectory } from '../device/state-directory.ts';
 import { cacheMode, type DiskFlags, mainChoice, portNumber } from './device-arguments.ts';
 import { ExitCode } from './exit-code.ts';
@@ -14,6 +15,7 @@ import { packageVersion } from './version.ts';
 
 export interface ServeFlags extends DiskFlags {
   readonly force?: boolean;
+  readonly withoutSpare?: boolean;
   readonly acceptMain?: boolean;
   readonly acceptChanges?: boolean;
   readonly reportDescriptor?: string;
@@ -46,6 +48,7 @@ export function serveOptions(name: string | undefined, flags: ServeFlags): Serve
   const port = portNumber(flags.port);
   const policies = policiesGiven(flags);
   refusePolicies(policies);
+  const withoutSpare = refuseSpareChoice(name, flags);
   return {
     cache: cacheMode(flags.cache),
     sparePath: flags.spare ?? '',
@@ -53,11 +56,29 @@ export function serveOptions(name: string | undefined, flags: ServeFlags): Serve
     force: flags.force === true,
     acceptMain: flags.acceptMain === true,
     acceptChanges: flags.acceptChanges === true,
+    ...(withoutSpare ? { withoutSpare } : {}),
     ...(name === undefined ? {} : { name }),
     ...(main === undefined ? {} : { main }),
     ...(flags.socket === undefined ? {} : { socketPath: flags.socket }),
     ...(port === undefined ? {} : { port }),
   };
+}
+
+/** True for `--without-spare`. Throws `SetupError` usage unless exactly one of the two is there. */
+function refuseSpareChoice(name: string | undefined, flags: ServeFlags): boolean {
+  const without = flags.withoutSpare === true;
+  if (without && flags.spare !== undefined) {
+    throw new SetupError('usage', '--without-spare and --spare exclude each other; give one');
+  }
+  if (without && name === undefined)
+    throw new SetupError('usage', 'which device? --without-spare needs its name');
+  if (!without && flags.spare === undefined) {
+    throw new SetupError(
+      'usage',
+      'which spare? give --spare, or NAME --without-spare to only read what main has',
+    );
+  }
+  return without;
 }
 
 /** The pipe to the process that started this one: one line, then closed. */

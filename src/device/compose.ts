@@ -1,6 +1,4 @@
-import { resolve } from 'node:path';
 import { sectorBytes } from '../block/block-device.ts';
-import type { Clock } from '../block/clock.ts';
 import { MetadataStore, type OpenedMetadata } from '../metadata/metadata-store.ts';
 import { NbdServer } from '../nbd/server.ts';
 import { AlignmentFilter } from '../remap/alignment-filter.ts';
@@ -8,24 +6,24 @@ import { openRemapDevice } from '../remap/open-remap.ts';
 import type { RemapDevice } from '../remap/remap-device.ts';
 import { refuseUsed } from './disk-in-use.ts';
 import { Disks, type OpenedDisk, type OpenedMain } from './disks.ts';
+import { exportClosing, listenForClients } from './export-server.ts';
 import { HostState } from './host-state.ts';
 import { HostStateWriter } from './host-state-writer.ts';
 import { type ClosingStep, runClosingSteps } from './lifecycle.ts';
 import { checkMain, missingMain } from './main-check.ts';
 import { identityRecord, recordedMain } from './main-identity.ts';
-import { type DeviceFolder, noteSocketElsewhere } from './runtime-directory.ts';
+import { openSpareless } from './open-spareless.ts';
+import type { DeviceFolder } from './runtime-directory.ts';
 import type { ServeOptions } from './serve-options.ts';
-import { SetupError } from './setup-error.ts';
+import type { ServedStack } from './served-stack.ts';
 import { isWorldError, setupErrorOf } from './setup-failure.ts';
 import { fillSpareHoles } from './spare-file.ts';
 import { checkSpare } from './spare-identity.ts';
 import { Stack, type StackParts } from './stack.ts';
+import type { StackSurroundings } from './stack-surroundings.ts';
 import { stampMain } from './stamp-main.ts';
 
 /** How long each step of closing may take. A drive's own error recovery is 7 s where it has a limit at all. */
-const exportDeadlineMs = 10_000;
-/** Of that, for dropping what is left. */
-const exportMarginMs = 2_000;
 const flushDeadlineMs = 60_000;
 const remapDeadlineMs = 30_000;
 const diskDeadlineMs = 10_000;
@@ -34,20 +32,14 @@ const stampDeadlineMs = 20_000;
 /** Two small files, or 10 MB of a very large table. */
 const hostStateDeadlineMs = 10_000;
 
-export interface StackSurroundings {
-  readonly clock: Clock;
-  /** Called once the device's name is known, before anything is written: makes the name ours. */
-  readonly claim: (name: string) => DeviceFolder;
-  /** Where the host remembers its devices; undefined: nowhere. */
-  readonly stateDirectory: string | undefined;
-  /** One line about something that an operator may want to know. */
-  readonly log: (event: string) => void;
-}
-
 /** Opens everything under and over one device; on failure everything is closed again. Throws `SetupError`. */
-export async function openStack(options: ServeOptions, surroundings: StackSurroundings): Promise<Stack> {
+export async function openStack(
+  options: ServeOptions,
+  surroundings: StackSurroundings,
+): Promise<ServedStack> {
   const steps: ClosingStep[] = [];
   try {
+    if (options.withoutSpare === true) return await openSpareless(options, surroundings, steps);
     return await new StackOpening(options, surroundings, steps).open();
   } catch (error) {
     await runClosingSteps(steps.reverse(), surroundings.clock, isWorldError);
@@ -191,7 +183,6 @@ class StackOpening {
     name: string,
     folder: DeviceFolder,
   ): { server: NbdServer; exports: string[] } {
-    const { socketPath, port } = this.#options;
     const server = new NbdServer({
       device: remap,
       ...(remap.geometry.logicalBlockBytes > sectorBytes
@@ -202,27 +193,9 @@ class StackOpening {
       exportName: name,
       onProtocolError: this.#surroundings.log,
     });
-    this.#closeBy('export', exportDeadlineMs, async () => {
-      // Suspended: what clients have sent is read now, and refused (R30).
-      remap.refuseHeld();
-      const outstanding = await server.close(exportDeadlineMs - exportMarginMs);
-      if (outstanding > 0) {
-        throw new SetupError(
-          'failed',
-          `${outstanding} requests were not finished by the disks and are left to them`,
-        );
-      }
-    });
-    const unixPath = resolve(socketPath ?? folder.nbdSocketPath);
-    server.listen(disks.plane.listenUnix(unixPath));
-    if (socketPath !== undefined) noteSocketElsewhere(folder, unixPath);
-    const exports = [`nbd+unix:///${name}?socket=${unixPath}`];
-    if (port !== undefined) {
-      const listener = disks.plane.listenTcp('127.0.0.1', port);
-      server.listen(listener);
-      exports.push(`nbd://${listener.address}/${name}`);
-    }
-    return { server, exports };
+    // Suspended: what clients have sent is read now, and refused (R30).
+    this.#steps.push(exportClosing(server, () => remap.refuseHeld()));
+    return { server, exports: listenForClients(server, disks, name, folder, this.#options) };
   }
 
   #noteReplicas({ report }: OpenedMetadata): void {

@@ -12,9 +12,9 @@ import type { ControlAnswers, ControlAsk, ControlFailure, RemoveReport } from '.
 import { identityOfProcess } from './process-identity.ts';
 import { claimFolder, type DeviceFolder, deviceFolder, releaseFolder } from './runtime-directory.ts';
 import type { ServeOptions } from './serve-options.ts';
+import type { ServedStack } from './served-stack.ts';
 import { SetupError } from './setup-error.ts';
 import { isWorldError } from './setup-failure.ts';
-import type { Stack } from './stack.ts';
 import { StatusWatch } from './status-watch.ts';
 
 /** What the process around the device gives it. */
@@ -64,7 +64,7 @@ class Daemon {
   #resolveEnded: (end: DaemonEnd) => void = () => undefined;
   #folder: DeviceFolder | undefined;
   #log: DaemonLog | undefined;
-  #stack: Stack | undefined;
+  #stack: ServedStack | undefined;
   #control: ControlPlane | undefined;
   #watch: StatusWatch | undefined;
   #removal: Promise<RemoveReport> | undefined;
@@ -193,7 +193,7 @@ class Daemon {
     return await turn;
   }
 
-  async #suspend(stack: Stack, flush: boolean): Promise<void> {
+  async #suspend(stack: ServedStack, flush: boolean): Promise<void> {
     this.#refuseWhileRemoving();
     await stack.suspend({ flush });
     // Removed meanwhile, it closes, suspended or not.
@@ -203,7 +203,7 @@ class Daemon {
     this.#log?.info('suspended', { flush });
   }
 
-  async #resume(stack: Stack): Promise<void> {
+  async #resume(stack: ServedStack): Promise<void> {
     this.#refuseWhileRemoving();
     await stack.resume();
     this.#refuseWhileRemoving();

@@ -46,6 +46,9 @@ export interface OpenedTable {
 
 export type OpenedMain = OpenedDisk | OpenedTable;
 
+/** `own`: for us alone, to read and write. `read-only`: nobody writes while we read. `look`: whoever uses it. */
+export type DiskAccess = 'own' | 'read-only' | 'look';
+
 /** The I/O of one process, and what opens disks with it. */
 export class Disks {
   readonly plane: DataPlane;
@@ -59,28 +62,28 @@ export class Disks {
     });
   }
 
-  /** Opens a disk or image, for us alone unless only to `look`. Throws `OpenError`. */
-  async open(path: string, cache: CacheMode, access?: { readonly look: boolean }): Promise<OpenedDisk> {
+  /** Opens a disk or image. Throws `OpenError`. */
+  async open(path: string, cache: CacheMode, access: DiskAccess = 'own'): Promise<OpenedDisk> {
     const real = await realPath(path);
-    const look = access?.look === true;
     const device = await this.plane.openFile({
       path: real,
       cache,
       readTimeoutMs,
-      ...(look ? { readOnly: true, lock: false } : {}),
+      readOnly: access !== 'own',
+      lock: access !== 'look',
     });
     const identity = await identifyDevice(real);
     return { device, path: real, access: device.buffered ? 'buffered' : 'direct', identity };
   }
 
   /** Throws `OpenError` or `TargetError`. */
-  openMain(choice: MainChoice, cache: CacheMode): Promise<OpenedMain> {
+  openMain(choice: MainChoice, cache: CacheMode, access: DiskAccess = 'own'): Promise<OpenedMain> {
     return choice.kind === 'table'
-      ? this.#openTable(choice.text, choice.label, cache)
-      : this.open(choice.path, cache);
+      ? this.#openTable(choice.text, choice.label, cache, access)
+      : this.open(choice.path, cache, access);
   }
 
-  async #openTable(text: string, label: string, cache: CacheMode): Promise<OpenedTable> {
+  async #openTable(text: string, label: string, cache: CacheMode, access: DiskAccess): Promise<OpenedTable> {
     const disks: OpenedDisk[] = [];
     const path = `table:${label}`;
     const device = await createMappedDevice({
@@ -88,7 +91,7 @@ export class Disks {
       table: text,
       registry: new TargetRegistry(standardTargets({ clock: this.plane.clock, random: this.plane.random })),
       openDevice: async (name) => {
-        const disk = await this.open(name, cache);
+        const disk = await this.open(name, cache, access);
         disks.push(disk);
         return disk.device;
       },

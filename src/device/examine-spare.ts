@@ -33,7 +33,7 @@ export interface SpareReport {
 export async function examineSpare(path: string): Promise<SpareReport> {
   try {
     return await withDisks(async (disks) => {
-      const spare = await disks.open(path, 'none', { look: true });
+      const spare = await disks.open(path, 'none', 'look');
       try {
         return await report(disks, spare);
       } finally {

@@ -13,7 +13,10 @@ export interface ServeOptions {
   readonly cache: CacheMode;
   /** Default: the name that the spare remembers. */
   readonly name?: string;
+  /** Empty with `withoutSpare`. */
   readonly sparePath: string;
+  /** M13: main alone, read-only, over this host's copy of the table; `name` says of which device. */
+  readonly withoutSpare?: boolean;
   /** Default: where the spare last saw its main. */
   readonly main?: MainChoice;
   /** Policies that replace the stored ones. */

@@ -6,20 +6,16 @@ import { NbdCounter } from '../nbd/counters.ts';
 import type { NbdServer } from '../nbd/server.ts';
 import type { DevicePlace } from '../remap/device-paths.ts';
 import type { RemapDevice } from '../remap/remap-device.ts';
+import { diskStatus } from './disk-status.ts';
 import type { OpenedDisk, OpenedMain } from './disks.ts';
 import type { HostStateWriter } from './host-state-writer.ts';
 import type { ClosingStep } from './lifecycle.ts';
-import type { DeviceStatus, DeviceTable, DiskStatus } from './messages.ts';
+import type { DeviceTable } from './messages.ts';
 import { remapSummary } from './remap-summary.ts';
 import { formatRemapTable } from './remap-table.ts';
 import type { CacheMode } from './serve-options.ts';
+import type { ServedStack, StackStatus } from './served-stack.ts';
 import { SetupError } from './setup-error.ts';
-
-/** The part of the status that the stack knows. */
-export type StackStatus = Omit<
-  DeviceStatus,
-  'state' | 'pid' | 'version' | 'startedUnixSeconds' | 'controlRestarts'
->;
 
 /** Everything that one device is made of, open. */
 export interface StackParts {
@@ -36,7 +32,7 @@ export interface StackParts {
 }
 
 /** One device, open and exported. */
-export class Stack {
+export class Stack implements ServedStack {
   readonly notes: readonly string[];
   readonly #parts: StackParts;
   readonly #closingSteps: readonly ClosingStep[];
@@ -154,16 +150,6 @@ export class Stack {
     }
     return await main.device.message(mainSector, words.slice(2));
   }
-}
-
-function diskStatus(disk: OpenedMain): DiskStatus {
-  return {
-    path: disk.path,
-    sizeBytes: disk.device.geometry.sizeBytes,
-    model: disk.access === 'table' ? '' : disk.identity.model,
-    serial: disk.access === 'table' ? '' : disk.identity.serial,
-    access: disk.access,
-  };
 }
 
 async function refuseAnotherDisk({ device, path }: OpenedDisk): Promise<void> {
