@@ -4,6 +4,7 @@ import { Errno } from '../block/errno.ts';
 import type { PathProbe } from './path-probe.ts';
 import { PathState, type PathStateParts } from './path-state.ts';
 import type { ProbeDirection } from './probe-round.ts';
+import { TimeoutLedger } from './timeout-ledger.ts';
 import { WriteStorm } from './write-storm.ts';
 
 /** A device that can be away. */
@@ -20,8 +21,6 @@ export interface DevicePathsParts extends Pick<PathStateParts, 'clock' | 'holdMs
   readonly probes: Readonly<Record<DevicePlace, PathProbe>>;
   /** Writes that are not flushed are in doubt: the device was opened anew (R7, R32). */
   readonly poison: (place: DevicePlace) => void;
-  /** Of main. */
-  readonly granuleCount: number;
   /** A direction has begun, or ceased, to fail: requests leave the healthy path while one does. */
   readonly onChange: (failed: boolean) => void;
 }
@@ -37,13 +36,18 @@ export class DevicePaths {
   /** Granules of main that failed writes since the last good one (R16). */
   readonly storm: WriteStorm;
   readonly #parts: DevicePathsParts;
+  readonly #timeouts: Readonly<Record<DevicePlace, TimeoutLedger>>;
   /** Devices that said ENODEV or ENXIO and can be opened anew. */
   readonly #gone = new Set<DevicePlace>();
   readonly #reopening = new Map<DevicePlace, Promise<boolean>>();
 
   constructor(parts: DevicePathsParts) {
     this.#parts = parts;
-    this.storm = new WriteStorm(parts.granuleCount);
+    this.storm = new WriteStorm(parts.probes.main.granuleCount);
+    this.#timeouts = {
+      main: new TimeoutLedger(parts.probes.main.granuleCount),
+      spare: new TimeoutLedger(parts.probes.spare.granuleCount),
+    };
     const state = (place: DevicePlace, direction: ProbeDirection): PathState =>
       new PathState({
         clock: parts.clock,
@@ -79,6 +83,26 @@ export class DevicePaths {
     this.of(place, direction).noteFailed();
     // A round of writing reads first: it may have found that nothing works at all.
     if (place === 'main' && this.#parts.probes.main.failedLately('read')) this.mainReads.noteFailed();
+  }
+
+  /**
+   * R14: whose fault it is that granules `first` to `last` of the device gave no answer in time. Only one granule alone can
+   * be blamed, and only the second time; what is sent while a way is open has a good probe before it.
+   */
+  async judgeTimeout(
+    place: DevicePlace,
+    direction: ProbeDirection,
+    first: number,
+    last: number,
+  ): Promise<'device' | 'granule' | 'unclear'> {
+    const ledger = this.#timeouts[place];
+    const { clock } = this.#parts;
+    if (ledger.isDevices(first, clock.nowMs())) {
+      this.noteFailed(place, direction);
+      return 'device';
+    }
+    if (!(await this.judge(place, direction))) return 'device';
+    return first === last && ledger.isGranules(first, clock.nowMs()) ? 'granule' : 'unclear';
   }
 
   /** ENODEV or ENXIO: what is open there will never answer again (R32). False when it cannot be opened anew. */

@@ -21,7 +21,7 @@ export const probeRoundMs = 5000;
 export class PathProbe {
   readonly #parts: PathProbeParts;
   readonly #goodGranules: Float64Array = new Float64Array(probeGranules).fill(-1);
-  readonly #granuleCount: number;
+  readonly granuleCount: number;
   /** When the device last failed a round, by direction. */
   readonly #failedMs = new Map<ProbeDirection, number>();
   readonly #running = new Map<ProbeDirection, Promise<boolean>>();
@@ -36,7 +36,7 @@ export class PathProbe {
 
   constructor(parts: PathProbeParts) {
     this.#parts = parts;
-    this.#granuleCount = Math.floor(parts.sizeBytes / parts.granuleBytes);
+    this.granuleCount = Math.floor(parts.sizeBytes / parts.granuleBytes);
   }
 
   /** Rounds of probing so far. */
@@ -46,8 +46,8 @@ export class PathProbe {
 
   /** A request on this granule of the device has just succeeded. One division and two stores: it is on the hot path. */
   noteGood(granule: number, direction: ProbeDirection): void {
-    if (granule >= this.#granuleCount) return;
-    this.#goodGranules[Math.floor((granule * probeGranules) / this.#granuleCount)] = granule;
+    if (granule >= this.granuleCount) return;
+    this.#goodGranules[Math.floor((granule * probeGranules) / this.granuleCount)] = granule;
     if (direction === 'write') this.#goodWrites += 1;
     else this.#goodReads += 1;
   }
@@ -139,7 +139,7 @@ export class PathProbe {
     for (let eighth = 0; eighth < probeGranules; eighth += 1) {
       const good = this.#goodGranules[eighth]!;
       if (good >= 0) known.push(good);
-      else unknown.push(Math.floor(((eighth + 0.5) * this.#granuleCount) / probeGranules));
+      else unknown.push(Math.floor(((eighth + 0.5) * this.granuleCount) / probeGranules));
     }
     return [...known, ...unknown];
   }

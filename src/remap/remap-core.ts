@@ -152,7 +152,7 @@ export class RemapCore implements MappingStateSource {
   readonly #retired = new RetiredSlots();
   /** Slots retired since the last commit that took them along. */
   #unrecordedRetired: number[] = [];
-  readonly #lazyCommits = new Set<Promise<void>>();
+  readonly #background = new Set<Promise<void>>();
   /** Ways to the devices that are closed now. */
   #pathsFailed = 0;
 
@@ -192,7 +192,6 @@ export class RemapCore implements MappingStateSource {
       main: parts.main,
       spare: parts.spare,
       clock: parts.clock,
-      granuleCount: Math.ceil(parts.sizeBytes / parts.granuleBytes),
       holdMs: () => this.policies.pathTimeoutMs,
       probes: { main: this.probe, spare: this.spareProbe },
       poison: (place) => this.#poison(place),
@@ -272,8 +271,13 @@ export class RemapCore implements MappingStateSource {
       if (commitErrorCode(error) === 'METADATA_FAILED') this.metadataPath.noteFailed();
       this.counters.lazyCommitsFailed += 1;
     });
-    this.#lazyCommits.add(commit);
-    void commit.finally(() => this.#lazyCommits.delete(commit));
+    this.beside(commit);
+  }
+
+  /** Work that nobody waits for, but closing. It rejects for our own bugs only, and that ends the process (R35). */
+  beside(work: Promise<void>): void {
+    this.#background.add(work);
+    void work.finally(() => this.#background.delete(work));
   }
 
   /** `clear_stats`: what was counted so far is forgotten; nothing decides by these numbers. */
@@ -282,9 +286,9 @@ export class RemapCore implements MappingStateSource {
     Object.assign(this.counters, Object.fromEntries(zeroes));
   }
 
-  /** Resolves when nothing is being stored in the background. */
-  async lazyCommitsDone(): Promise<void> {
-    while (this.#lazyCommits.size > 0) await Promise.all(this.#lazyCommits);
+  /** Resolves when nothing goes on beside requests. */
+  async backgroundDone(): Promise<void> {
+    while (this.#background.size > 0) await Promise.all(this.#background);
   }
 
   /** A slot that proved bad: recorded with the next commit (M9). */
@@ -377,7 +381,7 @@ export class RemapCore implements MappingStateSource {
 
   /** Somebody found a device away who may not wait for an answer: it is asked beside him. */
   notePathFailed(place: DevicePlace): void {
-    void this.paths.judge(place, 'read');
+    this.beside(this.paths.judge(place, 'read').then(() => undefined));
   }
 
   /** R6, R17: a flush that is due waits for its device like a write, and has then not failed. */

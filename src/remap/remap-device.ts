@@ -65,7 +65,7 @@ export class RemapDevice implements PartWriter {
       clock: core.parts.clock,
       gate: this.#gate,
       flush: async () => {
-        await core.lazyCommitsDone();
+        await core.backgroundDone();
         await this.#flushBoth();
       },
     });
@@ -378,7 +378,7 @@ export class RemapDevice implements PartWriter {
     this.#core.metadataPath.close();
     await drained;
     await this.#core.paths.idle();
-    await this.#core.lazyCommitsDone();
+    await this.#core.backgroundDone();
     await Promise.allSettled([mainFlush.flush(), spareFlush.flush()]);
     await this.#metadata.close();
   }

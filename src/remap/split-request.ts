@@ -4,6 +4,7 @@ import { Errno } from '../block/errno.ts';
 import { type DevicePlace, isGone } from './device-paths.ts';
 import { PathWait } from './path-wait.ts';
 import type { ProbeDirection } from './probe-round.ts';
+import { blameTimeout } from './read-timeout.ts';
 import type { RemapCore } from './remap-core.ts';
 import { type Piece, planPieces } from './request-plan.ts';
 import {
@@ -26,6 +27,13 @@ export interface NarrowingBudget {
   readonly msMax: number;
 }
 
+/** A part of a write whose device gave up on it, and has ended it since. */
+interface LateRange {
+  readonly range: FailedRange;
+  readonly piece: Piece;
+  readonly place: DevicePlace;
+}
+
 /**
  * One request that is not simply main's: it touches something special, or main has failed it. Each round splits what is
  * pending by place, sends the pieces, narrows what failed to granules and repairs those under their locks.
@@ -44,6 +52,7 @@ export abstract class SplitRequest {
   protected readonly direction: ProbeDirection;
   readonly #pathWait: PathWait;
   /** Failures of one granule that may be a neighbour's or the path's. */
+  readonly #late: LateRange[] = [];
   readonly #alone: { readonly range: FailedRange; readonly place: DevicePlace }[] = [];
 
   constructor(
@@ -98,6 +107,7 @@ export abstract class SplitRequest {
     while (rounds < roundsMax && this.#unfinished()) {
       await Promise.all(progress.take().map((range) => this.#sendRange(range)));
       await this.#askAlone();
+      await this.#askLate();
       await this.repairAll();
       // Waiting has a limit of its own.
       if (this.#pathWait.isEmpty) rounds += 1;
@@ -121,7 +131,13 @@ export abstract class SplitRequest {
 
   #unfinished(): boolean {
     const { pending } = this.progress;
-    return pending.length > 0 || this.#alone.length > 0 || this.repairsWaiting || !this.#pathWait.isEmpty;
+    return (
+      pending.length > 0 ||
+      this.#alone.length > 0 ||
+      this.#late.length > 0 ||
+      this.repairsWaiting ||
+      !this.#pathWait.isEmpty
+    );
   }
 
   async #waitForPaths(): Promise<void> {
@@ -204,9 +220,38 @@ export abstract class SplitRequest {
     if (range.kind === 'medium' && piece.place === 'main') this.core.mainCache.noteMediumError();
     if (range.kind === 'transient') this.progress.retryOrFail(range);
     else if (range.kind === 'lost') this.repairLater(piece, range);
+    else if (range.kind === 'timed-out') this.#timedOut(piece, range);
     else if (range.kind !== 'medium' && range.kind !== 'suspect') this.#giveUp(piece, range);
     else if (stillThere(this.core, piece, range)) this.#narrow(piece, range, flags);
     else this.progress.again(range);
+  }
+
+  /** A deadline may answer a read. A write has no deadline for its client: its answer came when the kernel's had (R3). */
+  #timedOut(piece: Piece, range: FailedRange): void {
+    if (this.direction === 'write' && piece.place !== 'lost') {
+      this.#late.push({ range, piece, place: piece.place });
+      return;
+    }
+    this.progress.failed.push(range);
+    if (piece.place === 'main') this.core.beside(blameTimeout(this.core, range));
+  }
+
+  /** R14: whose fault it was that writes had no answer in time. */
+  async #askLate(): Promise<void> {
+    await Promise.all(this.#late.splice(0).map((late) => this.#askLateRange(late)));
+  }
+
+  async #askLateRange({ range, piece, place }: LateRange): Promise<void> {
+    const { paths, parts } = this.core;
+    const deviceOffset = piece.deviceOffset + range.offset - piece.offset;
+    const first = Math.floor(deviceOffset / parts.granuleBytes);
+    const last = Math.floor((deviceOffset + range.length - 1) / parts.granuleBytes);
+    const fault = await paths.judgeTimeout(place, this.direction, first, last);
+    if (fault === 'device') this.fail({ ...range, waitsFor: place });
+    else if (!stillThere(this.core, piece, range)) this.progress.again(range);
+    else if (fault === 'granule') this.repairLater(piece, { ...range, kind: 'medium' });
+    else if (first === last) this.progress.again(range);
+    else this.#narrow(piece, range, IoFlags.none);
   }
 
   #giveUp(piece: Piece, range: FailedRange): void {

@@ -37,7 +37,7 @@ export interface StackOptions {
   readonly main?: BlockDevice;
   /** Between the recorder and the simulated device. */
   readonly wrapSpare?: (spare: BlockDevice) => BlockDevice;
-  readonly wrapMain?: (main: BlockDevice) => BlockDevice;
+  readonly wrapMain?: (main: BlockDevice, clock: VirtualClock) => BlockDevice;
 }
 
 /** A remap device over two simulated disks under virtual time, every device operation recorded. */
@@ -83,7 +83,7 @@ export function makeStack(options: StackOptions = {}): Stack {
     capabilities: options.spareCapabilities ?? {},
   });
   const mainBelow = options.main ?? mainDisk.open();
-  const main = new RecordingDevice(options.wrapMain?.(mainBelow) ?? mainBelow, counter);
+  const main = new RecordingDevice(options.wrapMain?.(mainBelow, clock) ?? mainBelow, counter);
   const spareBelow = spareDisk.open();
   const spare = new RecordingDevice(options.wrapSpare?.(spareBelow) ?? spareBelow, counter);
   const remapBytes = options.remapBytes ?? 256 * 1024;
