@@ -13,6 +13,9 @@ const callsPerSession = 60;
 const operationsMax = 600;
 const openingOperationsMax = 90;
 
+/** As many as one request is sent again (R15). */
+const transientMax = 3;
+
 /** What is wrong with the spare in one session. */
 const troubles = ['nothing', 'bad-replica', 'flush', 'path', 'late', 'transient'] as const;
 
@@ -44,7 +47,11 @@ class CrashStory {
   /** The one replica that gets bad sectors or is destroyed: with two, nothing would be promised. */
   readonly #victim: number;
   #broken = false;
-  #late = false;
+  /** The last session broke the victim and nothing was opened since: its superblocks, if any, are old. */
+  #leftBehind = false;
+  /** Writes that are still to be answered as timed out, and when they then arrive. */
+  #lateWrites = 0;
+  #lateMs = 0;
   #cuts = 0;
 
   constructor(seed: number) {
@@ -58,7 +65,9 @@ class CrashStory {
     await this.#spare.create();
     const sessions = 1 + this.#random.below(sessionsMax);
     let layout: SpareLayout | undefined;
-    for (let session = 0; session < sessions; session += 1) layout = await this.#session();
+    for (let session = 0; session < sessions && !this.#leftBehind; session += 1) {
+      layout = await this.#session();
+    }
     if (layout !== undefined && this.#broken) await this.#loseGoodReplica(layout);
     else await this.#open();
     const { acknowledgedCalls, givenUpCalls } = this.#model;
@@ -72,13 +81,17 @@ class CrashStory {
   async #session(): Promise<SpareLayout> {
     const device = await this.#open();
     const { layout } = device.opened;
-    const gone = this.#spare.cutAfter(1 + this.#random.below(operationsMax));
+    const operations = this.#random.pick([operationsMax / 6, operationsMax]);
+    const gone = this.#spare.cutAfter(1 + this.#random.below(operations));
     const trouble = this.#random.pick(troubles);
     this.#spare.generationClock.schedule(this.#random.below(40), () => this.#begin(trouble, layout));
     await Promise.race([gone, this.#model.work(device, callsPerSession)]);
     this.#cut();
+    this.#leftBehind = trouble === 'bad-replica' && this.#random.chance(0.5);
+    if (this.#leftBehind) return layout;
     if (this.#random.chance(0.3)) await this.#openingCut();
-    if (this.#random.chance(0.3)) this.#destroy(layout, this.#victim);
+    // A late write may have cost the other replica its membership.
+    if (trouble !== 'late' && this.#random.chance(0.3)) this.#destroy(layout, this.#victim);
     return layout;
   }
 
@@ -87,32 +100,39 @@ class CrashStory {
     const clock = this.#spare.generationClock;
     if (trouble === 'bad-replica') this.#breakPart(layout);
     if (trouble === 'flush') faults.failFlush('once');
-    if (trouble === 'transient') faults.failNext(1 + this.#random.below(4));
+    if (trouble === 'transient') faults.failNext(1 + this.#random.below(transientMax));
     if (trouble === 'path') {
       faults.setPathError(Errno.ENOLINK);
       clock.schedule(this.#random.between(1, 400), () => faults.setPathError(undefined));
     }
     if (trouble === 'late') {
-      this.#late = true;
-      clock.schedule(this.#random.between(1, 30), () => {
-        this.#late = false;
-      });
+      this.#lateWrites = 1 + this.#random.below(4);
+      this.#lateMs = this.#random.between(5, 200);
     }
+  }
+
+  #takeLateMs(): number | undefined {
+    if (this.#lateWrites === 0) return undefined;
+    this.#lateWrites -= 1;
+    return this.#lateMs;
   }
 
   /** Some blocks of one replica can no longer be written. */
   #breakPart(layout: SpareLayout): void {
     this.#broken = true;
     const place = layout.replicas[this.#victim]!;
-    const offset = this.#random.pick([...place.journalOffsets, ...place.areaOffsets]);
-    const blocks = Math.min(layout.journalBlocks, layout.areaBlocks);
-    const sectors = this.#random.pick([8, blocks * 8]);
-    this.#spare.disk.faults.addBadSectors(offset / 512, sectors, { on: 'write' });
+    const { faults } = this.#spare.disk;
+    const one = this.#random.pick([...place.journalOffsets, ...place.areaOffsets]);
+    const journals = this.#random.chance(0.5);
+    const blocks = journals ? layout.journalBlocks : 1;
+    for (const offset of journals ? place.journalOffsets : [one]) {
+      faults.addBadSectors(offset / 512, blocks * 8, { on: 'write' });
+    }
   }
 
   #cut(): void {
     this.#spare.onOperation = () => {};
-    this.#late = false;
+    this.#lateWrites = 0;
     this.#spare.disk.faults.setPathError(undefined);
     this.#spare.disk.faults.failFlush('never');
     if (this.#random.chance(0.2)) this.#spare.kill();
@@ -139,7 +159,7 @@ class CrashStory {
   async #openSettled(): Promise<OpenDevice> {
     try {
       return await this.#spare.openSettled({
-        wrap: (below) => new LateWrites(below, this.#spare.generationClock, this.#random, () => this.#late),
+        wrap: (below) => new LateWrites(below, this.#spare.generationClock, () => this.#takeLateMs()),
       });
     } catch (error) {
       if (!(error instanceof MetadataError)) throw error;
@@ -156,6 +176,8 @@ class CrashStory {
 
   /** One replica is overwritten with garbage: superblocks, areas and journals. */
   #destroy(layout: SpareLayout, victim: number): void {
+    // After a kill the disk still has a cache.
+    this.#spare.powerCut();
     const place = layout.replicas[victim]!;
     const garbage = (offset: number, blocks: number): void => {
       const bytes = new Uint8Array(blocks * 4096);
