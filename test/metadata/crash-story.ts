@@ -17,7 +17,7 @@ const openingOperationsMax = 90;
 const transientMax = 3;
 
 /** What is wrong with the spare in one session. */
-const troubles = ['nothing', 'bad-replica', 'flush', 'path', 'late', 'transient'] as const;
+const troubles = ['nothing', 'bad-replica', 'flush', 'path', 'late', 'late', 'transient'] as const;
 
 /** What one story was made of. */
 export interface CrashStoryOutcome {
@@ -53,6 +53,8 @@ class CrashStory {
   #lateWrites = 0;
   #lateMs = 0;
   #cuts = 0;
+  /** Ends the session that runs. */
+  #onGone: () => void = () => {};
 
   constructor(seed: number) {
     this.#spare = new TestSpare({ seed });
@@ -68,8 +70,12 @@ class CrashStory {
     for (let session = 0; session < sessions && !this.#leftBehind; session += 1) {
       layout = await this.#session();
     }
-    if (layout !== undefined && this.#broken) await this.#loseGoodReplica(layout);
-    else await this.#open();
+    if (layout !== undefined && this.#broken) {
+      if (this.#random.chance(0.5)) await this.#openingCut();
+      await this.#loseGoodReplica(layout);
+    } else {
+      await this.#open();
+    }
     const { acknowledgedCalls, givenUpCalls } = this.#model;
     return { cuts: this.#cuts, acknowledgedCalls, givenUpCalls };
   }
@@ -81,18 +87,26 @@ class CrashStory {
   async #session(): Promise<SpareLayout> {
     const device = await this.#open();
     const { layout } = device.opened;
-    const operations = this.#random.pick([operationsMax / 6, operationsMax]);
-    const gone = this.#spare.cutAfter(1 + this.#random.below(operations));
     const trouble = this.#random.pick(troubles);
+    const gone = this.#willCutWithin(this.#random.pick([operationsMax / 6, operationsMax]));
     this.#spare.generationClock.schedule(this.#random.below(40), () => this.#begin(trouble, layout));
     await Promise.race([gone, this.#model.work(device, callsPerSession)]);
+    const inSync = device.store.status().replicasInSync;
     this.#cut();
     this.#leftBehind = trouble === 'bad-replica' && this.#random.chance(0.5);
     if (this.#leftBehind) return layout;
-    if (this.#random.chance(0.3)) await this.#openingCut();
+    while (this.#random.chance(0.4)) await this.#openingCut();
     // A late write may have cost the other replica its membership.
-    if (trouble !== 'late' && this.#random.chance(0.3)) this.#destroy(layout, this.#victim);
+    const mayLose = trouble !== 'late' || inSync === layout.replicas.length;
+    if (mayLose && this.#random.chance(this.#broken ? 0.1 : 0.4)) this.#destroy(layout, this.#victim);
     return layout;
+  }
+
+  #willCutWithin(operations: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onGone = resolve;
+      void this.#spare.cutAfter(1 + this.#random.below(operations)).then(resolve);
+    });
   }
 
   #begin(trouble: (typeof troubles)[number], layout: SpareLayout): void {
@@ -106,8 +120,13 @@ class CrashStory {
       clock.schedule(this.#random.between(1, 400), () => faults.setPathError(undefined));
     }
     if (trouble === 'late') {
-      this.#lateWrites = 1 + this.#random.below(4);
+      this.#lateWrites = this.#random.pick([1, 2, 2, 3]);
       this.#lateMs = this.#random.between(5, 200);
+      // What a late write destroys must be looked at before the next checkpoint makes it unimportant.
+      clock.schedule(
+        this.#lateMs,
+        () => void this.#spare.cutAfter(1 + this.#random.below(60)).then(this.#onGone),
+      );
     }
   }
 

@@ -1,6 +1,6 @@
 import type { BlockDevice } from '../../src/block/block-device.ts';
 import { type Clock, delay } from '../../src/block/clock.ts';
-import { deviceError } from '../../src/block/device-error.ts';
+import { asDeviceError, deviceError } from '../../src/block/device-error.ts';
 import { FilterDevice } from '../../src/block/filter-device.ts';
 
 /**
@@ -31,6 +31,7 @@ export class LateWrites extends FilterDevice {
     lateMs: number,
   ): Promise<void> {
     await delay(this.#clock, lateMs);
-    await this.below.write(source, offset, flags);
+    // Nobody waits for it any more: that it failed is as good as that it never came.
+    await this.below.write(source, offset, flags).catch(asDeviceError);
   }
 }

@@ -9,12 +9,24 @@ export interface Detector {
   readonly run: (seed: number) => Promise<number>;
 }
 
-/** A story costs a tenth of the worlds of a seed. */
-const storiesPerSeed = 6;
+// So many for one seed that each detector gets about the same time.
+const storiesPerSeed = 10;
+const liveWorldsPerSeed = 8;
+const forkEvery = 5;
 
-/** One world with its faults, and the power cut at every third device operation of it. */
-async function worlds(seed: number): Promise<number> {
-  const { forks } = await runWorld({ seed, forkEvery: 3 });
+/** Worlds with their faults, without forks: what goes wrong between clients shows while they live. */
+async function liveWorlds(seed: number): Promise<number> {
+  let cuts = 0;
+  for (let world = 0; world < liveWorldsPerSeed; world += 1) {
+    const { sessionEnds } = await runWorld({ seed: 1000 + seed * liveWorldsPerSeed + world, forkEvery: 0 });
+    cuts += (sessionEnds['power'] ?? 0) + (sessionEnds['kill'] ?? 0);
+  }
+  return cuts;
+}
+
+/** One world with the power cut at every fifth device operation of it. */
+async function forkedWorlds(seed: number): Promise<number> {
+  const { forks } = await runWorld({ seed, forkEvery });
   return forks.powerCuts + forks.kills;
 }
 
@@ -43,5 +55,6 @@ async function metadata(seed: number): Promise<number> {
 export const detectors: readonly Detector[] = [
   { name: 'metadata stories', run: metadata },
   { name: 'order witness', run: order },
-  { name: 'worlds', run: worlds },
+  { name: 'live worlds', run: liveWorlds },
+  { name: 'power cuts', run: forkedWorlds },
 ];
