@@ -10,7 +10,7 @@ export interface Detector {
 }
 
 // So many for one seed that each detector gets about the same time.
-const storiesPerSeed = 10;
+const storiesPerSeed = 20;
 const liveWorldsPerSeed = 8;
 const forkEvery = 5;
 
