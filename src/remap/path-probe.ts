@@ -1,6 +1,8 @@
+import type { ArenaReserve } from '../block/buffer-arena.ts';
 import type { Clock } from '../block/clock.ts';
 import { type PathProbeParts, type ProbeDirection, ProbeRound } from './probe-round.ts';
 
+const probeReserve: ArenaReserve = 'remap';
 /** Granules asked in one round of probing, each from another eighth of the device (R16). */
 const probeGranules = 8;
 /** A device that did not work is not asked again for this long: every round to a dead one may cost as much as it waits. */
@@ -30,6 +32,8 @@ export class PathProbe {
   /** Requests that the device has answered well. */
   #goodReads = 0;
   #goodWrites = 0;
+  /** Granules that gave no answer: asked behind all others from now on, else one of them would hide a good device (R36). */
+  readonly #hanging = new Set<number>();
   #rounds = 0;
   /** Rounds that have memory or a lock, also those that nobody waits for any more. */
   readonly #underWay = new Set<Promise<boolean>>();
@@ -87,7 +91,9 @@ export class PathProbe {
 
   /** Resolves when no round is under way. */
   async idle(): Promise<void> {
-    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+    while (this.#running.size + this.#queued.size + this.#underWay.size > 0) {
+      await Promise.all([...this.#running.values(), ...this.#queued.values(), ...this.#underWay]);
+    }
   }
 
   async #roundAfter(running: Promise<boolean>, direction: ProbeDirection): Promise<boolean> {
@@ -104,11 +110,12 @@ export class PathProbe {
 
   async #judge(direction: ProbeDirection, memory: Uint8Array | undefined): Promise<boolean> {
     this.#rounds += 1;
-    const round = new ProbeRound(this.#parts, direction, memory);
+    const round = new ProbeRound(this.#parts, direction);
     const goodBefore = this.#goodCount(direction);
     // Memory that is lent must come back first, so a holder's round has the deadline of its reads and no other.
-    const answer = this.#whileUnderWay(round.ask(this.#candidates()));
-    const verdict = memory === undefined ? await within(this.#parts.clock, answer, round) : await answer;
+    const answer = memory === undefined ? this.#askInOwnMemory(round) : round.ask(this.#candidates(), memory);
+    const verdict = await answer;
+    this.#noteHanging(round.hanging);
     // A request of anybody that has succeeded meanwhile is as good an answer as a probe's.
     const works = verdict || this.#goodCount(direction) !== goodBefore;
     this.#note(direction, works);
@@ -116,11 +123,16 @@ export class PathProbe {
     return works;
   }
 
-  #whileUnderWay(answer: Promise<boolean>): Promise<boolean> {
+  /** Time counts from when there is memory: that others have it is not the device's fault. */
+  async #askInOwnMemory(round: ProbeRound): Promise<boolean> {
+    const { arena, clock, granuleBytes } = this.#parts;
+    const memory = await arena.whenFree(granuleBytes, probeReserve);
+    const answer = round.ask(this.#candidates(), memory).finally(() => {
+      arena.release(memory);
+      this.#underWay.delete(answer);
+    });
     this.#underWay.add(answer);
-    const end = () => this.#underWay.delete(answer);
-    answer.then(end, end);
-    return answer;
+    return await within(clock, answer, round);
   }
 
   #note(direction: ProbeDirection, works: boolean): void {
@@ -141,7 +153,15 @@ export class PathProbe {
       if (good >= 0) known.push(good);
       else unknown.push(Math.floor(((eighth + 0.5) * this.granuleCount) / probeGranules));
     }
-    return [...known, ...unknown];
+    const hangs = (granule: number): number => (this.#hanging.has(granule) ? 1 : 0);
+    return [...known, ...unknown].sort((a, b) => hangs(a) - hangs(b));
+  }
+
+  /** One of each eighth at most: its place is taken by the next one that works there. */
+  #noteHanging(granule: number | undefined): void {
+    if (granule === undefined) return;
+    if (this.#hanging.size >= probeGranules) this.#hanging.clear();
+    this.#hanging.add(granule);
   }
 }
 

@@ -1,12 +1,10 @@
 import { type BlockDevice, IoFlags } from '../block/block-device.ts';
-import type { ArenaReserve, BufferArena } from '../block/buffer-arena.ts';
+import type { BufferArena } from '../block/buffer-arena.ts';
 import type { Clock } from '../block/clock.ts';
 import { asDeviceError } from '../block/device-error.ts';
 import type { FailureKind } from '../block/errno.ts';
-import type { GranuleLock, GranuleLocks } from './granule-locks.ts';
+import type { GranuleLocks } from './granule-locks.ts';
 import { untilDrained } from './zombie-requests.ts';
-
-const probeReserve: ArenaReserve = 'remap';
 
 export type ProbeDirection = 'read' | 'write';
 
@@ -28,15 +26,13 @@ type ProbeAnswer = 'works' | FailureKind;
 export class ProbeRound {
   readonly #parts: PathProbeParts;
   readonly #direction: ProbeDirection;
-  readonly #memory: Uint8Array | undefined;
   #abandoned = false;
+  #asking: number | undefined;
   #someRead = false;
 
-  /** `memory`, of one granule, is the caller's until the answer; without it the round takes its own. */
-  constructor(parts: PathProbeParts, direction: ProbeDirection, memory: Uint8Array | undefined) {
+  constructor(parts: PathProbeParts, direction: ProbeDirection) {
     this.#parts = parts;
     this.#direction = direction;
-    this.#memory = memory;
   }
 
   /** One of the granules could be read. */
@@ -44,25 +40,38 @@ export class ProbeRound {
     return this.#someRead;
   }
 
+  /** The granule that gives no answer: behind `abandon`, or when its read had a deadline. */
+  get hanging(): number | undefined {
+    return this.#asking;
+  }
+
   /** Nobody waits for the answer any more. */
   abandon(): void {
     this.#abandoned = true;
   }
 
-  /** True when one of the granules works, or when what they say shows that the device answers. */
-  async ask(candidates: readonly number[]): Promise<boolean> {
+  /**
+   * True when one of the granules works, or when what they say shows that the device answers. `memory` of one granule is
+   * the caller's until the answer.
+   */
+  async ask(candidates: readonly number[], memory: Uint8Array): Promise<boolean> {
     const usable = candidates.filter((granule) => !this.#parts.isSpecial(granule));
     // Nothing left to ask means that every candidate was remapped or lost, which a dead path cannot have done.
     let answers = usable.length === 0;
     for (const granule of this.#direction === 'write' ? this.#freeFirst(usable) : usable) {
       if (this.#abandoned) return false;
-      const answer = await this.#askGranule(granule);
-      if (answer === 'works') return true;
+      this.#asking = granule;
+      const answer = await this.#askGranule(granule, memory);
+      if (answer === 'works') {
+        this.#asking = undefined;
+        return true;
+      }
       // A disk that says which sector it cannot read has answered: this is no path that is dead. Firmware that has locked
       // itself says the same of every write (R16).
       if (answer === 'medium' && this.#direction === 'read') answers = true;
       // The kernel may still fill the caller's memory: nothing more is read into it (I27).
-      if (answer === 'timed-out' && this.#memory !== undefined) return false;
+      if (answer === 'timed-out') return false;
+      this.#asking = undefined;
     }
     return answers;
   }
@@ -74,19 +83,16 @@ export class ProbeRound {
     return granules.toSorted((a, b) => busy(a) - busy(b));
   }
 
-  async #askGranule(granule: number): Promise<ProbeAnswer> {
-    const { arena, granuleBytes, locks } = this.#parts;
-    const buffer = this.#memory ?? (await arena.whenFree(granuleBytes, probeReserve));
-    let lock: GranuleLock | undefined;
+  async #askGranule(granule: number, memory: Uint8Array): Promise<ProbeAnswer> {
+    if (this.#direction === 'read') return await this.#read(granule, memory);
+    const { locks } = this.#parts;
+    const lock = await locks.acquire(granule, granule);
     try {
-      if (this.#direction === 'read') return await this.#read(granule, buffer);
-      lock = await locks.acquire(granule, granule);
       // Moved while we waited, or asked by nobody any more.
       if (this.#abandoned || this.#parts.isSpecial(granule)) return 'path';
-      return await this.#writeBack(granule, buffer);
+      return await this.#writeBack(granule, memory);
     } finally {
-      if (lock !== undefined) locks.release(lock);
-      if (this.#memory === undefined) arena.release(buffer);
+      locks.release(lock);
     }
   }
 

@@ -228,6 +228,21 @@ describe('R36 a request that hangs', () => {
     await finish(stack);
   });
 
+  it('one granule that hangs does not hide a device that works: the next round asks it last', async () => {
+    const { stack, device } = impatientStack();
+    await writeSectors(stack, 800, patternOf(800, 8));
+    stick(stack, 'read', 100);
+    assert(!(await stack.clock.run(stack.core.probe.deviceWorks('read'))), 'safe: nothing is concluded');
+    assert.equal(device.timeouts, 1);
+    const { reads } = stack.mainDisk.counts;
+    assert(await stack.clock.run(stack.core.probe.askAgain('read')));
+    assert.equal(stack.mainDisk.counts.reads, reads + 1);
+    const last = stack.main.operations.findLast(({ phase }) => phase === 'submit');
+    assert.notEqual(last?.offset, 800 * 512);
+    stack.mainDisk.releaseStuck();
+    await finish(stack);
+  });
+
   it('a probe that hangs is given up, and keeps its lock and its memory until it is answered', async () => {
     const stack = makeStack();
     stack.mainDisk.faults.stickNext(1, { kinds: ['write'], sector: 128, sectorCount: 8 });
