@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { IoFlags, sectorBytes } from '../../src/block/block-device.ts';
+import { delay } from '../../src/block/clock.ts';
 import { DeviceError } from '../../src/block/device-error.ts';
+import { MessageError } from '../../src/remap/message-error.ts';
 import { allocationsMax } from '../../src/remap/relocation.ts';
 import { SeededRandom } from '../../src/simulator/seeded-random.ts';
 import { finish, makeStack, patternOf, type Stack } from './remap-stack.ts';
@@ -10,10 +12,23 @@ import { finish, makeStack, patternOf, type Stack } from './remap-stack.ts';
 describe('a remap device with several clients', () => {
   it('I20 several clients, overlapping writes, changing faults: every acknowledged byte is found', () =>
     fc.assert(
-      fc.asyncProperty(fc.integer({ min: 0, max: 2 ** 31 }), (seed) => runClients(seed)),
+      fc.asyncProperty(fc.integer({ min: 0, max: 2 ** 31 }), async (seed) => {
+        await runClients(seed, 0);
+      }),
       // The first seed puts four bad slots in a row.
       { numRuns: 60, examples: [[2115162662]] },
     ));
+
+  it('R1, R4, I28 nor does an operator lose one, who moves, takes home, tests and imports what they work on', async () => {
+    let messages = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 0, max: 2 ** 31 }), async (seed) => {
+        messages += await runClients(seed, 2);
+      }),
+      { numRuns: 60 },
+    );
+    assert.ok(messages > 60 * 20, `only ${messages} messages did something`);
+  });
 });
 
 const modelSectors = 256;
@@ -62,7 +77,8 @@ class SectorModel {
   }
 }
 
-async function runClients(seed: number): Promise<void> {
+/** The number of messages that were not refused. */
+async function runClients(seed: number, operatorCount: number): Promise<number> {
   const random = new SeededRandom(seed);
   const granuleBytes = random.pick([512, 4096, 16_384]);
   const stack = makeStack({
@@ -90,10 +106,42 @@ async function runClients(seed: number): Promise<void> {
     }
   };
   const clients = Array.from({ length: 4 }, (_, index) => client(random.fork(`client ${index}`)));
-  await stack.clock.run(Promise.all(clients));
+  const operators = Array.from({ length: operatorCount }, (_, index) =>
+    operate(stack, random.fork(`operator ${index}`)),
+  );
+  await stack.clock.run(Promise.all([...clients, ...operators]));
   await readOnceRunning(stack, model);
   assert.equal(stack.core.table.totals().goneSectors, 0, 'the spare lost nothing here');
   await finish(stack, { lazyLost: true });
+  return (await Promise.all(operators)).reduce((sum, count) => sum + count, 0);
+}
+
+/** Sends messages that move what the clients work on; the number of those that were not refused. */
+async function operate(stack: Stack, random: SeededRandom): Promise<number> {
+  let answered = 0;
+  for (let step = 0; step < 25; step += 1) {
+    await delay(stack.clock, random.below(30));
+    const range = [String(random.below(modelSectors - 40)), String(1 + random.below(40))];
+    const words = random.pick([
+      ['unremap', ...range],
+      ['verify'],
+      ['verify', ...range],
+      ['retry', 'all'],
+      ['remap', ...range],
+      ['retire'],
+      ['import', 'suspect', ...range],
+      ['query', ...range],
+      ['policy', 'verify', random.pick(['first', 'always'])],
+      ['policy', 'on-write-error', random.pick(['remap', 'rewrite-first'])],
+    ]);
+    try {
+      await stack.device.message(words);
+      answered += 1;
+    } catch (error) {
+      assert(error instanceof MessageError, `${words.join(' ')}: ${String(error)}`);
+    }
+  }
+  return answered;
 }
 
 /** Grows and heals bad sectors, and lets single commits fail. */
