@@ -1,14 +1,20 @@
 import { apart } from '../block/block-device.ts';
-import { asDeviceError, type FailedRange } from '../block/device-error.ts';
+import type { FailedRange } from '../block/device-error.ts';
 import { Errno, type FailureKind } from '../block/errno.ts';
 import { StateCause } from '../metadata/mapping-state.ts';
+import { type DevicePlace, isGone } from './device-paths.ts';
 import { freshZeros } from './fresh-map.ts';
 import type { GranuleState } from './granule-table.ts';
 import { readSlot, relocate, relocationBufferBytes, relocationBuffers } from './relocation.ts';
 import type { RemapCore } from './remap-core.ts';
-import type { ByteRange } from './request-rounds.ts';
+import type { RangeFailure } from './request-rounds.ts';
 import { sectorMask } from './sector-mask.ts';
 import { writeSlotPart } from './slot-part.ts';
+import { tryOften } from './try-often.ts';
+import { FlushBehindError } from './write-through.ts';
+
+/** Outages that one write may sit out. */
+const attemptsMax = 4;
 
 /** Where the new bytes of a block go, and the state they are written under. */
 interface BlockPlace {
@@ -31,6 +37,23 @@ export async function writePartOfBlock(
   offset: number,
   flags: number,
 ): Promise<FailedRange | undefined> {
+  for (let attempt = 1; ; attempt += 1) {
+    const failed = await writeOnce(core, source, offset, flags);
+    const place = failed?.waitsFor;
+    if (failed === undefined || place === undefined || attempt === attemptsMax) return failed;
+    if (isGone(failed.errno)) core.paths.noteGone(place);
+    else await core.paths.judge(place, 'write');
+    // Held like any other write while its device is away (R17); nothing of ours is held meanwhile.
+    if (!(await core.paths.of(place, 'write').whenWorking())) return failed;
+  }
+}
+
+async function writeOnce(
+  core: RemapCore,
+  source: Uint8Array,
+  offset: number,
+  flags: number,
+): Promise<RangeFailure | undefined> {
   const { arena, granuleBytes, main } = core.parts;
   const granule = Math.floor(offset / granuleBytes);
   const block = main.geometry.logicalBlockBytes;
@@ -54,7 +77,7 @@ export async function writePartOfBlock(
   }
 }
 
-type Failure = Pick<FailedRange, 'kind' | 'errno'>;
+type Failure = Pick<RangeFailure, 'kind' | 'errno' | 'waitsFor'>;
 
 /** Reads the block into `bytes`, each sector from where it lives. Nothing is repaired: the lock is held. */
 async function readBlock(
@@ -75,17 +98,20 @@ async function readBlock(
   if ((mask & state.held) !== 0) {
     const content = buffer.subarray(0, granuleBytes);
     const { saved, failure } = await readSlot(core, state.slot, mask, content, buffer.subarray(granuleBytes));
-    if (failure !== undefined) return failure;
+    if (failure !== undefined) return ofPlace('spare', failure);
     if ((mask & ~saved) !== 0) return { kind: 'medium', errno: Errno.EIO };
     part.set(content.subarray(from, to));
     return undefined;
   }
-  try {
-    await main.read(part, state.granule * granuleBytes + from, apart(state.granule));
-    return undefined;
-  } catch (error) {
-    return asDeviceError(error);
-  }
+  const offset = state.granule * granuleBytes + from;
+  const failure = await tryOften(() => main.read(part, offset, apart(state.granule)));
+  return failure === undefined ? undefined : ofPlace('main', failure);
+}
+
+/** What is not about the sector, or may not be, waits for its device (R17). */
+function ofPlace(place: DevicePlace, failure: FailedRange): Failure {
+  const { kind, errno } = failure;
+  return kind === 'path' || kind === 'suspect' ? { kind: 'path', errno, waitsFor: place } : { kind, errno };
 }
 
 async function writeBlock(
@@ -105,13 +131,16 @@ async function writeBlock(
   } else if ((mask & state.unreadable) === 0) {
     const failure = await writeToMain(core, place, bytes, flags);
     if (failure === undefined) return undefined;
-    if (!(await isAboutSector(core, failure.kind, buffer))) return failure;
+    // Never tried again into success (R7).
+    if (failure === 'flush-failed') return { kind: 'path', errno: Errno.EIO };
+    if (!(await isAboutSector(core, state.granule, failure.kind, buffer))) return ofPlace('main', failure);
   }
   const cause = slotIsBad ? StateCause.spareError : StateCause.writeError;
   const options = { keepReserve: false, unverified: false, oldSlotIsBad: slotIsBad };
   const why = await relocate(core, state, { granuleBytes: bytes, mask }, cause, buffer, options);
   if (why === undefined) return undefined;
-  return { kind: why === 'spare-full' || why === 'spare-bad' ? 'medium' : 'path', errno: Errno.EIO };
+  if (why === 'spare-path') return { kind: 'path', errno: Errno.EIO, waitsFor: 'spare' };
+  return { kind: why === 'metadata-failed' ? 'path' : 'medium', errno: Errno.EIO };
 }
 
 async function writeToMain(
@@ -119,23 +148,36 @@ async function writeToMain(
   { state, from, to }: BlockPlace,
   bytes: Uint8Array,
   flags: number,
-): Promise<Failure | undefined> {
-  const range: ByteRange = { offset: state.granule * core.parts.granuleBytes + from, length: to - from };
-  try {
-    await core.writeMain(bytes.subarray(from, to), range.offset, flags | apart(state.granule));
-    return undefined;
-  } catch (error) {
-    core.counters.mainWriteErrors += 1;
-    return asDeviceError(error);
-  }
+): Promise<FailedRange | 'flush-failed' | undefined> {
+  const offset = state.granule * core.parts.granuleBytes + from;
+  const source = bytes.subarray(from, to);
+  let flushFailed = false;
+  const failure = await tryOften(async () => {
+    try {
+      await core.writeMain(source, offset, flags | apart(state.granule));
+    } catch (error) {
+      flushFailed = error instanceof FlushBehindError;
+      throw error;
+    }
+  });
+  if (failure !== undefined) core.counters.mainWriteErrors += 1;
+  return flushFailed ? 'flush-failed' : failure;
 }
 
 /**
  * A round of probing takes locks, so under ours only reading can be asked for. A path on which only writes fail costs slots
  * here, and no bytes: whatever moves is stored and recorded before its acknowledgement.
  */
-async function isAboutSector(core: RemapCore, kind: FailureKind, buffer: Uint8Array): Promise<boolean> {
-  if (kind !== 'suspect') return kind === 'medium';
+async function isAboutSector(
+  core: RemapCore,
+  granule: number,
+  kind: FailureKind,
+  buffer: Uint8Array,
+): Promise<boolean> {
+  if (kind !== 'medium' && kind !== 'suspect') return false;
+  core.paths.storm.noteFailed(granule);
+  if (core.paths.storm.raging || core.paths.mainWrites.failed) return false;
+  if (kind === 'medium') return true;
   const works = await core.probe.worksUnderLock(buffer.subarray(0, core.parts.granuleBytes));
   if (!works) core.notePathFailed('main');
   return works;

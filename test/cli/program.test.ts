@@ -86,3 +86,26 @@ test('no devices are no lines, and an empty list as JSON', async () => {
   assert.deepEqual((await run('ls')).output, []);
   assert.deepEqual((await run('ls', '--json')).output, ['[]']);
 });
+
+test('R8 a policy that means nothing is refused by create before any disk is looked at', async () => {
+  const cases: [string, string, RegExp][] = [
+    ['--main-cache', 'sometimes', /main-cache is 'sometimes', expected off or fua or as-is/],
+    ['--on-lost', 'guess', /on-lost is 'guess', expected error or zero/],
+    ['--path-timeout', 'soon', /path-timeout is 'soon', expected seconds/],
+  ];
+  for (const [flag, value, message] of cases) {
+    const words = [
+      'create',
+      'x',
+      '--main',
+      '/nonexistent/main',
+      '--spare',
+      '/nonexistent/spare',
+      flag,
+      value,
+    ];
+    const { exitCode, errors } = await run(...words);
+    assert.equal(exitCode, ExitCode.usage, errors.join());
+    assert.match(errors.join(), message);
+  }
+});

@@ -13,6 +13,7 @@ import {
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import { IoFlags } from '../../src/block/block-device.ts';
 import { DeviceError } from '../../src/block/device-error.ts';
 import { createImage } from '../../src/io/create-image.ts';
 import type { DataPlane } from '../../src/io/data-plane.ts';
@@ -91,6 +92,17 @@ describe('opening files and disks', { timeout: 20_000 }, () => {
     assert.equal(device.buffered, true);
     await device.close();
     await inMemory.dispose();
+  });
+
+  it('R20 a discard makes a hole in an image, unless it must stay allocated', async () => {
+    await createImage(path, imageBytes);
+    const device = await plane.openFile({ path, cache: 'none' });
+    const before = statSync(path).blocks;
+    await device.discard(0, imageBytes, IoFlags.keepAllocated);
+    assert.equal(statSync(path).blocks, before);
+    await device.discard(0, imageBytes);
+    assert.ok(statSync(path).blocks < before, 'this file system makes holes');
+    await device.close();
   });
 
   it('read-only: reads, and refuses to write', async () => {

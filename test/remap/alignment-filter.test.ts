@@ -127,14 +127,45 @@ describe('a client that sends sectors over disks with larger blocks', () => {
     await finish(stack);
   });
 
-  it('R11 a main that is away changes nothing and loses nothing', async () => {
+  it('R11, R17 a part waits for a main that is away, and nothing is remapped', async () => {
     const stack = aligned();
     await write(stack, 80, patternOf(80, 8));
-    stack.mainDisk.faults.failNext(1, { kinds: ['write'], errno: Errno.ENODEV });
-    const error = await failureOf(write(stack, 83, patternOf(83, 1, 2)));
-    assert.equal(error.kind, 'path');
+    stack.mainDisk.faults.setPathError(Errno.EIO);
+    const writing = stack.filter.write(patternOf(83, 1, 2), 83 * 512);
+    await stack.clock.runFor(5000);
+    stack.mainDisk.faults.setPathError(undefined);
+    await stack.clock.run(writing);
+    assert.ok(stack.mainDisk.faults.counts.path > 0);
+    const expected = patternOf(80, 8);
+    expected.set(patternOf(83, 1, 2), 3 * 512);
+    assert.deepEqual(await read(stack, 80, 8), expected);
+    assert.deepEqual(remappedGranules(stack), []);
+    await finish(stack);
+  });
+
+  it('R11, R17 a main that stays away is an error, and its bytes are as they were', async () => {
+    const stack = aligned();
+    await write(stack, 80, patternOf(80, 8));
+    stack.core.policies = { ...defaultPolicies, pathTimeoutMs: 1000 };
+    stack.mainDisk.faults.setPathError(Errno.ENODEV);
+    assert.equal((await failureOf(write(stack, 83, patternOf(83, 1, 2)))).kind, 'path');
+    stack.mainDisk.faults.setPathError(undefined);
+    await stack.clock.runFor(3000);
     assert.deepEqual(await read(stack, 80, 8), patternOf(80, 8));
     assert.deepEqual(remappedGranules(stack), []);
+    await finish(stack);
+  });
+
+  it('R7, R11 a flush that fails behind a part fails it, and is not tried again', async () => {
+    const stack = aligned({ mainCapabilities: { fua: false } });
+    await write(stack, 80, patternOf(80, 8));
+    await stack.clock.run(stack.device.flush());
+    stack.mainDisk.faults.failFlush('once');
+    const { flushes } = stack.mainDisk.counts;
+    const error = await failureOf(write(stack, 83, patternOf(83, 1, 2), IoFlags.fua));
+    assert.equal(error.kind, 'path');
+    assert.equal(stack.mainDisk.counts.flushes, flushes + 1);
+    await assert.rejects(stack.clock.run(stack.device.flush()), DeviceError);
     await finish(stack);
   });
 
