@@ -68,6 +68,7 @@ export function serveArguments(options: ServeOptions): string[] {
     '--cache',
     options.cache,
     ...(options.force ? ['--force'] : []),
+    ...(options.takeover === true ? ['--force-takeover'] : []),
     ...(options.acceptMain ? ['--accept-main'] : []),
     ...(options.acceptChanges ? ['--accept-changes'] : []),
     ...policyArguments(options.policies ?? {}),

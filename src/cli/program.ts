@@ -125,6 +125,10 @@ function addAssemblyFlags(command: Command): Command {
   addMainFlags(command)
     .option('--accept-main', 'take a main that is not the one the spare remembers, when it carries the same')
     .option('--accept-changes', 'take a main that somebody wrote to since the last clean close')
+    .option(
+      '--force-takeover',
+      'take a spare that another process marks as in use and can never write to again',
+    )
     .option('--force', 'open from replicas that are not in sync; acknowledged changes may be missing');
   return addPolicyFlags(addExportFlags(command));
 }

@@ -16,6 +16,7 @@ import { packageVersion } from './version.ts';
 export interface ServeFlags extends DiskFlags {
   readonly force?: boolean;
   readonly withoutSpare?: boolean;
+  readonly forceTakeover?: boolean;
   readonly acceptMain?: boolean;
   readonly acceptChanges?: boolean;
   readonly reportDescriptor?: string;
@@ -55,6 +56,7 @@ export function serveOptions(name: string | undefined, flags: ServeFlags): Serve
     policies,
     force: flags.force === true,
     acceptMain: flags.acceptMain === true,
+    takeover: flags.forceTakeover === true,
     acceptChanges: flags.acceptChanges === true,
     ...(withoutSpare ? { withoutSpare } : {}),
     ...(name === undefined ? {} : { name }),

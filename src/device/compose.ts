@@ -7,6 +7,7 @@ import type { RemapDevice } from '../remap/remap-device.ts';
 import { refuseUsed } from './disk-in-use.ts';
 import { Disks, type OpenedDisk, type OpenedMain } from './disks.ts';
 import { exportClosing, listenForClients } from './export-server.ts';
+import { ownHostIdentity } from './host-identity.ts';
 import { HostState } from './host-state.ts';
 import { HostStateWriter } from './host-state-writer.ts';
 import { type ClosingStep, runClosingSteps } from './lifecycle.ts';
@@ -17,6 +18,7 @@ import type { DeviceFolder } from './runtime-directory.ts';
 import type { ServeOptions } from './serve-options.ts';
 import type { ServedStack } from './served-stack.ts';
 import { isWorldError, setupErrorOf } from './setup-failure.ts';
+import { SpareCare } from './spare-care.ts';
 import { fillSpareHoles } from './spare-file.ts';
 import { checkSpare } from './spare-identity.ts';
 import { Stack, type StackParts } from './stack.ts';
@@ -27,6 +29,8 @@ import { stampMain } from './stamp-main.ts';
 const flushDeadlineMs = 60_000;
 const remapDeadlineMs = 30_000;
 const diskDeadlineMs = 10_000;
+/** One beat, or the repair of a replica. */
+const heartbeatDeadlineMs = 10_000;
 /** Above what reading the samples may take. */
 const stampDeadlineMs = 20_000;
 /** Two small files, or 10 MB of a very large table. */
@@ -76,9 +80,10 @@ class StackOpening {
     this.#closeBy('spare', diskDeadlineMs, () => spare.device.close());
     await refuseUsed(spare, 'spare');
     const { arena, random } = disks.plane;
+    const host = ownHostIdentity();
     const metadata = await MetadataStore.open(
       { spare: spare.device, arena, clock, random },
-      { force: this.#options.force },
+      { force: this.#options.force, takeover: this.#options.takeover ?? false, ...(host && { host }) },
     );
     const { properties } = metadata.facts;
     const hostState = await this.#checkSpare(spare, metadata);
@@ -105,6 +110,7 @@ class StackOpening {
     const hostWriter = this.#remember(hostState, name, main, spare, metadata, remap);
     this.#closeBy('remap', remapDeadlineMs, () => remap.close());
     this.#closeBy('stamp', stampDeadlineMs, () => stampMain({ main, metadata, remap, clock }));
+    this.#careFor(metadata, remap);
     this.#closeBy('flush', flushDeadlineMs, () => remap.flushAdmitted());
     this.#noteReplicas(metadata);
     const { server, exports } = this.#export(disks, remap, name, folder);
@@ -198,7 +204,14 @@ class StackOpening {
     return { server, exports: listenForClients(server, disks, name, folder, this.#options) };
   }
 
+  #careFor({ store }: OpenedMetadata, remap: RemapDevice): void {
+    const { clock, log } = this.#surroundings;
+    const care = new SpareCare({ clock, store, log, onTaken: () => remap.refuseWrites() });
+    this.#closeBy('heartbeat', heartbeatDeadlineMs, () => care.close());
+  }
+
   #noteReplicas({ report }: OpenedMetadata): void {
+    if (report.takenOver !== undefined) this.#notes.push(`the spare was ${report.takenOver}`);
     for (const replica of report.replicas) {
       if (replica.condition === 'valid') continue;
       this.#notes.push(`metadata replica ${replica.index} was ${replica.condition} and was rewritten`);

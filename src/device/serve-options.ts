@@ -27,6 +27,8 @@ export interface ServeOptions {
   readonly port?: number;
   /** Open from a set of replicas that is not the in-sync one; acknowledged records may be missing. */
   readonly force: boolean;
+  /** Take the spare from whoever marks it as in use (M11). */
+  readonly takeover?: boolean;
   /** Take a main that is not the one the spare remembers. */
   readonly acceptMain: boolean;
   /** Take a main that somebody wrote to since the last clean close. */

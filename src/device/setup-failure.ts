@@ -32,6 +32,7 @@ const reasonOfOpenError: Readonly<Partial<Record<OpenErrorCode, SetupReason>>> =
 };
 
 const reasonOfMetadataError: Readonly<Partial<Record<MetadataErrorCode, SetupReason>>> = {
+  METADATA_IN_USE: 'busy',
   METADATA_SPARE_TOO_SMALL: 'refused',
   METADATA_UNSUITABLE_SPARE: 'refused',
   METADATA_PROPERTIES_TOO_LARGE: 'usage',

@@ -15,6 +15,7 @@
  * - `METADATA_GAP`                  open: the journal continues behind a record that nobody has
  * - `METADATA_CORRUPT`              open: a block with a good checksum says something impossible
  * - `METADATA_UNREADABLE`           open: the spare does not answer (its path, not its sectors)
+ * - `METADATA_IN_USE`             open: another process serves from this spare; later: another has taken it over (M11)
  * - `METADATA_SETTLE_FAILED`        settle: no checkpoint could be written; nothing was changed that open needs
  * - `METADATA_NOT_COMMITTED`        commit: definitely not durable; the data must be written again, to fresh slots
  * - `METADATA_FAILED`               commit: in doubt, or the store stopped; accept no more writes
@@ -34,6 +35,7 @@ export type MetadataErrorCode =
   | 'METADATA_GAP'
   | 'METADATA_CORRUPT'
   | 'METADATA_UNREADABLE'
+  | 'METADATA_IN_USE'
   | 'METADATA_SETTLE_FAILED'
   | 'METADATA_NOT_COMMITTED'
   | 'METADATA_FAILED'

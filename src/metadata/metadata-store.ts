@@ -4,9 +4,11 @@ import { CommitPipeline, failedError, notCommittedError } from './commit-pipelin
 import { createMetadata } from './create-metadata.ts';
 import type { DeviceProperties } from './device-properties.ts';
 import { forgetOlderGenerations, writeGeneration } from './generation-writer.ts';
+import { InUse } from './in-use.ts';
 import type { SpareLayout } from './layout.ts';
 import type { MappingRecord, MappingStateSource } from './mapping-state.ts';
 import { MetadataError } from './metadata-error.ts';
+import type { MetadataState, MetadataStatus } from './metadata-status.ts';
 import { type OpenedState, openMetadata } from './open-metadata.ts';
 import type {
   CreateParameters,
@@ -22,9 +24,14 @@ import { ReplicaSet } from './replica-set.ts';
 import { SpareIo } from './spare-io.ts';
 import { knownFeatures, propertyBytesMax } from './superblock.ts';
 import { SuperblockUpdates } from './superblock-updates.ts';
+import { hexText } from './uuid.ts';
 
 export type { DeviceProperties } from './device-properties.ts';
+export type { HostIdentity } from './in-use.ts';
+export { heartbeatIntervalMs } from './in-use.ts';
+export type { InUseMark, MarkedProcess } from './in-use-mark.ts';
 export { MetadataError, type MetadataErrorCode } from './metadata-error.ts';
+export type { MetadataState, MetadataStatus } from './metadata-status.ts';
 export type {
   CreateParameters,
   DeviceFacts,
@@ -72,43 +79,6 @@ export interface SettleOptions {
   readonly properties?: DeviceProperties;
 }
 
-/**
- * - `unsettled`  opened; nothing was written yet
- * - `open`       commits are taken
- * - `failed`     a commit is in doubt and could not be settled: no more writes
- * - `closed`     after `close`
- */
-export type MetadataState = 'unsettled' | 'open' | 'failed' | 'closed';
-
-export interface MetadataStatus {
-  readonly state: MetadataState;
-  readonly uuid: string;
-  readonly replicasInSync: number;
-  readonly replicasTotal: number;
-  readonly generation: number;
-  /** Sequence number of the last journal block that is durable. */
-  readonly sequence: number;
-  /** As `sequence`, never one that was given up: a spare that knows less is an older one (M12). */
-  readonly acknowledgedSequence: number;
-  /** Of this session once settled, else of the last one: 16 hexadecimal digits. */
-  readonly sessionNonce: string;
-  /** Of the newest superblock. */
-  readonly revision: number;
-  /** Closed, and the superblocks say so. */
-  readonly closedCleanly: boolean;
-  readonly journalBlocksUsed: number;
-  readonly journalBlocks: number;
-  /** Commit calls that resolved. */
-  readonly commits: number;
-  /** Batches they were written in. */
-  readonly batches: number;
-  /** Flushes sent to the spare, for whomever. */
-  readonly flushes: number;
-  readonly checkpoints: number;
-  readonly checkpointsFailed: number;
-  readonly checkpointRunning: boolean;
-}
-
 /** The metadata of one spare: created, opened, settled, then kept. Does not own the spare. */
 export class MetadataStore {
   readonly #parts: MetadataParts;
@@ -116,6 +86,10 @@ export class MetadataStore {
   readonly #set: ReplicaSet;
   readonly #opened: OpenedState;
   readonly #batchBlocksMax: number;
+  /** Once settled, where a host was named. */
+  #inUse: InUse | undefined;
+  /** Somebody else has the spare. */
+  #taken: MetadataError | undefined;
   /** Once settled. */
   #pipeline: CommitPipeline | undefined;
   /** Once settled. */
@@ -151,7 +125,8 @@ export class MetadataStore {
         for (const record of more) records.push(record);
       },
     };
-    const opened = await openMetadata(io, options.sink ?? collect, options.force ?? false);
+    const { force = false, host, takeover = false } = options;
+    const opened = await openMetadata(io, options.sink ?? collect, { force, host, takeover });
     const store = new MetadataStore(parts, io, opened);
     return { store, facts: opened.facts, layout: opened.layout, records, report: opened.report };
   }
@@ -175,10 +150,16 @@ export class MetadataStore {
     const replicas = this.#set.replicas;
     // Those that can be opened now are written first: each is safe before the next loses what it had.
     const targets = [...this.#set.inSync(), ...replicas.filter(({ state }) => state !== 'in-sync')];
+    const { judgement } = this.#opened;
     try {
+      if (judgement !== undefined) {
+        this.#inUse = new InUse(this.#io, this.#set.shared, judgement, hexText(sessionNonce));
+        await this.#inUse.claim();
+      }
       await writeGeneration(this.#io, this.#set, { ...start, source, targets });
       await forgetOlderGenerations(this.#set);
     } catch (error) {
+      if (error instanceof MetadataError) throw error;
       const failure = asDeviceError(error);
       throw new MetadataError(
         'METADATA_SETTLE_FAILED',
@@ -198,7 +179,7 @@ export class MetadataStore {
   updateProperties(change: Partial<DeviceProperties>): Promise<void> {
     if (this.#closing !== undefined) return Promise.reject(closedError());
     assert(this.#updates !== undefined, 'properties change after the store is settled (M5)');
-    if (this.state === 'failed') return Promise.reject(failedError());
+    if (this.state === 'failed') return Promise.reject(this.#taken ?? failedError());
     return this.#updates.properties(change);
   }
 
@@ -212,7 +193,7 @@ export class MetadataStore {
     if (this.#closing !== undefined) return Promise.reject(closedError());
     const pipeline = this.#pipeline;
     assert(pipeline !== undefined, 'nothing is committed before the store is settled (M5)');
-    if (pipeline.failed) return Promise.reject(failedError());
+    if (pipeline.failed) return Promise.reject(this.#taken ?? failedError());
     const dataFlush = options.dataFlush ?? true;
     if (options.dataEpoch !== undefined && options.dataEpoch !== this.flushEpoch) {
       return Promise.reject(notCommittedError());
@@ -243,7 +224,24 @@ export class MetadataStore {
   recover(): Promise<void> {
     if (this.#closing !== undefined) return Promise.reject(closedError());
     assert(this.#pipeline !== undefined, 'what is recovered was settled (M5)');
-    return this.#pipeline.recover();
+    return this.#taken === undefined ? this.#pipeline.recover() : Promise.reject(this.#taken);
+  }
+
+  /**
+   * M11: says on the spare that this session is alive; every `heartbeatIntervalMs`. False when the spare did not take it.
+   * Rejects with `METADATA_IN_USE` when somebody else has taken the spare over: nothing is written to it any more, and its
+   * owner must not write to main either.
+   */
+  async heartbeat(): Promise<boolean> {
+    if (this.#inUse === undefined || this.#closing !== undefined) return true;
+    try {
+      return await this.#inUse.beat();
+    } catch (error) {
+      if (!(error instanceof MetadataError)) throw error;
+      this.#taken = error;
+      this.#pipeline?.abandon();
+      throw error;
+    }
   }
 
   /**
@@ -313,7 +311,18 @@ export class MetadataStore {
         asDeviceError(error);
       }
     }
+    await this.#release();
     this.#closed = true;
+  }
+
+  /** The last write of a session. */
+  async #release(): Promise<void> {
+    if (this.#inUse === undefined || this.#taken !== undefined) return;
+    try {
+      if (await this.#inUse.release()) await this.#io.flusher.flush();
+    } catch (error) {
+      if (!(error instanceof MetadataError)) asDeviceError(error);
+    }
   }
 
   #refuseReadOnlyFeatures(): void {

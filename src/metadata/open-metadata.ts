@@ -2,11 +2,13 @@ import { asDeviceError } from '../block/device-error.ts';
 import { sameBytes } from './block-checksum.ts';
 import { sameCheckpoint } from './checkpoint-body.ts';
 import { readCheckpoint } from './checkpoint-reader.ts';
+import { type HostIdentity, type Judgement, judgeSpare, readMark } from './in-use.ts';
 import { type JournalBlock, replay, scanJournals } from './journal-replay.ts';
 import type { SpareLayout } from './layout.ts';
 import { MetadataError } from './metadata-error.ts';
-import type { DeviceFacts, OpenReport, RecordSink, ReplicaCondition } from './opened-metadata.ts';
+import type { DeviceFacts, OpenReport, RecordSink } from './opened-metadata.ts';
 import { decodeRecords } from './record-block.ts';
+import { replicaConditions } from './replica-conditions.ts';
 import type { Replica } from './replica-set.ts';
 import type { SpareIo } from './spare-io.ts';
 import type { SharedFacts } from './superblock.ts';
@@ -24,22 +26,40 @@ export interface OpenedState {
   readonly nextGeneration: number;
   /** The highest sequence number of any valid block: later ones follow it. */
   readonly lastSequence: number;
+  /** Why this process may have the spare; undefined when nobody asked. */
+  readonly judgement: Judgement | undefined;
   readonly report: OpenReport;
 }
 
 /** A forced open continues another history than the newest: its superblocks must beat all that may turn up again. */
 const forcedRevisionStep: number = 2 ** 20;
 
+export interface OpenMetadataOptions {
+  readonly force: boolean;
+  readonly host: HostIdentity | undefined;
+  readonly takeover: boolean;
+}
+
 /** Reads everything, writes nothing. Throws a `MetadataError` for everything that stands in the way. */
-export async function openMetadata(io: SpareIo, sink: RecordSink, force: boolean): Promise<OpenedState> {
+export async function openMetadata(
+  io: SpareIo,
+  sink: RecordSink,
+  options: OpenMetadataOptions,
+): Promise<OpenedState> {
+  const { force, host, takeover } = options;
   try {
+    const judgement = host === undefined ? undefined : await judge(io, force, host, takeover);
+    // Whoever used the spare until now may have written until now: only what is read from here on counts.
     const scan = await scanSuperblocks(io);
     refuseUnusable(io, scan);
     const newest = newestOf(io, scan, force);
     const sameDevice = scan.found.filter(({ superblock }) =>
       sameBytes(superblock.shared.uuid, newest.superblock.shared.uuid),
     );
-    return await openDevice(io, sink, force, scan, newest, sameDevice);
+    const opened = await openDevice(io, sink, force, scan, newest, sameDevice);
+    const mark = judgement === undefined ? await readMark(io, opened.shared) : judgement.mark;
+    const inUse = mark?.released === false ? mark : undefined;
+    return { ...opened, judgement, report: { ...opened.report, inUse, takenOver: judgement?.takenOver } };
   } catch (error) {
     if (error instanceof MetadataError) throw error;
     const failure = asDeviceError(error);
@@ -49,6 +69,12 @@ export async function openMetadata(io: SpareIo, sink: RecordSink, force: boolean
       failure,
     );
   }
+}
+
+async function judge(io: SpareIo, force: boolean, host: HostIdentity, takeover: boolean): Promise<Judgement> {
+  const scan = await scanSuperblocks(io);
+  refuseUnusable(io, scan);
+  return await judgeSpare(io, newestOf(io, scan, force).superblock.shared, host, takeover);
 }
 
 async function openDevice(
@@ -86,10 +112,12 @@ async function openDevice(
         if (reading === undefined) continue;
         const journalRecords = giveJournal(journal, shared.layout, sink);
         const report: OpenReport = {
-          ...conditions(scan, found, chosen, shared),
+          ...replicaConditions(scan, found, chosen, shared),
           checkpointRecords: reading.recordCount,
           journalRecords,
           blocksRepaired: reading.blocksRepaired + missingCopies(journal, places.length),
+          inUse: undefined,
+          takenOver: undefined,
           forced: !strict,
         };
         return sessionStart(shared, chosen, found, blocks, journal, report);
@@ -183,41 +211,6 @@ function missingCopies(journal: readonly JournalBlock[], members: number): numbe
   return journal.filter(({ copies }) => copies < members).length;
 }
 
-const detailByCondition: Readonly<Record<ReplicaCondition, string>> = {
-  valid: 'has the newest checkpoint',
-  behind: 'its superblock is a generation older: a checkpoint was cut short',
-  'not-in-sync': 'was taken out of the set after an error',
-  damaged: 'has no valid superblock',
-  unreadable: 'its superblocks cannot be read',
-};
-
-function conditions(
-  scan: SuperblockScan,
-  found: readonly FoundSuperblock[],
-  chosen: FoundSuperblock,
-  shared: SharedFacts,
-): Pick<OpenReport, 'replicas' | 'replicasValid' | 'replicasTotal'> {
-  const conditionOf = (index: number, offset: number): ReplicaCondition => {
-    const own = found.filter(({ superblock }) => superblock.replica === index);
-    const current = own.some(({ superblock }) =>
-      sameCheckpoint(superblock.checkpoint, chosen.superblock.checkpoint),
-    );
-    if ((shared.inSyncMask & (1 << index)) === 0) return 'not-in-sync';
-    if (current) return 'valid';
-    if (own.length > 0) return 'behind';
-    return scan.unreadablePlaces.has(offset) ? 'unreadable' : 'damaged';
-  };
-  const replicas = shared.layout.replicas.map(({ superblockOffset }, index) => {
-    const condition = conditionOf(index, superblockOffset);
-    return { index, offset: superblockOffset, condition, detail: detailByCondition[condition] };
-  });
-  return {
-    replicas,
-    replicasValid: replicas.filter(({ condition }) => condition === 'valid').length,
-    replicasTotal: replicas.length,
-  };
-}
-
 function sessionStart(
   shared: SharedFacts,
   chosen: FoundSuperblock,
@@ -260,6 +253,7 @@ function sessionStart(
     replicas: layout.replicas.map((_, index) => replicaStart(index, shared, chosen, found)),
     nextGeneration: Math.max(...generations) + 1,
     lastSequence: Math.max(...sequences),
+    judgement: undefined,
     report,
   };
 }

@@ -2,6 +2,8 @@ import type { BlockDevice } from '../block/block-device.ts';
 import type { BufferArena } from '../block/buffer-arena.ts';
 import type { Clock, Random } from '../block/clock.ts';
 import type { DeviceProperties } from './device-properties.ts';
+import type { HostIdentity } from './in-use.ts';
+import type { InUseMark } from './in-use-mark.ts';
 import type { LayoutOptions } from './layout.ts';
 import type { MappingRecord } from './mapping-state.ts';
 
@@ -35,6 +37,10 @@ export interface RecordSink {
 export interface OpenOptions {
   /** Open from any readable set, not only from the in-sync one. Acknowledged records may be missing then. */
   readonly force?: boolean;
+  /** Who wants the spare (M11). Without it nobody is refused, and no mark is written. */
+  readonly host?: HostIdentity;
+  /** Take the spare whoever marks it as in use. */
+  readonly takeover?: boolean;
   /** Takes the records instead of `OpenedMetadata.records`, piece by piece. */
   readonly sink?: RecordSink;
 }
@@ -91,6 +97,10 @@ export interface OpenReport {
   readonly journalRecords: number;
   /** Checkpoint and journal blocks that only another replica could give. */
   readonly blocksRepaired: number;
+  /** Who uses the spare, or used it last and did not close it (M11). */
+  readonly inUse: InUseMark | undefined;
+  /** From whom it was taken, and why that is safe: one clause for people. */
+  readonly takenOver: string | undefined;
   /** `force` was needed. */
   readonly forced: boolean;
 }

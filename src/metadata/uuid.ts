@@ -20,3 +20,11 @@ export function uuidText(uuid: Uint8Array): string {
 export function hexText(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
+
+/** `length` bytes of hexadecimal text, dashes left out, zeroes where it ends early. */
+export function bytesOfHex(text: string, length: number): Uint8Array {
+  const digits = text.replaceAll('-', '').padEnd(2 * length, '0');
+  return Uint8Array.from({ length }, (_, index) =>
+    Number.parseInt(digits.slice(2 * index, 2 * index + 2), 16),
+  );
+}

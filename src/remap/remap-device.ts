@@ -251,6 +251,11 @@ export class RemapDevice implements PartWriter {
     if (this.#core.paths.noteGone(place)) await this.#core.paths.retry();
   }
 
+  /** Somebody else has the spare, and so the device (M11): no more writes, to main either. Reads go on. */
+  refuseWrites(): void {
+    this.#core.metadataPath.refuse();
+  }
+
   get suspended(): boolean {
     return this.#gate.suspended;
   }

@@ -24,12 +24,13 @@ test('every choice reaches the process; the table itself goes another way', () =
     port: 10_809,
     force: true,
     acceptMain: true,
+    takeover: true,
     policies: { 'on-lost': 'zero' },
     acceptChanges: true,
   }).join(' ');
   assert.equal(
     words,
     'disk --spare /s --main-table - --main-label /lab.table --socket /x.sock --port 10809 --cache none ' +
-      '--force --accept-main --accept-changes --on-lost zero --report-descriptor 3',
+      '--force --force-takeover --accept-main --accept-changes --on-lost zero --report-descriptor 3',
   );
 });

@@ -122,6 +122,7 @@ test('the end is told step by step, and the process then ends by itself', async 
     [
       'export done',
       'flush done',
+      'heartbeat done',
       'stamp done',
       'remap done',
       'main done',

@@ -1,6 +1,11 @@
 import type { MappingRecord } from '../../src/metadata/mapping-state.ts';
 import { noSlot, StateFlags } from '../../src/metadata/mapping-state.ts';
-import { type DeviceFacts, MetadataError } from '../../src/metadata/metadata-store.ts';
+import {
+  type DeviceFacts,
+  type HostIdentity,
+  type InUseMark,
+  MetadataError,
+} from '../../src/metadata/metadata-store.ts';
 import { commit, granules, type OpenDevice, type TestSpare, withSpare } from './metadata-fixture.ts';
 
 /** What an image must open to, as JSON. */
@@ -10,6 +15,8 @@ export interface GoldenExpectation {
   readonly facts: Omit<DeviceFacts, 'fresh' | 'freshSizeBytes'> & Partial<DeviceFacts>;
   readonly records: readonly MappingRecord[];
   readonly replicas: readonly string[];
+  /** The in-use mark of a session that did not end with close. */
+  readonly inUse?: InUseMark;
 }
 
 export interface GoldenImage {
@@ -103,7 +110,27 @@ export const goldenImages: readonly GoldenImage[] = [
       spare.powerCut();
     },
   },
+  {
+    name: 'in-use',
+    about: 'marked as in use, with three beats, and how far the journal had reached in its superblocks',
+    make: async (spare) => {
+      const device = await spare.createSettled({ host: goldenHost });
+      await commit(device, someRecords);
+      await device.store.updateProperties({ policies: { 'on-lost': 'zero' } });
+      for (let beat = 0; beat < 2; beat += 1) await device.store.heartbeat();
+      spare.kill();
+    },
+  },
 ];
+
+const goldenHost: HostIdentity = {
+  machineId: '0123456789abcdef0123456789abcdef',
+  bootId: 'fedcba9876543210fedcba9876543210',
+  pid: 4711,
+  startTicks: 123_456_789_012,
+  hostName: 'höst',
+  isRunning: () => false,
+};
 
 export interface MadeImage {
   readonly image: Uint8Array;
@@ -122,6 +149,7 @@ export async function makeImage({ name, about, make, fresh = false }: GoldenImag
         facts: opened.facts,
         records: opened.records,
         replicas: opened.report.replicas.map(({ condition }) => condition),
+        ...(opened.report.inUse === undefined ? {} : { inUse: opened.report.inUse }),
       },
     };
   });

@@ -16,6 +16,7 @@ import {
   type MetadataParts,
   MetadataStore,
   type OpenedMetadata,
+  type OpenOptions,
 } from '../../src/metadata/metadata-store.ts';
 import { SeededRandom } from '../../src/simulator/seeded-random.ts';
 import { SimulatedDisk } from '../../src/simulator/simulated-disk.ts';
@@ -144,6 +145,10 @@ export interface TestSpareOptions {
   readonly fresh?: boolean;
 }
 
+export interface TestOpenOptions extends OpenOptions {
+  readonly wrap?: (device: BlockDevice) => BlockDevice;
+}
+
 /** A spare on a simulated disk, under virtual time that runs by itself. */
 export class TestSpare {
   readonly random: SeededRandom;
@@ -206,25 +211,21 @@ export class TestSpare {
     });
   }
 
-  async open(
-    options: { force?: boolean; wrap?: (device: BlockDevice) => BlockDevice } = {},
-  ): Promise<OpenedMetadata> {
+  async open(options: TestOpenOptions = {}): Promise<OpenedMetadata> {
     const { wrap, ...rest } = options;
     return await MetadataStore.open(this.parts(wrap), rest);
   }
 
-  async openSettled(
-    options: { force?: boolean; wrap?: (device: BlockDevice) => BlockDevice } = {},
-  ): Promise<OpenDevice> {
+  async openSettled(options: TestOpenOptions = {}): Promise<OpenDevice> {
     const opened = await this.open(options);
     const table = tableOf(opened.records);
     await opened.store.settle(table);
     return { opened, store: opened.store, table };
   }
 
-  async createSettled(): Promise<OpenDevice> {
+  async createSettled(options: TestOpenOptions = {}): Promise<OpenDevice> {
     await this.create();
-    return await this.openSettled();
+    return await this.openSettled(options);
   }
 
   /** The machine stops: what is not flushed may be gone, and nothing of the old process runs again. */

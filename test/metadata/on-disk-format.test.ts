@@ -3,12 +3,13 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
+import type { InUseMark } from '../../src/metadata/in-use-mark.ts';
 import { type MappingRecord, noSlot } from '../../src/metadata/mapping-state.ts';
 import { MetadataError } from '../../src/metadata/metadata-error.ts';
 import { CrashModel } from './crash-model.ts';
 import { type GoldenExpectation, goldenImages, makeImage } from './golden-images.ts';
 import { TestSpare, tableOf, withSpare } from './metadata-fixture.ts';
-import { type ReadRecord, readSpare } from './second-reader.ts';
+import { type ReadMark, type ReadRecord, readSpare } from './second-reader.ts';
 
 const folder = fileURLToPath(new URL('../../../test/golden/format-1/', import.meta.url));
 const names = readdirSync(folder)
@@ -47,6 +48,12 @@ function inSectors(record: MappingRecord, granuleSectors: number): ReadRecord {
   };
 }
 
+function inTheirWords(mark: InUseMark | undefined): ReadMark | undefined {
+  if (mark === undefined) return undefined;
+  const { writtenUnixSeconds, ...same } = mark;
+  return { ...same, written: writtenUnixSeconds };
+}
+
 describe('M20 golden images of format 1', () => {
   it('are all there', () => {
     assert.deepEqual(names.sort(), goldenImages.map(({ name }) => name).sort());
@@ -60,6 +67,7 @@ describe('M20 golden images of format 1', () => {
         const opened = await spare.open();
         // Later versions say more about an image than was known of it when it was made, and nothing else.
         assert.deepEqual({ ...opened.facts, ...expectation.facts }, opened.facts);
+        assert.deepEqual(opened.report.inUse, expectation.inUse);
         assert.deepEqual(opened.records, expectation.records);
         assert.deepEqual(
           opened.report.replicas.map(({ condition }) => condition),
@@ -83,6 +91,7 @@ describe('M20 golden images of format 1', () => {
       assert.equal(read.granuleSectors * 512, facts.granuleBytes);
       assert.equal(read.logicalBlockBytes, facts.logicalBlockBytes);
       assert.equal(read.freshSectors * 512, facts.freshSizeBytes ?? 0);
+      assert.deepEqual(read.mark, inTheirWords(expectation.inUse));
       assert.equal(read.name, facts.properties.name);
       assert.deepEqual(read.mainIdentity, Object.entries(facts.properties.mainIdentity));
       assert.deepEqual(read.policies, Object.entries(facts.properties.policies));

@@ -30,6 +30,7 @@ export interface ReadSpare {
   readonly mainIdentity: readonly (readonly [string, string])[];
   readonly policies: readonly (readonly [string, string])[];
   readonly records: readonly ReadRecord[];
+  readonly mark: ReadMark | undefined;
 }
 
 const polynomialReflected = 0x82f6_3b78;
@@ -211,6 +212,44 @@ function propertiesOf(superblock: Block): Map<number, Buffer> {
   return properties;
 }
 
+export interface ReadMark {
+  readonly nonce: string;
+  readonly heartbeat: number;
+  readonly written: number;
+  readonly intervalMs: number;
+  readonly released: boolean;
+  readonly machineId: string;
+  readonly bootId: string;
+  readonly pid: number;
+  readonly startTicks: number;
+  readonly hostName: string;
+}
+
+/** The in-use mark of the device that `superblock` describes. */
+function markOf(image: Uint8Array, superblock: Block): ReadMark | undefined {
+  const places = placesOf(superblock);
+  const last = places[places.length - 1]!.superblock;
+  const blocks = [64, 576]
+    .map((distanceKib) => new Block(image, last + distanceKib * 1024))
+    .filter((block) => block.isValid('dmRMinus') && block.hex(16, 16) === superblock.hex(16, 16));
+  const [one, other] = blocks;
+  if (one === undefined) return undefined;
+  const field = other !== undefined && other.hex(32, 8) === one.hex(32, 8) ? 40 : 48;
+  const mark = other !== undefined && other.u64(field) > one.u64(field) ? other : one;
+  return {
+    nonce: mark.hex(32, 8),
+    heartbeat: mark.u64(40),
+    written: mark.u64(48),
+    intervalMs: mark.u32(56),
+    released: (mark.u32(60) & 1) === 1,
+    machineId: mark.hex(64, 16),
+    bootId: mark.hex(80, 16),
+    pid: mark.u32(96),
+    startTicks: mark.u64(104),
+    hostName: Buffer.from(mark.bytes.subarray(112, 112 + mark.u32(100))).toString('utf8'),
+  };
+}
+
 /** The state of a spare, or undefined where the page says to refuse. */
 export function readSpare(image: Uint8Array): ReadSpare | undefined {
   const superblocks = findSuperblocks(image);
@@ -250,6 +289,7 @@ export function readSpare(image: Uint8Array): ReadSpare | undefined {
       mainIdentity: pairsOf(properties.get(2) ?? Buffer.alloc(0)),
       policies: pairsOf(properties.get(4) ?? Buffer.alloc(0)),
       records: [...checkpoint, ...journal].flatMap(recordsOf),
+      mark: markOf(image, newest),
     };
   }
   return undefined;
