@@ -110,7 +110,7 @@ function subcommandTerm(command: Command): string {
 /** Options come in the order in which people need them: the disks, what may be done to them, the export. */
 function addMainFlags(command: Command): Command {
   return command
-    .option('--main <DEVICE>', 'the failing disk, a block device or an image file')
+    .option('--main <DEVICE>', 'the failing disk: a block device, an image file or an NBD URI')
     .option(
       '--main-table <FILE>',
       'main as a device-mapper table (linear, error, flakey, ...); - for standard input',

@@ -53,7 +53,7 @@ const diskStatus = z.object({
   sizeBytes: z.number(),
   model: z.string(),
   serial: z.string(),
-  access: z.enum(['direct', 'buffered', 'table']),
+  access: z.enum(['direct', 'buffered', 'nbd', 'table']),
 });
 
 const remapSummary = z.object({

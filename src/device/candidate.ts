@@ -3,9 +3,11 @@ import type { Clock } from '../block/clock.ts';
 import { type DiskIdentity, identifyDevice } from '../io/disk-identity.ts';
 import { findUsers } from '../io/disk-usage.ts';
 import { asOpenError } from '../io/open-error.ts';
+import { looksLikeNbdUri } from '../nbd/nbd-uri.ts';
 import type { CandidateFacts } from './create-safety.ts';
 import { type Contents, readContents } from './disk-contents.ts';
 import type { OpenedMain } from './disks.ts';
+import { nbdAddress, nbdIdentity } from './nbd-disk.ts';
 import { SetupError } from './setup-error.ts';
 
 /** Looking for signatures may take this long on one disk; an answering disk needs milliseconds. */
@@ -15,6 +17,7 @@ const unknownContents: Contents = { isSpare: false, spareName: '', signatures: [
 
 /** What is known about a disk without opening it. Throws `OpenError`, or `SetupError` for what can be no disk. */
 export async function describeClosed(path: string): Promise<CandidateFacts> {
+  if (looksLikeNbdUri(path)) return factsOf(path, [nbdIdentity(nbdAddress(path).uri)], [], unknownContents);
   try {
     await refuseOtherKinds(path);
     const identity = await identifyDevice(path);
@@ -56,6 +59,8 @@ export async function describeOpen(path: string, disk: OpenedMain, clock: Clock)
 }
 
 async function usersOf(identity: DiskIdentity): Promise<readonly string[]> {
+  // Only its server knows who else uses an export.
+  if (identity.kind === 'nbd') return [];
   return (await findUsers(identity.path)).map((user) => user.text);
 }
 

@@ -13,6 +13,7 @@ import { HostStateWriter } from './host-state-writer.ts';
 import { type ClosingStep, runClosingSteps } from './lifecycle.ts';
 import { checkMain, missingMain } from './main-check.ts';
 import { identityRecord, recordedMain } from './main-identity.ts';
+import { refuseWithoutFlush } from './nbd-disk.ts';
 import { openSpareless } from './open-spareless.ts';
 import type { DeviceFolder } from './runtime-directory.ts';
 import type { ServeOptions } from './serve-options.ts';
@@ -78,6 +79,7 @@ class StackOpening {
     this.#closeBy('engine', diskDeadlineMs, () => disks.close());
     const spare = await disks.open(this.#options.sparePath, this.#options.cache);
     this.#closeBy('spare', diskDeadlineMs, () => spare.device.close());
+    refuseWithoutFlush(spare);
     await refuseUsed(spare, 'spare');
     const { arena, random } = disks.plane;
     const host = ownHostIdentity();
@@ -90,12 +92,15 @@ class StackOpening {
     const name = this.#options.name ?? properties.name;
     const folder = claim(name);
     const main = await this.#openMain(disks, metadata);
+    if (!main.device.capabilities.flush) {
+      this.#notes.push('main offers no flush: what is acknowledged may be lost when its server ends');
+    }
     this.#notes.push(...(await fillSpareHoles(spare)));
     const remap = await openRemapDevice(
       { main: main.device, spare: spare.device, metadata, arena, clock },
       {
         // Reading back through the page cache proves nothing about a disk (R24).
-        verifySlots: spare.access === 'direct',
+        verifySlots: spare.access !== 'buffered',
         settle: {
           properties: {
             ...properties,

@@ -7,6 +7,7 @@ import { type CandidateFacts, createRefusal, createWarnings } from './create-saf
 import { Disks, type OpenedDisk, type OpenedMain } from './disks.ts';
 import { type ClosingStep, runClosingSteps } from './lifecycle.ts';
 import { identityRecord } from './main-identity.ts';
+import { refuseWithoutFlush } from './nbd-disk.ts';
 import type { CacheMode, MainChoice } from './serve-options.ts';
 import { SetupError } from './setup-error.ts';
 import { isWorldError, setupErrorOf } from './setup-failure.ts';
@@ -90,6 +91,7 @@ async function createWith(spareFacts: CandidateFacts, options: CreateOptions): P
     refuseUnread(await describeUnread(main.path, main), spareFacts);
     const spare = await disks.open(options.sparePath, options.cache);
     closeBy('spare', () => spare.device.close());
+    refuseWithoutFlush(spare);
     return await createOn(disks, main, spare, options);
   } finally {
     await runClosingSteps(steps, disks.plane.clock, isWorldError);

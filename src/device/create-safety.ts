@@ -4,7 +4,7 @@ import { SetupError } from './setup-error.ts';
 export interface CandidateFacts {
   /** As the operator named it. */
   readonly path: string;
-  readonly kind: 'file' | 'block' | 'table';
+  readonly kind: 'file' | 'block' | 'nbd' | 'table';
   /** Equal for two names of one file or device: inode and file system, or device number. */
   readonly keys: readonly string[];
   /** What it lies on, in the form of `keys`: a partition's disk, a file's file system's disk. Not itself. */

@@ -6,7 +6,10 @@ import { asOpenError } from '../io/open-error.ts';
 import { createMappedDevice } from '../mapping/create-mapped-device.ts';
 import type { MappedDevice } from '../mapping/mapped-device.ts';
 import { TargetRegistry } from '../mapping/registry.ts';
+import type { NbdDevice } from '../nbd/nbd-device.ts';
+import { looksLikeNbdUri } from '../nbd/nbd-uri.ts';
 import { standardTargets } from '../targets/standard-targets.ts';
+import { nbdIdentity, openNbd } from './nbd-disk.ts';
 import type { CacheMode, MainChoice } from './serve-options.ts';
 
 const mib = 1_048_576;
@@ -27,10 +30,10 @@ const readTimeoutMs = 30_000;
 
 /** A disk or image, open. */
 export interface OpenedDisk {
-  readonly device: FileDevice;
-  /** Without symbolic links, absolute. */
+  readonly device: FileDevice | NbdDevice;
+  /** Without symbolic links, absolute; of an NBD export its URI. */
   readonly path: string;
-  readonly access: 'direct' | 'buffered';
+  readonly access: 'direct' | 'buffered' | 'nbd';
   readonly identity: DiskIdentity;
 }
 
@@ -62,8 +65,12 @@ export class Disks {
     });
   }
 
-  /** Opens a disk or image. Throws `OpenError`. */
+  /** Opens a disk, an image or an NBD export. Throws `OpenError`, or `SetupError` for a URI that is none. */
   async open(path: string, cache: CacheMode, access: DiskAccess = 'own'): Promise<OpenedDisk> {
+    if (looksLikeNbdUri(path)) {
+      const nbd = await openNbd(this.plane, path, access !== 'own');
+      return { device: nbd, path, access: 'nbd', identity: nbdIdentity(path, nbd) };
+    }
     const real = await realPath(path);
     const device = await this.plane.openFile({
       path: real,

@@ -19,7 +19,7 @@ export interface DiskStatus {
   readonly model: string;
   readonly serial: string;
   /** `direct` past the page cache, `buffered` through it. */
-  readonly access: 'direct' | 'buffered' | 'table';
+  readonly access: 'direct' | 'buffered' | 'nbd' | 'table';
 }
 
 /** What the remap target says about itself. */

@@ -18,7 +18,7 @@ const statBlockBytes = 512;
  * moment a sector has to be saved. A spare that is a disk is left as it is.
  */
 export async function allocateSpareFile(spare: OpenedDisk): Promise<void> {
-  if (spare.device.kind !== 'file') return;
+  if (spare.identity.kind !== 'file') return;
   await refuseWithoutRoom(spare);
   const descriptor = await openAsync(spare.path, constants.O_RDWR);
   try {
@@ -38,7 +38,7 @@ export async function allocateSpareFile(spare: OpenedDisk): Promise<void> {
  * resolves to notes that say so.
  */
 export async function fillSpareHoles(spare: OpenedDisk): Promise<readonly string[]> {
-  if (spare.device.kind !== 'file') return [];
+  if (spare.identity.kind !== 'file') return [];
   const { blocks } = await stat(spare.path);
   if (blocks * statBlockBytes >= spare.device.geometry.sizeBytes) return [];
   try {

@@ -1,7 +1,7 @@
 /** What is known of a disk, and what two such facts say about each other (M15, M17). Pure. */
 
 export interface DiskIdentity {
-  readonly kind: 'block' | 'file';
+  readonly kind: 'block' | 'file' | 'nbd';
   /** Behind all links. */
   readonly path: string;
   /** `strong`: named by WWN or serial, so that no other disk can pass for it. `weak`: only a path, a size, an inode. */
@@ -82,7 +82,7 @@ export function sameIdentity(recorded: DiskIdentity, found: DiskIdentity): Ident
 }
 
 function nameOf(identity: DiskIdentity): string {
-  return identity.kind === 'block' ? 'block device' : 'file';
+  return { block: 'block device', file: 'file', nbd: 'NBD export' }[identity.kind];
 }
 
 /** `/dev/sdb: ATA WDC WD10EZEX, serial WD-1234, 1000204886016 bytes` */
@@ -115,7 +115,7 @@ export function identityFromPairs(pairs: Readonly<Record<string, string>>): Disk
     return Number.isSafeInteger(value) && value > 0 ? value : 0;
   };
   return {
-    kind: pairs['kind'] === 'block' ? 'block' : 'file',
+    kind: kindOf(pairs['kind']),
     path: text('path'),
     strength: text('wwn') === '' && text('serial') === '' ? 'weak' : 'strong',
     key: text('key'),
@@ -132,4 +132,9 @@ export function identityFromPairs(pairs: Readonly<Record<string, string>>): Disk
     rotational: false,
     writeCache: 'unknown',
   };
+}
+
+/** A record without a word that is known here is of a file: the weakest claim. */
+function kindOf(word: string | undefined): DiskIdentity['kind'] {
+  return word === 'block' || word === 'nbd' ? word : 'file';
 }
