@@ -8,15 +8,12 @@ import { lostText } from './message-listings.ts';
 import { granulesOf, rangeOfWords, type SectorRange, sectorsInRange, wholeDevice } from './message-words.ts';
 import { commitErrorCode, type RemapCore } from './remap-core.ts';
 import { runsOf, sectorCountOf, sectorMask } from './sector-mask.ts';
-import { type StopReason, stopReason, Tally, walkTable } from './table-walk.ts';
+import { type StopReason, stopReason, Tally, walkGranules, walkTable } from './table-walk.ts';
 import { repairWrite } from './write-repair.ts';
 
 /** A drive that gives a marginal sector at all does so within a few reads. */
 const retryReads = { readsMax: 3, msMax: 4000, moveSaved: true, suspectsOnly: false } as const;
 const suspectReads = { readsMax: 1, msMax: 1000, moveSaved: false, suspectsOnly: true } as const;
-
-/** Granules that one `import` message may name: their marks are one commit each. */
-export const importGranulesMax = 4096;
 
 /** `lost`, or `lost zero SECTOR [COUNT] yes`. */
 export async function answerLost(context: MessageContext, words: readonly string[]): Promise<string> {
@@ -80,23 +77,24 @@ export async function retrySectors(context: MessageContext, words: readonly stri
  * goes the way of a write to a lost sector (R34). What is moved or lost already stays as it is.
  */
 export async function importSectors(context: MessageContext, words: readonly string[]): Promise<string> {
-  const { core } = context;
+  const { core, stopped } = context;
   if (words[0] !== 'suspect')
     throw new MessageError('MESSAGE_INVALID', 'import: expected suspect SECTOR [COUNT]');
   const range = rangeOfWords(core, 'import suspect', words.slice(1));
   refuseWithoutMetadata(core, 'import');
-  const { first, last } = granulesOf(core, range);
-  if (last - first >= importGranulesMax) {
-    throw new MessageError(
-      'MESSAGE_INVALID',
-      `import: ${range.sectorCount} sectors are too many at once, at most ${importGranulesMax} blocks of ${core.parts.granuleBytes} bytes`,
-    );
-  }
-  let imported = 0;
-  for (let granule = first; granule <= last; granule += 1) {
-    imported += await importGranule(core, granule, sectorsInRange(core, range, granule));
-  }
-  return `import: suspect ${imported}, known before ${range.sectorCount - Math.min(imported, range.sectorCount)}`;
+  const tally = new Tally(['suspect', 'known']);
+  const end = await walkGranules(core, {
+    ...granulesOf(core, range),
+    stopped,
+    visit: async (granule) => {
+      const mask = sectorsInRange(core, range, granule);
+      const fresh = await importGranule(core, granule, mask);
+      tally.add('suspect', fresh);
+      tally.add('known', sectorCountOf(mask) - fresh);
+      return undefined;
+    },
+  });
+  return tally.reply(core, 'import', end);
 }
 
 async function fillGranule(

@@ -1,17 +1,20 @@
 import { sectorBytes } from '../block/block-device.ts';
 import { asDeviceError } from '../block/device-error.ts';
 import { StateCause } from '../metadata/mapping-state.ts';
+import type { MessageContext } from './message-context.ts';
 import { MessageError } from './message-error.ts';
 import { granulesOf, rangeOfWords } from './message-words.ts';
 import { relocate, relocationBufferBytes, relocationBuffers } from './relocation.ts';
 import type { RemapCore } from './remap-core.ts';
 import { runsOf, sectorMask } from './sector-mask.ts';
+import { leftLines, walkGranules } from './table-walk.ts';
 
 /** Granules that one `remap` message may move. */
 export const remapGranulesMax = 1024;
 
 /** `remap SECTOR [COUNT]`: moves sectors to the spare before they fail. The reserve is not for this (R31). */
-export async function remapSectors(core: RemapCore, words: readonly string[]): Promise<string> {
+export async function remapSectors(context: MessageContext, words: readonly string[]): Promise<string> {
+  const { core, stopped } = context;
   const { granuleBytes } = core.parts;
   const range = rangeOfWords(core, 'remap', words);
   const { first, last } = granulesOf(core, range);
@@ -23,9 +26,21 @@ export async function remapSectors(core: RemapCore, words: readonly string[]): P
     );
   }
   let moved = 0;
-  for (let granule = first; granule <= last; granule += 1) moved += await remapGranule(core, granule);
-  const granules = last - first + 1;
-  return `remapped ${moved} of ${granules} blocks of ${granuleBytes} bytes${moved < granules ? ', the others were moved before' : ''}`;
+  let known = 0;
+  const end = await walkGranules(core, {
+    first,
+    last,
+    stopped,
+    visit: async (granule) => {
+      const isNew = await remapGranule(core, granule);
+      moved += isNew;
+      known += 1 - isNew;
+      return undefined;
+    },
+  });
+  const others = known > 0 ? ', the others were moved before' : '';
+  const reply = `remapped ${moved} of ${moved + known} blocks of ${granuleBytes} bytes${others}`;
+  return [reply, ...leftLines(core, end)].join('\n');
 }
 
 /** 1 when the granule was moved, 0 when all of it was on the spare already. */

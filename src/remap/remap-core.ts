@@ -26,6 +26,7 @@ import { PathProbe } from './path-probe.ts';
 import { PathState } from './path-state.ts';
 import { type Policies, policiesOf } from './policies.ts';
 import type { ProbeDirection } from './probe-round.ts';
+import { newCounters, type RemapCounters } from './remap-counters.ts';
 import type { Place } from './request-plan.ts';
 import { RetiredSlots } from './retired-slots.ts';
 import type { SlotAllocator } from './slot-allocator.ts';
@@ -49,30 +50,6 @@ const causesOfBadMain: ReadonlySet<StateCause> = new Set([StateCause.writeError,
 
 /** As many as a move has slots to try (R5). */
 const markAttemptsMax = 4;
-
-/** Whole numbers since the device was opened. */
-export interface RemapCounters {
-  mainWriteErrors: number;
-  mainReadErrors: number;
-  spareErrors: number;
-  remaps: number;
-  rewritesInPlace: number;
-  readsSaved: number;
-  lostReads: number;
-  /** Sectors never written that were answered as zeros (R13). */
-  freshZeros: number;
-  failedWrites: number;
-  verifyMismatches: number;
-  lazyCommitsFailed: number;
-  /** Granules that went back to main. */
-  takenHome: number;
-  /** Granules that the salvager could not take, or gave up: the next read asks main anew. */
-  salvageDropped: number;
-  /** Granules moved because main gave them only when asked again. */
-  salvagedGranules: number;
-  /** Replies of reads in which zeroes stand for lost sectors (R12). */
-  zeroedReads: number;
-}
 
 /** Takes over what reads could not decide in their time (R18). */
 export interface UndecidedTaker {
@@ -127,23 +104,7 @@ export class RemapCore implements MappingStateSource {
   storedPolicies: Readonly<Record<string, string>>;
   /** Settles when no change of a policy is being stored. */
   policyChange: Promise<void> = Promise.resolve();
-  readonly counters: RemapCounters = {
-    mainWriteErrors: 0,
-    mainReadErrors: 0,
-    spareErrors: 0,
-    remaps: 0,
-    rewritesInPlace: 0,
-    readsSaved: 0,
-    lostReads: 0,
-    freshZeros: 0,
-    failedWrites: 0,
-    verifyMismatches: 0,
-    lazyCommitsFailed: 0,
-    takenHome: 0,
-    salvageDropped: 0,
-    salvagedGranules: 0,
-    zeroedReads: 0,
-  };
+  readonly counters: RemapCounters = newCounters();
   /** Failed: a record is in doubt and could not be settled. Writes are refused until `recover` succeeds (M1). */
   readonly metadataPath: PathState;
   readonly freshRegions: FreshRegions;
@@ -278,12 +239,6 @@ export class RemapCore implements MappingStateSource {
   beside(work: Promise<void>): void {
     this.#background.add(work);
     void work.finally(() => this.#background.delete(work));
-  }
-
-  /** `clear_stats`: what was counted so far is forgotten; nothing decides by these numbers. */
-  clearCounters(): void {
-    const zeroes = Object.keys(this.counters).map((name) => [name, 0]);
-    Object.assign(this.counters, Object.fromEntries(zeroes));
   }
 
   /** Resolves when nothing goes on beside requests. */

@@ -369,6 +369,9 @@ export class RemapDevice implements PartWriter {
   ): Promise<void> {
     try {
       await new WriteRequest(this.#core, source, offset, flags).run(this.name, failure);
+    } catch (error) {
+      this.#core.counters.failedWrites += 1;
+      throw error;
     } finally {
       this.#gate.leave();
     }

@@ -7,6 +7,7 @@ import { answerLost, fillLost, importSectors, retrySectors } from './message-los
 import { answerPolicy } from './message-policy.ts';
 import { remapSectors } from './message-remap.ts';
 import { rangeOfWords, refuseWords } from './message-words.ts';
+import { clearCounters } from './remap-counters.ts';
 
 interface Message {
   /** The words behind the verb, as help prints them. */
@@ -53,7 +54,7 @@ const messages: ReadonlyMap<string, Message> = new Map<string, Message>([
     {
       usage: 'SECTOR [COUNT]',
       summary: 'move sectors to the spare now, before they fail',
-      answer: ({ core }, words) => remapSectors(core, words),
+      answer: remapSectors,
     },
   ],
   [
@@ -120,7 +121,7 @@ const messages: ReadonlyMap<string, Message> = new Map<string, Message>([
     statsText(status()),
   ),
   alone('clear_stats', 'set the counters to 0', ({ core }) => {
-    core.clearCounters();
+    clearCounters(core.counters);
     return 'the counters are 0';
   }),
   alone('help', 'this text', () => helpText()),

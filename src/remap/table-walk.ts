@@ -18,14 +18,14 @@ export function stopReason(outcome: string | undefined): StopReason {
   return outcome === 'metadata-failed' ? 'the record cannot be stored on the spare' : undefined;
 }
 
-export interface WalkOptions {
+export interface WalkOptions<T> {
   /** Granules, both included. */
   readonly first: number;
   readonly last: number;
   /** True when the device is closing or being suspended. */
   readonly stopped: () => boolean;
-  /** Work on one granule that has an entry. A reason ends the walk before the next one; the granule is not done then. */
-  readonly visit: (state: GranuleState) => Promise<StopReason>;
+  /** Work on one granule. A reason ends the walk before the next one; the granule is not done then. */
+  readonly visit: (granule: T) => Promise<StopReason>;
 }
 
 /** How far a walk came. */
@@ -39,21 +39,35 @@ export interface WalkEnd {
  * Visits the entries of a part of the table one after the other, each as it is when its turn comes, until the time of one
  * message is over. Whoever comes in between is served: at most one granule is locked at a time.
  */
-export async function walkTable(core: RemapCore, options: WalkOptions): Promise<WalkEnd> {
+export function walkTable(core: RemapCore, options: WalkOptions<GranuleState>): Promise<WalkEnd> {
+  const visit = (granule: number) => options.visit(core.stateOf(granule));
+  return walk(core, { ...options, visit }, (from) => core.table.atOrAfter(from)?.granule);
+}
+
+/** As `walkTable`, over every granule, also those without an entry. */
+export function walkGranules(core: RemapCore, options: WalkOptions<number>): Promise<WalkEnd> {
+  return walk(core, options, (from) => from);
+}
+
+async function walk(
+  core: RemapCore,
+  options: WalkOptions<number>,
+  nextFrom: (granule: number) => number | undefined,
+): Promise<WalkEnd> {
   const { clock } = core.parts;
   const deadlineMs = clock.nowMs() + messageWorkMsMax;
   const { last } = options;
   let visited = 0;
-  let state = core.table.atOrAfter(options.first);
-  while (state !== undefined && state.granule <= last) {
-    const left = { first: state.granule, last };
+  let granule = nextFrom(options.first);
+  while (granule !== undefined && granule <= last) {
+    const left = { first: granule, last };
     if (visited > 0 && clock.nowMs() >= deadlineMs) return { left, reason: undefined };
     if (options.stopped()) return { left, reason: 'the device is closing or being suspended' };
-    const reason = await options.visit(state);
+    const reason = await options.visit(granule);
     if (reason !== undefined) return { left, reason };
     visited += 1;
     if (visited % entriesPerSlice === 0) await delay(clock, 0);
-    state = core.table.atOrAfter(state.granule + 1);
+    granule = nextFrom(granule + 1);
   }
   return { left: undefined, reason: undefined };
 }
@@ -89,14 +103,16 @@ export class Tally {
   /** `unremap: home 3, main-bad 1`; why the work stopped, if it did; `next SECTOR COUNT` when there is more to do. */
   reply(core: RemapCore, verb: string, end: WalkEnd): string {
     const counts = [...this.#counts].map(([name, count]) => `${name} ${count}`).join(', ');
-    const lines = [`${verb}: ${counts}`];
-    if (end.reason !== undefined) lines.push(`stopped: ${end.reason}`);
-    if (end.left !== undefined) {
-      const { granuleBytes, sizeBytes } = core.parts;
-      const from = end.left.first * granuleBytes;
-      const to = Math.min(sizeBytes, (end.left.last + 1) * granuleBytes);
-      lines.push(`next ${from / sectorBytes} ${(to - from) / sectorBytes}`);
-    }
-    return lines.join('\n');
+    return [`${verb}: ${counts}`, ...leftLines(core, end)].join('\n');
   }
+}
+
+/** What a reply says of a walk that did not come to its end. */
+export function leftLines(core: RemapCore, end: WalkEnd): string[] {
+  const lines = end.reason === undefined ? [] : [`stopped: ${end.reason}`];
+  if (end.left === undefined) return lines;
+  const { granuleBytes, sizeBytes } = core.parts;
+  const from = end.left.first * granuleBytes;
+  const to = Math.min(sizeBytes, (end.left.last + 1) * granuleBytes);
+  return [...lines, `next ${from / sectorBytes} ${(to - from) / sectorBytes}`];
 }

@@ -299,6 +299,34 @@ describe('verify', () => {
   });
 });
 
+describe('remap', () => {
+  it('R31 works for seconds, then says where to go on', async () => {
+    const clocks: VirtualClock[] = [];
+    const stack = makeStack({
+      mainBytes: 8 << 20,
+      spareBytes: 8 << 20,
+      wrapMain: (below) => new SlowReads(below, clocks),
+    });
+    clocks.push(stack.clock);
+    const replies: string[] = [];
+    let words = ['0', '8000'];
+    for (;;) {
+      const startMs = stack.clock.nowMs();
+      const reply = await ask(stack, 'remap', ...words);
+      assert.ok(stack.clock.nowMs() - startMs < 10_000, 'before the sender gives up');
+      replies.push(reply);
+      const next = /^next (\d+) (\d+)$/m.exec(reply);
+      if (next === null) break;
+      words = [next[1]!, next[2]!];
+    }
+    assert.ok(replies.length > 1, 'one message was not enough');
+    const moved = replies.reduce((sum, reply) => sum + Number(/^remapped (\d+) of /.exec(reply)?.[1]), 0);
+    assert.equal(moved, 1000);
+    assert.equal(remappedGranules(stack).length, 1000);
+    await finish(stack);
+  });
+});
+
 describe('retire', () => {
   it('M16 empties the table: data home, marks of unreadable sectors gone', async () => {
     const stack = await movedStack();

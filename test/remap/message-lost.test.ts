@@ -179,7 +179,7 @@ describe('retry', () => {
 describe('import suspect', () => {
   it('R34 marks what is neither moved nor lost, durably, and says how many', async () => {
     const stack = await unreadableStack();
-    assert.equal(await ask(stack, 'import', 'suspect', '80', '4'), 'import: suspect 2, known before 2');
+    assert.equal(await ask(stack, 'import', 'suspect', '80', '4'), 'import: suspect 2, known 2');
     assert.deepEqual((await ask(stack, 'lost')).split('\n'), ['80 4 suspect']);
     assert.equal(stack.metadata.replay().get(10)?.unreadable, 0b1111);
     await finish(stack);

@@ -127,6 +127,9 @@ describe('on-spare-full', () => {
     await writeSectors(stack, 0, patternOf(0, 8));
     const slots = fillSpare(stack);
     await writeSectors(stack, 0, patternOf(0, 8, 2));
+    stack.mainDisk.faults.addBadSectors(160, 1, { on: 'write' });
+    assert.equal((await failureOf(writeSectors(stack, 160, patternOf(160, 8)))).kind, 'medium');
+    assert.equal(stack.device.status().counters.failedWrites, 1);
     await policy(stack, 'on-spare-full', 'read-only');
     const error = await failureOf(writeSectors(stack, 0, patternOf(0, 8, 3)));
     assert.deepEqual([error.kind, error.errno], ['refused', Errno.EROFS]);
