@@ -12,6 +12,7 @@ import { RequestGate } from '../block/request-gate.ts';
 import type { MappingStateSource } from '../metadata/mapping-state.ts';
 import type { MetadataStatus } from '../metadata/metadata-store.ts';
 import type { PartWriter } from './alignment-filter.ts';
+import { DeviceFlush } from './device-flush.ts';
 import type { DevicePlace } from './device-paths.ts';
 import { discardRange } from './discard-request.ts';
 import type { FreshMap } from './fresh-map.ts';
@@ -50,7 +51,7 @@ export class RemapDevice implements PartWriter {
   readonly #gate = new RequestGate();
   readonly #suspension: Suspension;
   readonly #salvager: Salvager;
-  #reportedFlushEpoch: number;
+  readonly #flush: DeviceFlush;
   #closing: Promise<void> | undefined;
 
   constructor(name: string, geometry: Geometry, core: RemapCore, metadata: MetadataLife) {
@@ -58,7 +59,7 @@ export class RemapDevice implements PartWriter {
     this.geometry = geometry;
     this.#core = core;
     this.#metadata = metadata;
-    this.#reportedFlushEpoch = this.flushEpoch;
+    this.#flush = new DeviceFlush(core, name, geometry.sizeBytes);
     this.#salvager = new Salvager(core, this.#gate);
     core.salvager = this.#salvager;
     this.#suspension = new Suspension({
@@ -66,7 +67,7 @@ export class RemapDevice implements PartWriter {
       gate: this.#gate,
       flush: async () => {
         await core.backgroundDone();
-        await this.#flushBoth();
+        await this.#flush.both();
       },
     });
   }
@@ -97,7 +98,7 @@ export class RemapDevice implements PartWriter {
   }
 
   get flushEpoch(): number {
-    return this.#core.mainFlush.failures + this.#core.parts.metadata.flushEpoch;
+    return this.#flush.epoch;
   }
 
   read(target: Uint8Array, offset: number): Promise<void> {
@@ -143,20 +144,8 @@ export class RemapDevice implements PartWriter {
   }
 
   /** As `flush`, also while the gate is shut: for the owner that closes the device. */
-  async flushAdmitted(): Promise<void> {
-    let failure: DeviceError | undefined;
-    try {
-      await this.#flushBoth();
-    } catch (error) {
-      failure = asDeviceError(error);
-    }
-    // A flush that failed behind the client's back has put its writes in doubt: it hears of it once (R7).
-    const inDoubt = this.flushEpoch !== this.#reportedFlushEpoch;
-    this.#reportedFlushEpoch = this.flushEpoch;
-    if (failure !== undefined) throw failure;
-    if (!inDoubt) return;
-    const { sizeBytes } = this.geometry;
-    throw deviceError(this.name, 'path', 0, sizeBytes, Errno.EIO, 'an earlier flush failed');
+  flushAdmitted(): Promise<void> {
+    return this.#flush.forClient();
   }
 
   async discard(offset: number, length: number): Promise<void> {
@@ -414,13 +403,6 @@ export class RemapDevice implements PartWriter {
     if (parts.allocator.freeSlots > 0 || policies.onSpareFull === 'fail-writes') return undefined;
     const detail = 'the spare is full, and the policy on-spare-full is read-only';
     return Promise.reject(deviceError(this.name, 'refused', offset, length, Errno.EROFS, detail));
-  }
-
-  /** Both are asked even when one fails: what can be made durable, is. */
-  async #flushBoth(): Promise<void> {
-    const results = await Promise.allSettled([this.#core.flushMain(), this.#core.flushSpare()]);
-    const failed = results.find((result) => result.status === 'rejected');
-    if (failed !== undefined) throw failed.reason;
   }
 
   /** R30: a request that was not admitted is sent `again` when the device is resumed, and refused when it is closed. */
