@@ -53,7 +53,7 @@ function rowWith(status: DeviceStatus): ListRow {
 
 /** A table with a head, columns as wide as their widest entry. */
 export function listText(rows: readonly ListRow[]): string {
-  const cells = [
+  return columns([
     ['NAME', 'STATE', 'HEALTH', 'SIZE', 'REMAPPED', 'PID', 'EXPORT'],
     ...rows.map((row) => [
       row.name,
@@ -64,7 +64,11 @@ export function listText(rows: readonly ListRow[]): string {
       String(row.pid ?? '-'),
       row.export,
     ]),
-  ];
+  ]);
+}
+
+/** Every column as wide as its widest entry. */
+export function columns(cells: readonly (readonly string[])[]): string {
   const widths = cells[0]!.map((_, column) => Math.max(...cells.map((line) => line[column]!.length)));
   return cells
     .map((line) =>

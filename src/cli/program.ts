@@ -59,7 +59,7 @@ function buildProgram(terminal: Terminal, running: Running): Command {
   addAssemble(program, terminal);
   addServe(program, running);
   addExamine(program, terminal);
-  addSpareCommands(program, terminal);
+  addSpareCommands(program, terminal, running);
   addQueries(program, terminal);
   addSuspension(program, terminal);
   program
@@ -83,7 +83,12 @@ function buildProgram(terminal: Terminal, running: Running): Command {
     terminal.print(packageVersion());
     throw new CommanderError(ExitCode.ok, 'commander.version', '');
   });
-  for (const command of [program, ...program.commands]) configure(command, terminal);
+  for (const command of [
+    program,
+    ...program.commands,
+    ...program.commands.flatMap(({ commands }) => commands),
+  ])
+    configure(command, terminal);
   return program;
 }
 

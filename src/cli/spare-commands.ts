@@ -2,9 +2,96 @@ import type { Command } from 'commander';
 import type { Terminal } from './terminal.ts';
 
 /** The commands about a spare that nobody serves. */
-export function addSpareCommands(program: Command, terminal: Terminal): void {
+export function addSpareCommands(program: Command, terminal: Terminal, running: { exitCode: number }): void {
+  addScan(program, terminal);
   addAdopt(program, terminal);
   addAdoptMain(program, terminal);
+  addMetadata(program, terminal, running);
+  addWipe(program, terminal);
+}
+
+function addScan(program: Command, terminal: Terminal): void {
+  program
+    .command('scan')
+    .description('show which disks and images carry spares; without arguments, of all disks of this machine')
+    .summary('show which disks carry spares')
+    .argument('[DEVICE...]')
+    .option('--json', 'as JSON')
+    .addHelpText('after', '\nExamples:\n  dm-remap scan\n  dm-remap scan /dev/sdc1 spare.img --json')
+    .action(async (paths, options) => {
+      await (await import('./scan.ts')).runScan(terminal, paths, options);
+    });
+}
+
+function addWipe(program: Command, terminal: Terminal): void {
+  program
+    .command('wipe')
+    .description(
+      'make a spare an ordinary disk again: nothing finds it any more, what was moved to it is lost',
+    )
+    .summary('make a spare an ordinary disk again')
+    .argument('<DEVICE>')
+    .option('--yes', 'do it')
+    .option('--json', 'as JSON')
+    .addHelpText('after', '\nExamples:\n  dm-remap examine /dev/sdc1\n  dm-remap wipe /dev/sdc1 --yes')
+    .action(async (path, options) => {
+      await (await import('./wipe.ts')).runWipe(terminal, path, options);
+    });
+}
+
+const metadataExamples = `
+Examples:
+  dm-remap metadata check /dev/sdc1
+  dm-remap metadata dump /dev/sdc1 > old-disk.dump
+  dm-remap metadata repair /dev/sdc1 --yes
+  dm-remap metadata restore old-disk.dump /dev/sdc1 --yes
+
+"check" ends with 0 when nothing is wrong, with 6 when it printed findings.`;
+
+/** All of them refuse a spare that is served. */
+function addMetadata(program: Command, terminal: Terminal, running: { exitCode: number }): void {
+  const metadata = program
+    .command('metadata')
+    .description('check, copy and mend the metadata of a spare that is not served')
+    .summary('check, copy and mend metadata')
+    .addHelpText('after', metadataExamples);
+  metadata
+    .command('check')
+    .description('read every replica, journal and checkpoint, and compare; one line a finding')
+    .argument('<SPARE>')
+    .option('--json', 'as JSON')
+    .action(async (path, options) => {
+      running.exitCode = await (await import('./metadata.ts')).runCheck(terminal, path, options);
+    });
+  metadata
+    .command('dump')
+    .description('print facts, replicas and records as text that "restore" takes')
+    .argument('<SPARE>')
+    .option('--force', 'also from replicas that are not in sync')
+    .option('--json', 'as JSON')
+    .action(async (path, options) => {
+      await (await import('./metadata.ts')).runDump(terminal, path, options);
+    });
+  metadata
+    .command('repair')
+    .description('write every replica anew from what the good ones hold')
+    .argument('<SPARE>')
+    .option('--yes', 'do it')
+    .option('--json', 'as JSON')
+    .action(async (path, options) => {
+      await (await import('./metadata.ts')).runRepair(terminal, path, options);
+    });
+  metadata
+    .command('restore')
+    .description('write a dump onto the spare that it is of, as a fresh generation')
+    .argument('<FILE>')
+    .argument('<SPARE>')
+    .option('--yes', 'do it')
+    .option('--force', 'also a dump that is older than the spare; what came in between is lost')
+    .option('--json', 'as JSON')
+    .action(async (file, path, options) => {
+      await (await import('./metadata.ts')).runRestore(terminal, file, path, options);
+    });
 }
 
 function addAdopt(program: Command, terminal: Terminal): void {

@@ -1,5 +1,6 @@
 import { MetadataStore, type OpenedMetadata } from '../metadata/metadata-store.ts';
-import { type Disks, type OpenedDisk, withDisks } from './disks.ts';
+import { refuseUsed } from './disk-in-use.ts';
+import { type DiskAccess, type Disks, type OpenedDisk, withDisks } from './disks.ts';
 import { HostState } from './host-state.ts';
 import { SetupError } from './setup-error.ts';
 import { setupErrorOf } from './setup-failure.ts';
@@ -18,27 +19,39 @@ export interface OpenSpareOptions {
   readonly stateDirectory: string | undefined;
 }
 
+/** Opens a disk for `work`, closed again after it. Throws `SetupError`. */
+export async function withOpenDisk<T>(
+  path: string,
+  access: DiskAccess,
+  work: (disks: Disks, disk: OpenedDisk) => Promise<T>,
+): Promise<T> {
+  try {
+    return await withDisks(async (disks) => {
+      const disk = await disks.open(path, 'none', access);
+      try {
+        if (access === 'own') await refuseUsed(disk, 'spare');
+        return await work(disks, disk);
+      } finally {
+        await disk.device.close();
+      }
+    });
+  } catch (error) {
+    throw setupErrorOf(error, path);
+  }
+}
+
 /** Opens a spare that nobody uses, for `work`; closed again after it. Throws `SetupError`. */
 export async function withOpenSpare<T>(
   options: OpenSpareOptions,
   work: (open: OpenSpare) => Promise<T>,
 ): Promise<T> {
   const { path, force, stateDirectory } = options;
-  try {
-    return await withDisks(async (disks) => {
-      const spare = await disks.open(path, 'none');
-      try {
-        const { arena, clock, random } = disks.plane;
-        const metadata = await MetadataStore.open({ spare: spare.device, arena, clock, random }, { force });
-        const hostState = stateDirectory === undefined ? undefined : new HostState(stateDirectory);
-        return await work({ disks, spare, metadata, hostState });
-      } finally {
-        await spare.device.close();
-      }
-    });
-  } catch (error) {
-    throw setupErrorOf(error, path);
-  }
+  return withOpenDisk(path, 'own', async (disks, spare) => {
+    const { arena, clock, random } = disks.plane;
+    const metadata = await MetadataStore.open({ spare: spare.device, arena, clock, random }, { force });
+    const hostState = stateDirectory === undefined ? undefined : new HostState(stateDirectory);
+    return work({ disks, spare, metadata, hostState });
+  });
 }
 
 /** Ends a session that a tool has settled; resolves to notes. Throws `SetupError` when the spare did not take it all. */

@@ -17,7 +17,7 @@ import { blockBytes } from './block-size.ts';
 import { type ReplicaPlace, replicasMax, SpareLayout } from './layout.ts';
 import { decodeProperties, encodeProperties, type PropertyArea } from './property-codec.ts';
 
-const superblockMagic = magic('dmRMsupr');
+export const superblockMagic: Uint8Array = magic('dmRMsupr');
 /** Room for one more replica than format 1 has. */
 const placesRoom = 4;
 const placesAt = 168;

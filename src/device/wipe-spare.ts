@@ -1,0 +1,72 @@
+import { SpareIo } from '../metadata/spare-io.ts';
+import { scanSuperblocks } from '../metadata/superblock-scan.ts';
+import { uuidText } from '../metadata/uuid.ts';
+import { wipeSuperblocks } from '../metadata/wipe-metadata.ts';
+import { HostState } from './host-state.ts';
+import { withOpenDisk } from './open-spare.ts';
+import { SetupError } from './setup-error.ts';
+
+export interface WipeOptions {
+  readonly path: string;
+  /** The operator has read what is on it. */
+  readonly confirmed: boolean;
+  readonly stateDirectory: string | undefined;
+}
+
+export interface WipeReport {
+  readonly path: string;
+  /** Empty where no superblock was whole. */
+  readonly name: string;
+  readonly uuids: readonly string[];
+  readonly superblocksWiped: number;
+  readonly notes: readonly string[];
+}
+
+/**
+ * Makes a spare an ordinary disk again: no superblock of ours is left, so that nothing finds it, and the host forgets it.
+ * Refuses a disk that is none of ours, or that somebody uses. Throws `SetupError`.
+ */
+export function wipeSpare(options: WipeOptions): Promise<WipeReport> {
+  const { path } = options;
+  return withOpenDisk(path, 'own', async (disks, disk) => {
+    const io = new SpareIo(disk.device, disks.plane.arena, disks.plane.clock);
+    const scan = await scanSuperblocks(io);
+    const ours =
+      scan.damagedPlaces.size > 0 || scan.newerVersion !== undefined || scan.unknownFeatures !== undefined;
+    if (scan.found.length === 0 && !ours) {
+      throw new SetupError(
+        'not-a-spare',
+        `${path}: not a dm-remap spare, nothing to wipe; is it the right device?`,
+      );
+    }
+    const names = new Set(scan.found.map(({ superblock }) => superblock.shared.properties.properties.name));
+    const uuids = [...new Set(scan.found.map(({ superblock }) => uuidText(superblock.shared.uuid)))];
+    const name = [...names].join(', ');
+    if (!options.confirmed) {
+      const whose = name === '' ? 'a dm-remap spare with damaged metadata' : `the spare of ${name}`;
+      throw new SetupError(
+        'refused',
+        `${path}: is ${whose}; what was moved to it is lost by wiping ("dm-remap examine" shows how much); --yes wipes it`,
+      );
+    }
+    const { wiped, left } = await wipeSuperblocks(io);
+    if (left.length > 0) {
+      throw new SetupError(
+        'failed',
+        `${path}: ${left.length} superblocks could not be wiped, first at byte ${left[0]}`,
+      );
+    }
+    return { path, name, uuids, superblocksWiped: wiped, notes: await forget(options, uuids) };
+  });
+}
+
+async function forget({ stateDirectory }: WipeOptions, uuids: readonly string[]): Promise<readonly string[]> {
+  if (stateDirectory === undefined) return [];
+  const state = new HostState(stateDirectory);
+  try {
+    for (const uuid of uuids) await state.forget(uuid);
+    return [];
+  } catch (error) {
+    return [`this host could not forget it: ${error instanceof Error ? error.message : String(error)}`];
+  }
+}
