@@ -66,11 +66,16 @@ export class HostStateWriter {
     return { directory, tableUnixSeconds: this.#tableUnixSeconds, trouble: this.#trouble };
   }
 
+  /** Resolves when nothing is being written. */
+  async drained(): Promise<void> {
+    await this.#running;
+  }
+
   /** After the metadata is closed: writes what is true now, `clean` when the superblocks say so too. Never rejects. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
-    await this.#running;
+    await this.drained();
     const clean = this.#parts.status().closedCleanly;
     await this.#guarded(async () => {
       if (this.#isTableStale() || clean) await this.#writeTable(clean);
