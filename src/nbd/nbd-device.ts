@@ -24,8 +24,11 @@ export const requestsInFlightMax = 256;
 /** A longer request is sent in parts, side by side. */
 const partBytesMax = 1024 * 1024;
 const zeroPieceBytes = 64 * 1024;
-/** A server that has not answered anything for so long is taken for gone: its connection is dropped. */
-export const replyTimeoutMs = 30_000;
+/**
+ * A server that has not answered anything for so long is taken for gone: its connection is dropped. Longer than a disk's own
+ * deadline of 30 s, for behind the server there may be one that is just being reset, or a large cache being flushed.
+ */
+export const replyTimeoutMs = 60_000;
 /** Time for a goodbye. */
 const disconnectMs = 2_000;
 

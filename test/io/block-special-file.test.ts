@@ -56,6 +56,38 @@ describe('block special files', { skip, timeout: 30_000 }, () => {
     await device.close();
   });
 
+  it('R32 is opened again, exclusively, while it is the same coming of the disk', async () => {
+    const { plane } = fixture;
+    const device = await plane.openFile({ path: loop, cache: 'none' });
+    await device.write(new Uint8Array(512).fill(7), 1024);
+    await device.reopen();
+    const target = new Uint8Array(512);
+    await device.read(target, 1024);
+    assert.ok(target.every((byte) => byte === 7));
+    assert.equal(await device.identityTrouble(), undefined);
+    await assert.rejects(plane.openFile({ path: loop, cache: 'none' }), { code: 'OPEN_IN_USE' });
+    await device.close();
+    await (await plane.openFile({ path: loop, cache: 'none' })).close();
+  });
+
+  it('R32 is not taken for itself when another file is behind its name, nor when the same one is again', async () => {
+    const { plane, directory } = fixture;
+    const device = await plane.openFile({ path: loop, cache: 'none' });
+    // The kernel waits with it until the last user has closed: that is what opening again does first.
+    execFileSync('losetup', ['-d', loop]);
+    await assert.rejects(device.reopen(), { kind: 'path' });
+    assert.equal(await device.identityTrouble(), 'the disk has gone');
+    const other = join(directory, 'other');
+    await createImage(other, imageBytes);
+    for (const file of [other, join(directory, 'image')]) {
+      execFileSync('losetup', [loop, file]);
+      await assert.rejects(device.reopen(), /no WWN and no serial to tell/);
+      await assert.rejects(device.read(new Uint8Array(512), 0), { kind: 'path' });
+      if (file === other) execFileSync('losetup', ['-d', loop]);
+    }
+    await device.close();
+  });
+
   it('I17 the kernel joins neighbouring requests, and none that are kept apart', async () => {
     const { plane } = fixture;
     const device = await plane.openFile({ path: loop, cache: 'none' });
