@@ -1,43 +1,93 @@
+import { availableParallelism } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
-import { runWorld } from '../src/simulator/world.ts';
-import { addOutcome, emptyOutcome } from '../src/simulator/world-outcome.ts';
+import { runWorld, type WorldOptions } from '../src/simulator/world.ts';
+import { emptyOutcome } from '../src/simulator/world-outcome.ts';
+import { type FailedWorld, failedWorld, optionsOfReplay } from './simulator/failed-world.ts';
+import { runSeeds } from './simulator/seed-jobs.ts';
 import { summaryText } from './simulator/summary-text.ts';
 
-/**
- * `npm run simulate -- [--seeds N] [--seed S] [--fork-every N]`: worlds with the power cut at every device operation.
- * A failure prints the one line that repeats it, and ends with exit code 1.
- */
+const usage = `npm run simulate -- [--seeds N] [--seed S] [--fork-every N] [--jobs N]
+npm run simulate -- --replay '{"seed":S,...}'
+
+Worlds of clients, failing disks and restarts under virtual time, judged byte by byte. The power is cut at every N-th
+device operation (1: at every one). A failure is shrunk, printed as the one line that repeats it, and ends with exit
+code 1; wrong arguments end with 2.`;
+
 const { values } = parseArgs({
   options: {
-    seeds: { type: 'string', default: '10' },
+    seeds: { type: 'string', default: '100' },
     seed: { type: 'string', default: '1' },
     'fork-every': { type: 'string', default: '1' },
+    jobs: { type: 'string', default: '1' },
+    replay: { type: 'string' },
+    help: { type: 'boolean', default: false },
   },
 });
-const firstSeed = wholeNumber('seed', values.seed);
-const seeds = wholeNumber('seeds', values.seeds);
-const forkEvery = wholeNumber('fork-every', values['fork-every']);
-const sum = emptyOutcome();
-const startedMs = performance.now();
+const jobsMax = Math.max(1, availableParallelism());
+const progressMs = 2000;
 
-for (let seed = firstSeed; seed < firstSeed + seeds; seed += 1) {
+if (values.help) console.log(usage);
+else if (values.replay !== undefined) await replay(values.replay);
+else await simulate();
+
+async function replay(text: string): Promise<void> {
+  const options = optionsOfReplay(text);
+  if (options === undefined) refuse(`--replay is '${text}', expected what a failure printed`);
   try {
-    addOutcome(sum, await runWorld({ seed, forkEvery }));
+    await runWorld(options);
+    console.log('this world keeps its promises');
   } catch (error) {
     console.error(error);
-    console.error(`to repeat it: npm run simulate -- --seeds 1 --seed ${seed} --fork-every ${forkEvery}`);
     process.exitCode = 1;
-    break;
-  }
-  if ((seed - firstSeed) % 10 === 9) {
-    console.log(`seed ${seed}: ${sum.forks.powerCuts} power cuts so far, none of them lost a byte`);
   }
 }
-console.log(summaryText(sum, (performance.now() - startedMs) / 1000));
+
+async function simulate(): Promise<void> {
+  const startedMs = performance.now();
+  const firstSeed = wholeNumber('seed', values.seed);
+  const total = emptyOutcome();
+  let shownMs = startedMs;
+  const failure = await runSeeds({
+    firstSeed,
+    seeds: wholeNumber('seeds', values.seeds),
+    forkEvery: wholeNumber('fork-every', values['fork-every']),
+    jobs: Math.min(jobsMax, Math.max(1, wholeNumber('jobs', values.jobs))),
+    total,
+    onSeed: (done) => {
+      if (performance.now() - shownMs < progressMs) return;
+      shownMs = performance.now();
+      const cuts = total.forks.powerCuts + total.forks.kills;
+      const rate = Math.round((cuts * 1000) / (shownMs - startedMs));
+      console.log(`${done} worlds, ${cuts} cuts, none of them lost a byte (${rate} a second)`);
+    },
+  });
+  console.log(summaryText(total, (performance.now() - startedMs) / 1000));
+  if (failure === undefined) return;
+  await explain(failure);
+  process.exitCode = 1;
+}
+
+async function explain(options: WorldOptions): Promise<void> {
+  console.error(`seed ${options.seed} failed; leaving out what it does not need`);
+  const failed: FailedWorld | undefined = await failedWorld(options);
+  if (failed === undefined) {
+    console.error(
+      `seed ${options.seed} failed once and not again: something in it is not drawn from the seed`,
+    );
+    return;
+  }
+  console.error(failed.error);
+  console.error(failed.steps.join('\n'));
+  console.error(failed.line);
+}
 
 function wholeNumber(name: string, text: string): number {
   if (/^[0-9]{1,9}$/.test(text)) return Number(text);
-  console.error(`simulate: --${name} is '${text}', expected a whole number`);
+  refuse(`--${name} is '${text}', expected a whole number`);
+}
+
+function refuse(why: string): never {
+  console.error(`simulate: ${why}`);
   process.exit(2);
 }

@@ -31,7 +31,11 @@ export async function writeThrough(
     }
     // Blocks outside the failed ranges are written and count. A write of which nothing counts leaves nothing to flush: a
     // dead device must not fail the flushes of the other one (R6).
-    if (!durable && !failedWhole(failure, offset, source.length)) gate.wroteUnstable();
+    if (!durable && !failedWhole(failure, offset, source.length)) {
+      gate.wroteUnstable();
+      // They are not sent again with the failed ones, so nobody else would flush them before the acknowledgement.
+      if (flushAfter) await flushFor(device, gate, offset, source.length);
+    }
     throw error;
   }
   if (!durable) gate.wroteUnstable();

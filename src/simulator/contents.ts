@@ -99,7 +99,8 @@ export class Contents {
   }
 }
 
-function isZero(bytes: Buffer, at: number): boolean {
+/** One sector of zeros. */
+export function isZero(bytes: Uint8Array, at: number): boolean {
   for (let index = at; index < at + sectorBytes; index += 1) if (bytes[index] !== 0) return false;
   return true;
 }

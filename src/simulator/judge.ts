@@ -1,5 +1,5 @@
 import { sectorBytes } from '../block/block-device.ts';
-import { Contents, initialVersion } from './contents.ts';
+import { Contents, initialVersion, isZero } from './contents.ts';
 
 /** The promise was broken: what, where, and what would have been right. */
 export class JudgeViolation extends Error {
@@ -39,8 +39,12 @@ interface SectorModels {
   readonly afterLie: Versions[];
   /** Writes that are under way. */
   readonly inFlight: Versions[];
+  /** Of these: what a disk has already thrown away again. */
+  readonly dropped: Versions[];
   /** No older version may come back, whatever happens. */
   readonly durable: Float64Array;
+  /** Flushes do not vouch for versions up to this one. */
+  readonly doubtful: Float64Array;
   /** Moments of the last write's begin, of anything that happened to a sector, and of the last fault. */
   readonly begun: Float64Array;
   readonly touched: Float64Array;
@@ -58,6 +62,8 @@ interface SectorModels {
 export class Judge {
   readonly sectorCount: number;
   readonly contents: Contents;
+  /** R13: what main cannot read and nobody wrote reads as zeros. */
+  readonly #fresh: boolean;
   readonly #models: SectorModels;
   #lastVersion: number;
   #moment: number;
@@ -66,8 +72,9 @@ export class Judge {
   /** Sectors compared: a judge that compared nothing has proven nothing. */
   sectorsChecked = 0;
 
-  constructor(sectorCount: number, seed: number, from?: Judge) {
+  constructor(sectorCount: number, seed: number, fresh = false, from?: Judge) {
     this.sectorCount = sectorCount;
+    this.#fresh = fresh;
     this.contents = from?.contents.fork() ?? new Contents(seed);
     this.#models = from === undefined ? newModels(sectorCount) : copyModels(from.#models);
     this.#lastVersion = from === undefined ? initialVersion : from.#lastVersion;
@@ -111,7 +118,9 @@ export class Judge {
     const only = [version];
     this.#writeEnded(firstSector, count, version);
     for (let sector = firstSector; sector < firstSector + count; sector += 1) {
-      models.allowed[sector] = only;
+      const wasDropped = models.dropped[sector]!.includes(version);
+      models.allowed[sector] = wasDropped ? models.afterPowerCut[sector]! : only;
+      models.dropped[sector] = none;
       // A sector that went bad while the write was under way may have gone bad behind it.
       if (models.wentBad[sector]! < models.begun[sector]!) models.safe[sector] = 1;
       models.excused[sector] = 0;
@@ -121,12 +130,22 @@ export class Judge {
     }
   }
 
-  /** An error: each sector holds the old or the new bytes. */
+  /** An error: each sector holds the old or the new bytes, and no flush vouches for either (R6). */
   writeFailed(firstSector: number, count: number, version: number): void {
-    const { allowed } = this.#models;
+    const { allowed, doubtful } = this.#models;
     this.#writeEnded(firstSector, count, version);
     for (let sector = firstSector; sector < firstSector + count; sector += 1) {
+      doubtful[sector] = Math.max(doubtful[sector]!, version);
       allowed[sector] = [...allowed[sector]!, version];
+    }
+  }
+
+  /** Lost sectors, and no others, may have become `version`, which is zeros. */
+  filled(firstSector: number, count: number, version: number): void {
+    const { allowed, safe } = this.#models;
+    this.#writeEnded(firstSector, count, version);
+    for (let sector = firstSector; sector < firstSector + count; sector += 1) {
+      if (safe[sector] === 0) allowed[sector] = [...allowed[sector]!, version];
     }
   }
 
@@ -145,33 +164,51 @@ export class Judge {
   }
 
   /**
-   * A disk threw away cached writes because its flush failed: each may be back at what was durable (R7).
-   * True when clients believe in some of them.
+   * A flush failed and somebody was, or will be, told: what was not durable then may be lost with the power whatever later
+   * flushes say, until it is written again (R7: a flush is never retried into success).
    */
-  cacheDropped(): boolean {
-    const { allowed, afterPowerCut, touched } = this.#models;
-    const moment = this.#nextMoment();
-    let acknowledged = false;
+  flushFailed(): void {
+    const { afterPowerCut, doubtful } = this.#models;
     for (let sector = 0; sector < this.sectorCount; sector += 1) {
-      const before = allowed[sector]!;
-      const more = afterPowerCut[sector]!.filter((version) => !before.includes(version));
-      if (more.length === 0) continue;
-      allowed[sector] = [...before, ...more];
-      touched[sector] = moment;
-      acknowledged = true;
+      if (afterPowerCut[sector]!.length > 1) doubtful[sector] = this.#lastVersion;
     }
-    return acknowledged;
+  }
+
+  /**
+   * A disk threw away cached writes: this sector may be back at anything since it was durable (R7). True when clients believe
+   * in something newer.
+   */
+  cacheDropped(sector: number, version: number | undefined): boolean {
+    const { allowed, afterPowerCut, inFlight, dropped, touched } = this.#models;
+    touched[sector] = this.#nextMoment();
+    // A part of a write that is still under way: it will be acknowledged all the same.
+    const underWay = version !== undefined && inFlight[sector]!.includes(version);
+    if (underWay) dropped[sector] = [...dropped[sector]!, version];
+    const before = [...allowed[sector]!, ...inFlight[sector]!];
+    const more = afterPowerCut[sector]!.filter((other) => !before.includes(other));
+    if (more.length === 0) return underWay;
+    allowed[sector] = [...allowed[sector]!, ...more];
+    return true;
   }
 
   /** Unflushed content may be gone; a write under way may have arrived. `lied`: sectors whose flush was a lie. */
   powerCut(lied: readonly number[]): void {
-    const { allowed, afterPowerCut, afterLie } = this.#models;
-    for (const sector of lied) {
-      if (sector < this.sectorCount) afterPowerCut[sector] = afterLie[sector]!;
-    }
+    const { allowed, afterPowerCut } = this.#models;
+    this.lied(lied);
     for (let sector = 0; sector < this.sectorCount; sector += 1) allowed[sector] = afterPowerCut[sector]!;
     this.#nothingInFlight();
     this.#cutMoment = this.#moment;
+  }
+
+  /** A flush has lied about these sectors, and what it claimed is lost. */
+  lied(sectors: readonly number[]): void {
+    const { allowed, afterPowerCut, afterLie, touched } = this.#models;
+    for (const sector of sectors) {
+      if (sector >= this.sectorCount) continue;
+      afterPowerCut[sector] = afterLie[sector]!;
+      allowed[sector] = [...new Set([...allowed[sector]!, ...afterLie[sector]!])];
+      touched[sector] = this.#nextMoment();
+    }
   }
 
   /** The process died and the disks did not: a write under way may have arrived, acknowledged ones have. */
@@ -218,7 +255,7 @@ export class Judge {
 
   /** A judge of what would be, if this happened now. The original goes on. */
   fork(): Judge {
-    return new Judge(this.sectorCount, 0, this);
+    return new Judge(this.sectorCount, 0, this.#fresh, this);
   }
 
   #checkSector(token: ReadToken, bytes: Buffer, index: number): void {
@@ -228,9 +265,15 @@ export class Judge {
     const quiet = inFlight[sector]!.length === 0 && touched[sector]! <= token.moment;
     const at = index * sectorBytes;
     const version = this.contents.identify(bytes, at, sector, quiet ? now : this.#possible(token, index));
+    if (version === undefined && this.#isFreshZero(token, bytes, index)) return;
     if (version === undefined) this.#violation(sector, bytes, at, quiet ? now : this.#possible(token, index));
     // What was read once stays: nothing that lost the race may come back without another fault.
     else if (quiet && now.length > 1) this.#pin(sector, version);
+  }
+
+  #isFreshZero(token: ReadToken, bytes: Buffer, index: number): boolean {
+    if (!this.#fresh || this.#models.safe[token.firstSector + index] === 1) return false;
+    return this.#possible(token, index).includes(initialVersion) && isZero(bytes, index * sectorBytes);
   }
 
   #pin(sector: number, version: number): void {
@@ -258,6 +301,9 @@ export class Judge {
 
   #narrow(lists: Versions[], sector: number, token: FlushToken): void {
     const least = this.#models.durable[sector]!;
+    const doubtful = this.#models.doubtful[sector]!;
+    const vouched = [...token.allowed[sector]!, ...token.inFlight[sector]!];
+    if (vouched.some((version) => version <= doubtful)) return;
     const kept = new Set<number>();
     for (const version of token.allowed[sector]!) if (version >= least) kept.add(version);
     for (const version of token.inFlight[sector]!) if (version >= least) kept.add(version);
@@ -292,7 +338,9 @@ function newModels(count: number): SectorModels {
     afterPowerCut: new Array<Versions>(count).fill(firstOnly),
     afterLie: new Array<Versions>(count).fill(firstOnly),
     inFlight: new Array<Versions>(count).fill(none),
+    dropped: new Array<Versions>(count).fill(none),
     durable: new Float64Array(count),
+    doubtful: new Float64Array(count).fill(-1),
     begun: new Float64Array(count),
     touched: new Float64Array(count),
     wentBad: new Float64Array(count),
@@ -307,7 +355,9 @@ function copyModels(from: SectorModels): SectorModels {
     afterPowerCut: from.afterPowerCut.slice(),
     afterLie: from.afterLie.slice(),
     inFlight: from.inFlight.slice(),
+    dropped: from.dropped.slice(),
     durable: from.durable.slice(),
+    doubtful: from.doubtful.slice(),
     begun: from.begun.slice(),
     touched: from.touched.slice(),
     wentBad: from.wentBad.slice(),

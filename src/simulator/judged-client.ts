@@ -11,6 +11,8 @@ export interface Excuses {
   honest(): boolean;
   /** The time requests begin at. */
   nowMs(): number;
+  /** A write was just acknowledged: whatever happens now, it counts. */
+  acknowledged(): void;
   /** Wraps every request: a watchdog, or an answer that never arrives. */
   answered<T>(request: Promise<T>): Promise<T>;
 }
@@ -110,7 +112,10 @@ export class JudgedClient {
     const { flushEpoch } = this.#device;
     const told = failed || flushEpoch !== this.#flushEpoch;
     this.#flushEpoch = flushEpoch;
-    if (told) this.owedFailure = false;
+    if (told) {
+      this.owedFailure = false;
+      this.#judge.flushFailed();
+    }
     return told;
   }
 
@@ -128,6 +133,7 @@ export class JudgedClient {
     if (error === undefined) {
       const told = fua && this.#wasTold(false);
       this.#judge.writeAcknowledged(sector, sectorCount, version, fua && !told);
+      this.#excuses.acknowledged();
       return;
     }
     this.#judge.writeFailed(sector, sectorCount, version);

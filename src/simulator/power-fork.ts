@@ -13,8 +13,10 @@ import type { WorldGeometry } from './world-geometry.ts';
 
 /** What another machine would find, had the power gone at this operation. */
 export interface PowerFork {
-  /** The device operation at which it was cut. */
+  /** The device operation at which, or behind which, it was cut. */
   readonly operation: number;
+  /** Chances of the cut and of what comes after it. */
+  readonly random: SeededRandom;
   readonly kind: 'power' | 'kill';
   readonly main: PagedImage;
   readonly spare: PagedImage;
@@ -42,11 +44,10 @@ export interface ForkParts {
   readonly arena: PagedArena;
   /** Memory of `readAllBytes` to read into. */
   readonly memory: Buffer;
-  readonly random: SeededRandom;
 }
 
-/** One fork in so many is used for a while, loses its power again and is opened again. */
-const secondLifeEvery = 8;
+/** How many of the forks are used for a while, lose their power again and are opened again. */
+const secondLives = 1 / 8;
 
 /** Free slots that no write of a second life needs all of. */
 const roomForWrites = 8;
@@ -60,18 +61,19 @@ const noExcuses: Excuses = {
   },
   honest: () => true,
   nowMs: () => 0,
+  acknowledged: () => undefined,
   answered: (request) => request,
 };
 
 /** Opens what a power cut left and compares every sector. Throws `JudgeViolation`. The original world goes on afterwards. */
 export async function checkFork(fork: PowerFork, parts: ForkParts, counts: ForkCounts): Promise<void> {
-  const random = parts.random.fork(`fork ${fork.operation}`);
+  const { random } = fork;
   const clock = new VirtualClock(random);
   const life = new ForkedLife(fork, parts, clock, random);
   if (fork.kind === 'power') counts.powerCuts += 1;
   else counts.kills += 1;
   try {
-    const again = fork.operation % secondLifeEvery === 0;
+    const again = random.chance(secondLives);
     await clock.run(again ? life.liveTwice() : life.live());
     if (again) counts.secondLives += 1;
   } catch (error) {

@@ -26,6 +26,10 @@ export interface DiskBelow {
     buffer: Uint8Array | undefined,
     done: () => void,
   ): Promise<void>;
+  /** The disk is there, and is the one that was opened. */
+  readonly plugged: boolean;
+  /** Resolves when no request on the range that was answered by its deadline is alive. */
+  drained(offset: number, length: number): Promise<void>;
 }
 
 /** What a power cut and a kill leave of a request: no answer, ever. */
@@ -39,6 +43,7 @@ export class SimulatedDevice implements BlockDevice {
   readonly #arena: BufferArena | undefined;
   readonly #gate = new RequestGate();
   #abandoned = false;
+  #lost = false;
 
   /** Use `SimulatedDisk.open`. */
   constructor(disk: DiskBelow, arena?: BufferArena) {
@@ -94,6 +99,19 @@ export class SimulatedDevice implements BlockDevice {
     return rejectInvalid(this, offset, length) ?? Promise.resolve([{ length, state: 'data' }]);
   }
 
+  drained(offset: number, length: number): Promise<void> {
+    return this.#disk.drained(offset, length);
+  }
+
+  /** Opens the disk again after it was unplugged (R32): only when it is there, and the same. */
+  reopen(): Promise<void> {
+    if (this.#abandoned) return pendingForEver();
+    if (this.#gate.closed) return this.#rejectClosed(0, this.geometry.sizeBytes);
+    if (!this.#disk.plugged) return this.#rejectGone(0, this.geometry.sizeBytes);
+    this.#lost = false;
+    return Promise.resolve();
+  }
+
   close(): Promise<void> {
     return this.#abandoned ? pendingForEver() : this.#gate.close();
   }
@@ -101,6 +119,11 @@ export class SimulatedDevice implements BlockDevice {
   /** For `SimulatedDisk`: the process that opened this device is gone. */
   abandon(): void {
     this.#abandoned = true;
+  }
+
+  /** For `SimulatedDisk`: it was pulled out. */
+  lose(): void {
+    this.#lost = true;
   }
 
   #submit(
@@ -116,6 +139,7 @@ export class SimulatedDevice implements BlockDevice {
     const refusal = rejectInvalid(this, offset, length);
     if (refusal !== undefined) return refusal;
     if (!supported) return this.#rejectUnsupported(offset, length);
+    if (this.#lost) return this.#rejectGone(offset, length);
     this.#gate.enter();
     // Held until the disk is done with it, whatever a deadline said: a late answer must find nobody else there (I27).
     const held = buffer !== undefined && this.#arena?.contains(buffer) === true ? buffer : undefined;
@@ -131,6 +155,10 @@ export class SimulatedDevice implements BlockDevice {
 
   #rejectClosed(offset: number, length: number): Promise<never> {
     return Promise.reject(deviceError(this.name, 'closed', offset, length, Errno.ESHUTDOWN));
+  }
+
+  #rejectGone(offset: number, length: number): Promise<never> {
+    return Promise.reject(deviceError(this.name, 'path', offset, length, Errno.ENODEV));
   }
 
   #rejectUnsupported(offset: number, length: number): Promise<never> {

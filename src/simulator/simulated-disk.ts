@@ -1,14 +1,13 @@
 import { assert } from '../block/assert.ts';
 import { type Capabilities, type Geometry, IoFlags, sectorBytes } from '../block/block-device.ts';
 import type { BufferArena } from '../block/buffer-arena.ts';
-import type { Clock } from '../block/clock.ts';
-import { DeviceError, type FailedRange } from '../block/device-error.ts';
+import { DeviceError } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import { countByKind, type DiskCounts, zeroDiskCounts } from './disk-counts.ts';
+import { DiskEffects, unreadableFill } from './disk-effects.ts';
 import {
   assertUntouched,
   type DiskRequest,
-  exactRanges,
   failedRange,
   forEachSector,
   requestBytes,
@@ -17,60 +16,11 @@ import { OperationCounter, type OperationKind, type OperationPhase } from './ope
 import type { PagedImage } from './paged-image.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import { type DiskBelow, SimulatedDevice } from './simulated-device.ts';
-import { type SectorFault, SimulatedFaults } from './simulated-faults.ts';
-import { type InterruptedSector, type PowerCutLoss, SimulatedMedia } from './simulated-media.ts';
+import type { FaultStrike, SimulatedDiskOptions } from './simulated-disk-options.ts';
+import { SimulatedFaults } from './simulated-faults.ts';
+import { type PowerCutLoss, type SectorContent, SimulatedMedia } from './simulated-media.ts';
 
-/** One device operation, as the world hears of it while it happens. */
-export interface DiskOperation {
-  readonly disk: SimulatedDisk;
-  readonly phase: OperationPhase;
-  readonly offset: number;
-  readonly length: number;
-}
-
-/** A fault that is not of the medium has just met a request. */
-export interface FaultStrike {
-  readonly disk: SimulatedDisk;
-  readonly fault: 'transient' | 'partial-write' | 'stuck' | 'delay' | 'path' | 'flush' | 'lying-flush';
-  readonly kind: OperationKind;
-  readonly offset: number;
-  readonly length: number;
-  /** What the request is answered; 0 when it is not an error. */
-  readonly errno: number;
-  /** How long the request is kept, as far as that is known. */
-  readonly lastsMs: number;
-}
-
-export interface SimulatedDiskOptions {
-  readonly name: string;
-  /** A multiple of the logical block. */
-  readonly sizeBytes: number;
-  readonly logicalBlockBytes?: number;
-  readonly physicalBlockBytes?: number;
-  readonly clock: Clock;
-  /** Forked by the disk's name: disks of one world may be given the same one. */
-  readonly random: SeededRandom;
-  /** `volatile` (default): a write that is not flushed may be lost. `none`: every write is durable when it settles. */
-  readonly writeCache?: 'volatile' | 'none';
-  readonly capabilities?: Partial<Capabilities>;
-  /** Virtual milliseconds of one request; one in 50 takes ten times as long. */
-  readonly latencyMinMs?: number;
-  readonly latencyMaxMs?: number;
-  /** Every request is done and answered before its call returns: no time passes. Default false. */
-  readonly immediate?: boolean;
-  /** What the media holds; zeros by default. */
-  readonly image?: PagedImage;
-  readonly badSectors?: ReadonlyMap<number, SectorFault>;
-  /** Failed ranges name the bad blocks only. By default the whole request fails, as real disks report it. */
-  readonly exactRanges?: boolean;
-  readonly onStrike?: (strike: FaultStrike) => void;
-  /** Called when a failing flush has thrown away what was not flushed. */
-  readonly onCacheDropped?: () => void;
-  /** Shared by the disks of a world, so that operation N is one moment in it. */
-  readonly counter?: OperationCounter;
-  /** Called at every submission and before every settlement; may cut the power then and there. */
-  readonly onOperation?: (operationNumber: number, kind: OperationKind, operation: DiskOperation) => void;
-}
+export type { DiskOperation, FaultStrike, SimulatedDiskOptions } from './simulated-disk-options.ts';
 
 const capabilitiesOfDisk: Capabilities = {
   write: true,
@@ -82,11 +32,15 @@ const capabilitiesOfDisk: Capabilities = {
   rotational: true,
 };
 
+/** Somebody waits for late requests of a range to end. */
+interface DrainWaiter {
+  readonly offset: number;
+  readonly length: number;
+  readonly resolve: () => void;
+}
+
 /** How many of the sectors that were under way arrive when a process dies. */
 const arrivals = [0, 0.5, 1] as const;
-
-/** What a read leaves in bytes that it could not read: nothing that anyone could take for data. */
-const unreadableFill = 0xee;
 
 /**
  * A disk under virtual time, the worst one that the contract allows. Requests take effect at a moment of their own
@@ -100,11 +54,14 @@ export class SimulatedDisk implements DiskBelow {
   readonly faults: SimulatedFaults;
   readonly counts: DiskCounts = zeroDiskCounts();
   readonly #media: SimulatedMedia;
+  readonly #effects: DiskEffects;
   readonly #random: SeededRandom;
   readonly #options: SimulatedDiskOptions;
   readonly #counter: OperationCounter;
   readonly #inFlight = new Set<DiskRequest>();
   readonly #stuck = new Set<DiskRequest>();
+  readonly #drainWaiters = new Set<DrainWaiter>();
+  #plugged = true;
   #devices: SimulatedDevice[] = [];
 
   constructor(options: SimulatedDiskOptions) {
@@ -120,7 +77,20 @@ export class SimulatedDisk implements DiskBelow {
     this.#options = options;
     this.faults = new SimulatedFaults(options.badSectors);
     this.#random = options.random.fork(options.name);
-    this.#media = new SimulatedMedia(options.sizeBytes, this.#random.fork('media'), options.image);
+    this.#media = new SimulatedMedia(
+      options.sizeBytes,
+      this.#random.fork('media'),
+      logicalBlockBytes / sectorBytes,
+      options.image,
+    );
+    this.#effects = new DiskEffects({
+      media: this.#media,
+      faults: this.faults,
+      random: this.#random,
+      logicalBlockBytes,
+      exactRanges: options.exactRanges ?? false,
+      onBlindWrite: options.onBlindWrite,
+    });
     this.#counter = options.counter ?? new OperationCounter();
   }
 
@@ -175,7 +145,7 @@ export class SimulatedDisk implements DiskBelow {
     this.#abandon();
     const loss = this.#media.powerCut(interrupted);
     this.faults.counts.powerCuts += 1;
-    this.faults.counts.powerCutLostSectors += loss.sectors;
+    this.faults.counts.powerCutLostSectors += loss.lost.length;
     this.faults.counts.liedSectors += loss.lied.length;
     return loss;
   }
@@ -188,25 +158,54 @@ export class SimulatedDisk implements DiskBelow {
   /** As `afterPowerCut`, for a process that dies: the cache is whole, what is under way arrives or does not. */
   afterKill(random: SeededRandom): PagedImage {
     const image = this.#media.afterKill();
-    const probability = random.pick(arrivals);
-    for (const { sector, bytes } of this.#interruptedSectors()) {
-      if (random.chance(probability)) image.write(bytes, sector * sectorBytes);
-    }
+    for (const { sector, bytes } of this.#arriving(random)) image.write(bytes, sector * sectorBytes);
     return image;
   }
 
   /** The process dies: its requests stay pending for ever, the disk's cache survives. */
   kill(): void {
-    const interrupted = this.#interruptedSectors();
+    const arriving = this.#arriving(this.#random);
     this.#abandon();
     this.faults.counts.kills += 1;
     const owner = { settled: true };
-    // The kernel has the requests queued: they are done whole, not at all, or in part.
-    const probability = this.#random.pick(arrivals);
-    for (const { sector, bytes } of interrupted) {
-      if (this.#random.chance(probability)) this.#media.cacheSector(sector, bytes, owner);
-    }
+    for (const { sector, bytes } of arriving) this.#media.cacheSector(sector, bytes, owner);
     if (this.#options.writeCache === 'none') this.#media.commit(this.#media.sequence);
+  }
+
+  /**
+   * Somebody pulls it out: its cache is lost like in a power cut, requests under way and all to come answer ENODEV, also
+   * those of devices opened before it comes back, until they are opened anew (R32).
+   */
+  unplug(): PowerCutLoss {
+    const loss = this.#media.powerCut(this.#interruptedSectors());
+    this.faults.counts.unplugs += 1;
+    this.#plugged = false;
+    for (const device of this.#devices) device.lose();
+    for (const request of this.#inFlight) {
+      request.effected = true;
+      request.failedRanges = [failedRange(request.offset, request.length, Errno.ENODEV)];
+      this.#strikes(request, 'path', Errno.ENODEV);
+    }
+    this.#options.onCacheDropped?.(loss.lost);
+    return loss;
+  }
+
+  /** It is back, and can be opened. */
+  plug(): void {
+    this.#plugged = true;
+  }
+
+  /** For `SimulatedDevice`: false while the disk is away, or another one is in its place. */
+  get plugged(): boolean {
+    return this.#plugged;
+  }
+
+  /** For `SimulatedDevice`: resolves when no late request is alive on the range (R3). */
+  drained(offset: number, length: number): Promise<void> {
+    if (!this.#isZombieOn(offset, length)) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#drainWaiters.add({ offset, length, resolve });
+    });
   }
 
   /** Stuck requests get their answers; writes among them may only now reach the media. */
@@ -272,7 +271,8 @@ export class SimulatedDisk implements DiskBelow {
     const failure = this.faults.takeTransient(kind, offset, length);
     if (failure !== undefined) {
       this.#strikes(request, failure.partly ? 'partial-write' : 'transient', failure.errno);
-      if (failure.partly) this.#writeSome(request);
+      if (failure.partly) this.#effects.writeSome(request);
+      if (kind === 'read') request.bytes.fill(unreadableFill);
       request.effected = true;
       request.failedRanges = [failedRange(offset, length, failure.errno)];
     }
@@ -331,65 +331,7 @@ export class SimulatedDisk implements DiskBelow {
   #takeEffect(request: DiskRequest): void {
     if (request.dead || request.effected) return;
     request.effected = true;
-    if (request.kind === 'flush') return;
-    if (request.kind === 'read') this.#sample(request);
-    // Contents are undefined after a discard: some sectors read as zeros, some as before.
-    else if (request.kind === 'discard') this.#writeSome(request);
-    else this.#write(request);
-  }
-
-  #sample(request: DiskRequest): void {
-    this.#media.read(request.bytes, request.offset);
-    const failed = this.#strike(request, 'read');
-    if (failed.size === 0) return;
-    this.faults.counts.badSectorReads += 1;
-    request.failedRanges = this.#failedRanges(request, failed);
-    // Good sectors of a request that fails as a whole may have arrived or not.
-    const deliverGood = this.#options.exactRanges === true || this.#random.chance(0.5);
-    forEachSector(request, (sector, bytes) => {
-      if (failed.has(sector) || !deliverGood) bytes.fill(unreadableFill);
-    });
-  }
-
-  #write(request: DiskRequest): void {
-    const failed = this.#strike(request, 'write');
-    if (failed.size > 0) {
-      this.faults.counts.badSectorWrites += 1;
-      request.failedRanges = this.#failedRanges(request, failed);
-    }
-    const all = failed.size === 0 || this.#options.exactRanges === true;
-    forEachSector(request, (sector, bytes) => {
-      if (failed.has(sector)) return;
-      if (all || this.#random.chance(0.5)) this.#media.cacheSector(sector, bytes, request);
-    });
-  }
-
-  /** Fails without a bad sector, and has written some sectors all the same. */
-  #writeSome(request: DiskRequest): void {
-    forEachSector(request, (sector, bytes) => {
-      if (this.#random.chance(0.5) && this.faults.isWritable(sector)) {
-        this.#media.cacheSector(sector, bytes, request);
-      }
-    });
-  }
-
-  #strike(request: DiskRequest, kind: 'read' | 'write'): Map<number, number> {
-    const failed = new Map<number, number>();
-    const first = request.offset / sectorBytes;
-    if (this.faults.isClean(first, request.length / sectorBytes)) return failed;
-    forEachSector(request, (sector) => {
-      const errno = this.faults.strike(kind, sector);
-      if (errno !== undefined) failed.set(sector, errno);
-    });
-    return failed;
-  }
-
-  #failedRanges(request: DiskRequest, failed: ReadonlyMap<number, number>): FailedRange[] {
-    if (this.#options.exactRanges === true) {
-      return exactRanges(failed, this.geometry.logicalBlockBytes);
-    }
-    const [errno] = failed.values();
-    return [failedRange(request.offset, request.length, errno!)];
+    this.#effects.take(request);
   }
 
   #settle(request: DiskRequest): void {
@@ -404,7 +346,7 @@ export class SimulatedDisk implements DiskBelow {
     if (pathErrno !== undefined) {
       this.#strikes(request, 'path', pathErrno);
       request.failedRanges = [failedRange(offset, length, pathErrno)];
-    } else if (kind === 'flush' && request.failedRanges.length === 0) this.#flush(request);
+    } else if (kind === 'flush') this.#flush(request);
     else this.#makeDurable(request);
     if (kind === 'read' && request.buffer !== undefined) this.#deliver(request, request.buffer);
     this.#answer(request);
@@ -412,6 +354,8 @@ export class SimulatedDisk implements DiskBelow {
   }
 
   #flush(request: DiskRequest): void {
+    // Lost on its way: nothing was flushed, and nothing thrown away.
+    if (request.failedRanges.length > 0) return;
     const errno = this.faults.takeFlushErrno();
     if (errno === undefined) {
       if (!this.faults.takeFlushLie()) {
@@ -423,14 +367,15 @@ export class SimulatedDisk implements DiskBelow {
       return;
     }
     this.#strikes(request, 'flush', errno);
-    this.faults.counts.droppedSectors += this.#media.dropSome();
-    this.#options.onCacheDropped?.();
+    const dropped = this.#media.dropSome();
+    this.faults.counts.droppedSectors += dropped.length;
+    this.#options.onCacheDropped?.(dropped);
     request.failedRanges = [failedRange(request.offset, request.length, errno)];
   }
 
   #strikes(request: DiskRequest, fault: FaultStrike['fault'], errno: number, lastsMs = 0): void {
     const { kind, offset, length } = request;
-    this.#options.onStrike?.({ disk: this, fault, kind, offset, length, errno, lastsMs });
+    this.#options.onStrike?.({ name: this.name, fault, kind, offset, length, errno, lastsMs });
   }
 
   #makeDurable(request: DiskRequest): void {
@@ -451,7 +396,10 @@ export class SimulatedDisk implements DiskBelow {
     request.settled = true;
     this.#inFlight.delete(request);
     this.counts.settled += 1;
-    if (request.answered) return;
+    if (request.answered) {
+      this.#notifyDrained();
+      return;
+    }
     if (request.failedRanges.length === 0) {
       request.resolve();
       return;
@@ -460,7 +408,24 @@ export class SimulatedDisk implements DiskBelow {
     request.reject(new DeviceError(this.name, request.failedRanges));
   }
 
+  #isZombieOn(offset: number, length: number): boolean {
+    for (const request of this.#inFlight) {
+      const overlaps = request.offset < offset + length && offset < request.offset + request.length;
+      if (request.answered && overlaps) return true;
+    }
+    return false;
+  }
+
+  #notifyDrained(): void {
+    for (const waiter of this.#drainWaiters) {
+      if (this.#isZombieOn(waiter.offset, waiter.length)) continue;
+      this.#drainWaiters.delete(waiter);
+      waiter.resolve();
+    }
+  }
+
   #abandon(): void {
+    this.#drainWaiters.clear();
     for (const request of this.#inFlight) request.dead = true;
     this.#inFlight.clear();
     this.#stuck.clear();
@@ -468,9 +433,23 @@ export class SimulatedDisk implements DiskBelow {
     this.#devices = [];
   }
 
+  /** The kernel has the requests of a dead process queued: they are done whole, not at all, or in part. */
+  #arriving(random: SeededRandom): SectorContent[] {
+    const probability = random.pick(arrivals);
+    const blockSectors = this.geometry.logicalBlockBytes / sectorBytes;
+    let block = -1;
+    let arrives = false;
+    return this.#interruptedSectors().filter(({ sector }) => {
+      const next = Math.floor(sector / blockSectors);
+      if (next !== block) arrives = random.chance(probability);
+      block = next;
+      return arrives;
+    });
+  }
+
   /** Writes that have not taken effect: each of their sectors may or may not get there. */
-  #interruptedSectors(): InterruptedSector[] {
-    const sectors: InterruptedSector[] = [];
+  #interruptedSectors(): SectorContent[] {
+    const sectors: SectorContent[] = [];
     for (const request of this.#inFlight) {
       if (request.effected || request.kind === 'read' || request.kind === 'flush') continue;
       forEachSector(request, (sector, bytes) => {

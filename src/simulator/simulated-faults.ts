@@ -18,6 +18,7 @@ export interface FaultCounts {
   badSectorWrites: number;
   transient: number;
   path: number;
+  unplugs: number;
   flush: number;
   /** Flushes that claimed what they had not done. */
   lyingFlushes: number;
@@ -44,6 +45,7 @@ export function zeroFaultCounts(): FaultCounts {
     badSectorWrites: 0,
     transient: 0,
     path: 0,
+    unplugs: 0,
     flush: 0,
     lyingFlushes: 0,
     stuck: 0,
@@ -252,6 +254,12 @@ export class SimulatedFaults {
   isWritable(sector: number): boolean {
     const fault = this.#bad.get(sector);
     return fault === undefined || fault.on === 'read' || fault.healOnWrite === true;
+  }
+
+  /** True for a sector that takes writes, keeps silent and cannot be read. */
+  isBlind(sector: number): boolean {
+    const fault = this.#bad.get(sector);
+    return fault?.on === 'read' && fault.healOnWrite !== true;
   }
 
   /** True when a range has no bad sector: the common case of a whole request. */

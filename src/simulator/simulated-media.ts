@@ -15,16 +15,16 @@ interface SectorVersion {
   readonly owner: WriteOwner;
 }
 
-/** A sector that the disk has, or may have, begun to write when the power went. */
-export interface InterruptedSector {
+/** Bytes of one sector. */
+export interface SectorContent {
   readonly sector: number;
   readonly bytes: Uint8Array;
 }
 
 /** What a power cut took. */
 export interface PowerCutLoss {
-  /** Sectors that did not get their newest content. */
-  readonly sectors: number;
+  /** Contents that were the newest of their sector and are gone. */
+  readonly lost: readonly SectorContent[];
   /** Sectors that lost a content which a flush had promised to keep: that flush lied. */
   readonly lied: readonly number[];
 }
@@ -42,6 +42,8 @@ const survivals = ['none', 'all', 'half', 'most'] as const;
  */
 export class SimulatedMedia {
   readonly #random: SeededRandom;
+  /** A disk writes a logical block whole or not at all: its sectors share their fate. */
+  readonly #blockSectors: number;
   #durable: PagedImage;
   /** Versions of a sector, oldest first. A sector without an entry has its durable content. */
   readonly #cache = new Map<number, SectorVersion[]>();
@@ -49,7 +51,8 @@ export class SimulatedMedia {
   /** A flush has claimed to make everything up to here durable, and has not. */
   #liedSequence = 0;
 
-  constructor(sizeBytes: number, random: SeededRandom, durable?: PagedImage) {
+  constructor(sizeBytes: number, random: SeededRandom, blockSectors = 1, durable?: PagedImage) {
+    this.#blockSectors = blockSectors;
     this.#durable = durable ?? new PagedImage(sizeBytes);
     this.#random = random;
   }
@@ -132,14 +135,15 @@ export class SimulatedMedia {
     }
   }
 
-  /** Forgets the cached contents of some sectors, as disks do whose flush fails. Returns how many lost something. */
-  dropSome(): number {
-    let dropped = 0;
+  /** Forgets the cached contents of some sectors, as disks do whose flush fails. Returns the newest of what is gone. */
+  dropSome(): SectorContent[] {
+    const dropped: SectorContent[] = [];
+    const drops = this.#byBlock(() => (this.#random.chance(0.5) ? 1 : 0));
     for (const [sector, versions] of this.#cache) {
-      if (!this.#random.chance(0.5)) continue;
+      if (drops(sector) === 0) continue;
       const kept = versions.filter((version) => !version.owner.settled);
       if (kept.length === versions.length) continue;
-      dropped += 1;
+      dropped.push({ sector, bytes: versions.at(-1)!.bytes });
       if (kept.length === 0) this.#cache.delete(sector);
       else this.#cache.set(sector, kept);
     }
@@ -147,7 +151,7 @@ export class SimulatedMedia {
   }
 
   /** The power goes: each sector keeps one of its possible contents. */
-  powerCut(interrupted: readonly InterruptedSector[]): PowerCutLoss {
+  powerCut(interrupted: readonly SectorContent[]): PowerCutLoss {
     const loss = this.#survive(this.#durable, interrupted, this.#random);
     this.#cache.clear();
     this.#liedSequence = 0;
@@ -156,7 +160,7 @@ export class SimulatedMedia {
 
   /** What a power cut now would leave on the media; here nothing happens. */
   afterPowerCut(
-    interrupted: readonly InterruptedSector[],
+    interrupted: readonly SectorContent[],
     random: SeededRandom,
   ): { image: PagedImage; loss: PowerCutLoss } {
     const image = this.#durable.fork();
@@ -170,7 +174,7 @@ export class SimulatedMedia {
     return image;
   }
 
-  #survive(image: PagedImage, interrupted: readonly InterruptedSector[], random: SeededRandom): PowerCutLoss {
+  #survive(image: PagedImage, interrupted: readonly SectorContent[], random: SeededRandom): PowerCutLoss {
     const survival = random.pick(survivals);
     const begun = new Map<number, Uint8Array[]>();
     for (const { sector, bytes } of interrupted) {
@@ -178,13 +182,14 @@ export class SimulatedMedia {
       if (list === undefined) begun.set(sector, [bytes]);
       else list.push(bytes);
     }
+    const choose = this.#byBlock((count) => chooseVersion(survival, count, random));
     const lied: number[] = [];
-    let sectors = 0;
+    const lost: SectorContent[] = [];
     for (const [sector, versions] of this.#cache) {
       const alsoBegun = begun.get(sector);
       const count = versions.length + (alsoBegun?.length ?? 0);
-      const chosen = chooseVersion(survival, count, random);
-      if (chosen < count - 1) sectors += 1;
+      const chosen = Math.min(choose(sector, count), count - 1);
+      if (chosen < versions.length - 1) lost.push({ sector, bytes: versions.at(-1)!.bytes });
       if (chosen < this.#promised(versions)) lied.push(sector);
       if (chosen < 0) continue;
       const bytes =
@@ -193,11 +198,24 @@ export class SimulatedMedia {
     }
     for (const [sector, contents] of begun) {
       if (this.#cache.has(sector)) continue;
-      const chosen = chooseVersion(survival, contents.length, random);
-      if (chosen < contents.length - 1) sectors += 1;
+      const chosen = Math.min(choose(sector, contents.length), contents.length - 1);
       if (chosen >= 0) image.write(contents[chosen]!, sector * sectorBytes);
     }
-    return { sectors, lied };
+    return { lost, lied };
+  }
+
+  /** The same answer for all sectors of a block: they have the same versions, for they were written together. */
+  #byBlock(draw: (count: number) => number): (sector: number, count?: number) => number {
+    if (this.#blockSectors === 1) return (_sector, count = 0) => draw(count);
+    const drawn = new Map<number, number>();
+    return (sector, count = 0) => {
+      const block = Math.floor(sector / this.#blockSectors);
+      const before = drawn.get(block);
+      if (before !== undefined) return before;
+      const answer = draw(count);
+      drawn.set(block, answer);
+      return answer;
+    };
   }
 
   /** Index of the newest version that a lying flush promised, -1 for none. */

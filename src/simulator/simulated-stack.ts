@@ -37,6 +37,7 @@ export function createMetadata(parts: StackParts, geometry: WorldGeometry): Prom
       granuleBytes: geometry.granuleBytes,
       properties: { name: 'world', mainIdentity: {}, spareIdentity: {}, policies: {} },
       layout: geometry.layout,
+      fresh: geometry.fresh,
     },
   );
 }

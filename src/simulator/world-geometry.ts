@@ -19,6 +19,8 @@ export interface WorldGeometry {
   readonly spareWriteCache: 'volatile' | 'none';
   readonly mainFua: boolean;
   readonly spareFua: boolean;
+  /** Main's old content was declared worthless at creation (R13). */
+  readonly fresh: boolean;
   /** Failed ranges name the bad blocks only. */
   readonly exactRanges: boolean;
 }
@@ -45,7 +47,7 @@ export function drawGeometry(random: SeededRandom): WorldGeometry {
     mainSectors,
     logicalBlockBytes,
     mainPhysicalBytes,
-    spareLogicalBytes: random.pick([512, logicalBlockBytes]),
+    spareLogicalBytes: random.pick([512, logicalBlockBytes, sparePhysicalBytes >= 4096 ? 4096 : 512]),
     sparePhysicalBytes,
     granuleBytes,
     spareBytes,
@@ -54,6 +56,7 @@ export function drawGeometry(random: SeededRandom): WorldGeometry {
     spareWriteCache: random.chance(0.9) ? 'volatile' : 'none',
     mainFua: random.chance(0.7),
     spareFua: random.chance(0.7),
+    fresh: random.chance(0.1),
     exactRanges: random.chance(0.2),
   };
 }

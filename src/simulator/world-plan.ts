@@ -13,6 +13,8 @@ export type FaultStep =
       readonly sector: number;
       readonly sectorCount: number;
       readonly on: 'read' | 'write' | 'both';
+      /** Writes succeed all the same and heal nothing: only reading back tells (R24). */
+      readonly blind: boolean;
     }
   | {
       readonly fault: 'fail';
@@ -24,6 +26,7 @@ export type FaultStep =
   | { readonly fault: 'stuck'; readonly kinds: readonly OperationKind[]; readonly forMs: number }
   | { readonly fault: 'delay'; readonly kinds: readonly OperationKind[]; readonly delay: RequestDelay }
   | { readonly fault: 'path'; readonly errno: number; readonly forMs: number }
+  | { readonly fault: 'unplugged'; readonly forMs: number }
   | { readonly fault: 'failing-flush' }
   | { readonly fault: 'lying-flush'; readonly count: number };
 
@@ -43,6 +46,7 @@ export type Step =
   | { readonly verb: 'flush' }
   | { readonly verb: 'pause'; readonly forMs: number }
   | { readonly verb: 'message'; readonly words: readonly string[] }
+  | { readonly verb: 'suspend'; readonly forMs: number; readonly flush: boolean }
   | { readonly verb: 'fault'; readonly disk: DiskName; readonly what: FaultStep };
 
 export interface PlannedStep {
@@ -91,6 +95,8 @@ type Theme =
   | 'late'
   | 'slow'
   | 'path'
+  | 'unplugged'
+  | 'suspend'
   | 'failing-flush'
   | 'lying-flush'
   | 'spare-bad'
@@ -104,6 +110,8 @@ const themes: readonly Theme[] = [
   'late',
   'slow',
   'path',
+  'unplugged',
+  'suspend',
   'failing-flush',
   'lying-flush',
   'spare-bad',
@@ -123,6 +131,42 @@ export function cutPlan(plan: WorldPlan, cut: PlanCut): WorldPlan {
     .map((planned) => (cut.oneClient === true ? { ...planned, client: 0 } : planned));
   return { ...plan, sessions, steps };
 }
+
+/** Messages about a range of sectors. */
+const rangeVerbs: readonly (readonly string[])[] = [
+  ['remap'],
+  ['remap'],
+  ['unremap'],
+  ['unremap'],
+  ['verify'],
+  ['retry'],
+  ['retire'],
+  ['import', 'suspect'],
+  ['query'],
+];
+
+const plainMessages: readonly (readonly string[])[] = [
+  ['list'],
+  ['lost'],
+  ['stats'],
+  ['spare'],
+  ['health'],
+  ['clear_stats'],
+  ['help'],
+];
+
+const policyWords: readonly (readonly string[])[] = [
+  ['path-timeout', '0'],
+  ['path-timeout', '3'],
+  ['on-write-error', 'rewrite-first'],
+  ['on-write-error', 'remap'],
+  ['on-spare-full', 'read-only'],
+  ['on-spare-full', 'fail-writes'],
+  ['main-cache', 'off'],
+  ['main-cache', 'as-is'],
+  ['verify', 'always'],
+  ['salvage', 'off'],
+];
 
 /** Draws one plan. */
 class PlanDrawing {
@@ -180,12 +224,12 @@ class PlanDrawing {
 
   #drawStep(client: number, clients: number): Step | undefined {
     const dice = this.#random.below(100);
-    if (dice < 50) return { verb: 'write', ...this.#range(client, clients), fua: dice < 10 };
-    if (dice < 72) return { verb: 'read', ...this.#range(client, clients) };
-    if (dice < 84) return { verb: 'flush' };
-    if (dice < 90) return this.#badMain();
-    const theme = this.#themes[this.#random.below(themes.length)];
-    return theme === undefined ? { verb: 'flush' } : this.#drawThemed(theme, client, clients);
+    if (dice < 45) return { verb: 'write', ...this.#range(client, clients), fua: dice < 9 };
+    if (dice < 66) return { verb: 'read', ...this.#range(0, 1) };
+    if (dice < 76) return { verb: 'flush' };
+    if (dice < 82) return this.#badMain();
+    if (this.#themes.length === 0) return { verb: 'write', ...this.#range(client, clients), fua: false };
+    return this.#drawThemed(this.#random.pick(this.#themes), client, clients);
   }
 
   #drawThemed(theme: Theme, client: number, clients: number): Step | undefined {
@@ -206,12 +250,16 @@ class PlanDrawing {
       case 'late': {
         const answerMs = 100 + random.below(3000);
         const delay = { answerMs, doneMs: answerMs + 1 + random.below(20_000) };
-        return fault({ fault: 'delay', kinds: ['read'], delay });
+        return fault({ fault: 'delay', kinds: [random.pick(['read', 'read', 'write'] as const)], delay });
       }
       case 'path': {
         const errno = random.pick([Errno.ENODEV, Errno.ENXIO, Errno.EPIPE, Errno.EIO, Errno.ETIME]);
         return fault({ fault: 'path', errno, forMs: 5 + random.below(20_000) });
       }
+      case 'unplugged':
+        return fault({ fault: 'unplugged', forMs: 5 + random.below(20_000) });
+      case 'suspend':
+        return { verb: 'suspend', forMs: random.below(5000), flush: random.chance(0.7) };
       case 'failing-flush':
         return fault({ fault: 'failing-flush' });
       case 'lying-flush':
@@ -232,7 +280,10 @@ class PlanDrawing {
   #words(): readonly string[] {
     const range = this.#range(0, 1);
     const words = [String(range.sector), String(range.sectorCount)];
-    return this.#random.pick([['remap', ...words], ['list'], ['lost'], ['stats']]);
+    const verb = this.#random.pick(rangeVerbs);
+    if (this.#random.chance(0.7)) return [...verb, ...words];
+    const policy = ['policy', ...this.#random.pick(policyWords)];
+    return this.#random.pick([['fill', ...words, 'yes'], policy, policy, ...plainMessages]);
   }
 
   #badMain(): Step | undefined {
@@ -249,7 +300,7 @@ class PlanDrawing {
       this.#badGranules.add(granule);
     }
     const on = this.#random.pick(['both', 'both', 'write', 'read'] as const);
-    const what: FaultStep = { fault: 'bad', ...wholeBlocks(sector, sectorCount, perBlock), on };
+    const what: FaultStep = { fault: 'bad', ...wholeBlocks(sector, sectorCount, perBlock), on, blind: false };
     return { verb: 'fault', disk: 'main', what };
   }
 
@@ -273,9 +324,14 @@ class PlanDrawing {
       }
       offset = (slot - 1) * granuleBytes + this.#random.below(granuleBytes / 512) * 512;
     }
-    const on = this.#random.pick(['both', 'both', 'write', 'read'] as const);
+    // A superblock that can be read and not overwritten could come back one day: such a spare is refused (M2).
+    const isSuperblock = layout.replicas.some(
+      ({ superblockOffset }) => offset >= superblockOffset && offset < superblockOffset + 8192,
+    );
+    const on = isSuperblock ? 'both' : this.#random.pick(['both', 'both', 'write', 'read', 'read'] as const);
     const range = wholeBlocks(offset / 512, 1, spareLogicalBytes / 512);
-    return { verb: 'fault', disk: 'spare', what: { fault: 'bad', ...range, on } };
+    const blind = on === 'read' && this.#random.chance(0.7);
+    return { verb: 'fault', disk: 'spare', what: { fault: 'bad', ...range, on, blind } };
   }
 
   #range(client: number, clients: number): { sector: number; sectorCount: number } {

@@ -6,12 +6,15 @@ import { failureKindOfErrno } from '../block/errno.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import { MessageError } from '../remap/message-error.ts';
 import type { RemapDevice } from '../remap/remap-device.ts';
+import { SuspendError } from '../remap/suspension.ts';
+import type { Stamp } from './contents.ts';
 import { Judge, JudgeViolation } from './judge.ts';
 import { type Excuses, JudgedClient, readAllBytes } from './judged-client.ts';
 import { OperationCounter } from './operation-counter.ts';
 import { checkFork, type ForkParts, type PowerFork } from './power-fork.ts';
 import { SeededRandom } from './seeded-random.ts';
-import { type DiskOperation, type FaultStrike, SimulatedDisk } from './simulated-disk.ts';
+import { type FaultStrike, SimulatedDisk } from './simulated-disk.ts';
+import type { PowerCutLoss, SectorContent } from './simulated-media.ts';
 import { closeStack, createMetadata, newArena, openStack, type StackParts } from './simulated-stack.ts';
 import { GenerationClock, VirtualClock } from './virtual-clock.ts';
 import { countOne, emptyOutcome, noteCounters, noteStates, type WorldOutcome } from './world-outcome.ts';
@@ -81,6 +84,8 @@ export class World {
   readonly #outcome: WorldOutcome = emptyOutcome();
   readonly #forkParts: ForkParts;
   #forks: PowerFork[] = [];
+  /** At which the power could have gone. */
+  #moments = 0;
   #session: Session | undefined;
   /** Failures are excused up to here. */
   #troubleUntilMs = -1;
@@ -91,6 +96,8 @@ export class World {
   #violation: JudgeViolation | undefined;
   /** Granules that may have been moved: a spare that lies loses those and no others. */
   readonly #special = new Set<number>();
+  /** Granules that something was wrong with. */
+  readonly #movable = new Set<number>();
 
   constructor(options: WorldOptions) {
     this.#plan = cutPlan(drawPlan(options.seed), options);
@@ -98,14 +105,13 @@ export class World {
     this.#random = new SeededRandom(options.seed);
     this.#clock = new VirtualClock(this.#random.fork('clock'), { betweenEvents: () => this.#judgeForks() });
     const { geometry } = this.#plan;
-    this.#judge = new Judge(geometry.mainSectors, options.seed);
+    this.#judge = new Judge(geometry.mainSectors, options.seed, geometry.fresh);
     this.#main = this.#newDisk('main');
     this.#spare = this.#newDisk('spare');
     this.#forkParts = {
       geometry,
       arena: newArena(),
       memory: Buffer.allocUnsafeSlow(readAllBytes),
-      random: this.#random.fork('forks'),
     };
   }
 
@@ -132,9 +138,10 @@ export class World {
       capabilities: { fua: isMain ? geometry.mainFua : geometry.spareFua },
       exactRanges: geometry.exactRanges,
       counter: this.#counter,
-      onOperation: (number, _kind, operation) => this.#onOperation(number, operation),
+      onOperation: () => this.#onOperation(),
+      ...(isMain ? {} : { onBlindWrite: (sector, bytes) => this.#onBlindWrite(sector, bytes) }),
       onStrike: (strike) => this.#onStrike(strike),
-      onCacheDropped: () => this.#onCacheDropped(),
+      onCacheDropped: (lost) => this.#onCacheDropped(name, lost),
     });
   }
 
@@ -202,6 +209,7 @@ export class World {
     }
     await this.#clock.run(client.flush());
     await this.#clock.run(client.readAll());
+    await this.#clock.run(this.#checkMoved(session, device));
     const { remappedGranules } = device.status();
     await this.#clock.run(this.#end(session, device));
     await this.#reopenedTheSame(remappedGranules);
@@ -281,6 +289,7 @@ export class World {
   #calm(): void {
     for (const disk of [this.#main, this.#spare]) {
       disk.faults.calm();
+      disk.plug();
       disk.releaseStuck();
     }
     this.#lasting = 0;
@@ -313,6 +322,9 @@ export class World {
       case 'message':
         await this.#message(session, step.words);
         break;
+      case 'suspend':
+        await this.#suspend(session, step.flush, step.forMs);
+        break;
       case 'fault':
         this.#inject(step.disk, step.what);
         break;
@@ -324,8 +336,17 @@ export class World {
   async #message(session: Session, words: readonly string[]): Promise<void> {
     const { device } = session;
     assert(device !== undefined, 'messages are for a device that is open');
-    const [verb = '', sector = '0', count = '1'] = words;
-    if (verb === 'remap') this.#markSpecial(Number(sector), Number(count));
+    const [verb = ''] = words;
+    const [sector = 0, count = 1] = words.map(Number).filter((word) => !Number.isNaN(word));
+    if (verb === 'remap' || verb === 'import') {
+      this.#markSpecial(sector, count);
+      this.#mayMove(sector, count);
+    }
+    const filled = verb === 'fill' ? this.#judge.newVersion() : undefined;
+    if (filled !== undefined) {
+      this.#judge.contents.makeZeroes(filled);
+      this.#judge.writeBegun(sector, count, filled);
+    }
     try {
       await this.#answered(session, device.message(words));
       countOne(this.#outcome.requests, `message ${verb}`);
@@ -333,6 +354,24 @@ export class World {
       if (!(error instanceof MessageError)) throw error;
       countOne(this.#outcome.failedRequests, `message ${verb}`);
     }
+    if (filled !== undefined) this.#judge.filled(sector, count, filled);
+  }
+
+  async #suspend(session: Session, flush: boolean, forMs: number): Promise<void> {
+    const { device } = session;
+    assert(device !== undefined, 'a device that is open is suspended');
+    const sinceMs = this.#clock.nowMs();
+    try {
+      await this.#alive(session, device.suspend({ flush }));
+      if (device.suspended) countOne(this.#outcome.states, 'suspended');
+    } catch (error) {
+      if (!(error instanceof SuspendError)) throw error;
+      // Another client may have resumed it.
+      if (!this.#inTrouble(sinceMs) && error.code !== 'SUSPEND_ENDED') throw error;
+      countOne(this.#outcome.failedRequests, 'suspend');
+    }
+    await delay(session.clock, forMs);
+    await this.#alive(session, device.resume());
   }
 
   #inject(name: DiskName, what: FaultStep): void {
@@ -341,10 +380,13 @@ export class World {
     switch (what.fault) {
       case 'bad': {
         // A sector that only fails reads heals when it is written: else an acknowledged write could be lost in silence.
-        const fault = { on: what.on, healOnWrite: what.on === 'read' };
+        const fault = { on: what.on, healOnWrite: what.on === 'read' && !what.blind };
         if (what.on !== 'write') this.#lostIfRead(disk, what.sector, what.sectorCount);
         faults.addBadSectors(what.sector, what.sectorCount, fault);
-        if (name === 'main') this.#markSpecial(what.sector, what.sectorCount);
+        if (name === 'main') {
+          this.#markSpecial(what.sector, what.sectorCount);
+          this.#mayMove(what.sector, what.sectorCount);
+        }
         break;
       }
       case 'fail':
@@ -364,6 +406,13 @@ export class World {
         this.#lasting += 1;
         faults.setPathError(what.errno);
         this.#lift(what.forMs, () => faults.setPathError(undefined));
+        break;
+      case 'unplugged':
+        if (!disk.plugged) break;
+        this.#lasting += 1;
+        if (disk === this.#spare) this.#spareTrouble();
+        this.#lied(disk, disk.unplug());
+        this.#lift(what.forMs, () => disk.plug());
         break;
       case 'failing-flush':
         faults.failFlush('once');
@@ -387,20 +436,26 @@ export class World {
 
   // What the disks tell.
 
-  #onOperation(number: number, _operation: DiskOperation): void {
+  #onOperation(): void {
     const session = this.#session;
     if (session === undefined) return;
     session.operations += 1;
     this.#outcome.deviceOperations += 1;
     if (session.operations >= session.end.afterOperations && session.end.how !== 'close') this.#cut(session);
-    else if (this.#forkEvery > 0 && number % this.#forkEvery === 0) this.#forks.push(this.#fork(number));
+    else this.#maybeFork();
+  }
+
+  /** At every device operation, and behind every acknowledgement. */
+  #maybeFork(): void {
+    if (this.#forkEvery === 0) return;
+    this.#moments += 1;
+    if (this.#moments % this.#forkEvery === 0) this.#forks.push(this.#fork(this.#counter.count));
   }
 
   #onStrike(strike: FaultStrike): void {
-    const { disk, fault, kind, offset, length, errno, lastsMs } = strike;
-    if (disk === this.#spare && fault !== 'lying-flush' && this.#session !== undefined) {
-      this.#session.spareTrouble = true;
-    }
+    const { fault, kind, offset, length, errno, lastsMs } = strike;
+    const disk = strike.name === 'main' ? this.#main : this.#spare;
+    if (disk === this.#spare && fault !== 'lying-flush') this.#spareTrouble();
     if (fault === 'stuck') {
       this.#lasting += 1;
       this.#lift(this.#stuckForMs, () => disk.releaseStuck());
@@ -410,15 +465,61 @@ export class World {
     if (disk === this.#main && kind === 'write' && errno !== 0) {
       this.#markSpecial(offset / sectorBytes, length / sectorBytes);
     }
+    // A request that fails once more and then works, or that never comes back, may rightly count as a bad sector (R14, R17).
+    if (disk === this.#main && fault !== 'path' && errno !== 0 && kind !== 'flush') {
+      this.#mayMove(offset / sectorBytes, length / sectorBytes);
+    }
     // An error that may be about the sector, or an answer that never came: the device may rightly give the sector up.
     const aboutSector = errno !== 0 && failureKindOfErrno(errno) === 'suspect';
     if (kind === 'read' && aboutSector) this.#lostIfRead(disk, offset / sectorBytes, length / sectorBytes);
   }
 
-  #onCacheDropped(): void {
-    const acknowledged = this.#judge.cacheDropped();
+  #spareTrouble(): void {
+    if (this.#session !== undefined) this.#session.spareTrouble = true;
+  }
+
+  /** A disk lost its power alone. What its flushes had lied about is lost with it. */
+  #lied(disk: SimulatedDisk, loss: PowerCutLoss): void {
+    if (loss.lied.length === 0) return;
+    if (disk === this.#spare) this.#excuseSpecial(this.#judge);
+    else this.#judge.lied(loss.lied);
+  }
+
+  /**
+   * A write in place to a sector of the spare that took it, silently, and cannot be read again. In a slot that was read back
+   * when it was new nobody can know (R24: `first`); in a new slot reading back finds it.
+   */
+  #onBlindWrite(sector: number, bytes: Uint8Array): void {
+    const after = this.#judge.contents.stampOf(bytes);
+    const before = this.#judge.contents.stampOf(this.#spare.cachedImage(sector * sectorBytes, sectorBytes));
+    if (after === undefined || before?.sector !== after.sector) return;
+    if (this.#judge.mayBe(before.sector, before.version)) this.#judge.wentBad(after.sector);
+  }
+
+  #onCacheDropped(disk: DiskName, lost: readonly SectorContent[]): void {
+    this.#judge.flushFailed();
+    let acknowledged = false;
+    for (const { sector, bytes } of lost) {
+      const stamp = this.#judge.contents.stampOf(bytes);
+      // Zeros on the spare are of somebody who wrote zeros: of whom, nobody can say.
+      const owner = disk === 'main' ? sector : stamp?.sector;
+      if (owner === undefined) continue;
+      if (stamp !== undefined && !this.#judge.mayBe(stamp.sector, stamp.version)) continue;
+      if (stamp !== undefined && this.#isElsewhere(disk, stamp)) continue;
+      if (this.#judge.cacheDropped(owner, stamp?.version)) acknowledged = true;
+    }
     if (!acknowledged) return;
     for (const client of this.#session?.clients ?? []) client.owedFailure = true;
+  }
+
+  /** The other disk has it, durably: what was lost was left from before a move. */
+  #isElsewhere(disk: DiskName, lost: Stamp): boolean {
+    const image = (disk === 'main' ? this.#spare : this.#main).durableImage;
+    for (let at = 0; at < image.length; at += sectorBytes) {
+      const stamp = this.#judge.contents.stampOf(image, at);
+      if (stamp?.sector === lost.sector && stamp.version === lost.version) return true;
+    }
+    return false;
   }
 
   /** These sectors of a disk fail reads from now on: whose bytes they hold may be lost, and nobody else's. */
@@ -429,6 +530,29 @@ export class World {
       if (stamp !== undefined && this.#judge.mayBe(stamp.sector, stamp.version))
         this.#judge.wentBad(stamp.sector);
       else if (stamp === undefined && disk === this.#main) this.#judge.wentBad(at);
+    }
+  }
+
+  /** I17: no other granule is ever moved. */
+  #mayMove(firstSector: number, sectorCount: number): void {
+    const perGranule = this.#plan.geometry.granuleBytes / sectorBytes;
+    const last = Math.floor((firstSector + sectorCount - 1) / perGranule);
+    for (let granule = Math.floor(firstSector / perGranule); granule <= last; granule += 1) {
+      this.#movable.add(granule);
+    }
+  }
+
+  /** I17: what is on the spare had a reason to go there. */
+  async #checkMoved(session: Session, device: RemapDevice): Promise<void> {
+    const perGranule = this.#plan.geometry.granuleBytes / sectorBytes;
+    const list = await this.#answered(session, device.message(['list']));
+    for (const line of list.split('\n')) {
+      const granule = Math.floor(Number.parseInt(line, 10) / perGranule);
+      // Past the narrowing budget whole granules go, listed as such (R19).
+      if (line === '' || line.endsWith(' unverified') || this.#movable.has(granule)) continue;
+      throw new JudgeViolation(
+        `I17: nothing was ever wrong with granule ${granule}, and it was moved: ${line}`,
+      );
     }
   }
 
@@ -455,6 +579,7 @@ export class World {
       allowFailure: (verb, error, sinceMs) => this.#allowFailure(session, verb, error, sinceMs),
       honest: () => this.#honest(),
       nowMs: () => this.#clock.nowMs(),
+      acknowledged: () => this.#maybeFork(),
       answered: (request) => this.#answered(session, request),
     };
   }
@@ -508,11 +633,11 @@ export class World {
   // Forks.
 
   #fork(operation: number): PowerFork {
-    const random = this.#forkParts.random.fork(`cut ${operation}`);
+    const random = this.#random.fork(`cut ${this.#moments}`);
     const judge = this.#judge.fork();
     const mainBad = this.#main.faults.badSectors();
     const spareBad = this.#spare.faults.badSectors();
-    const common = { operation, judge, mainBad, spareBad };
+    const common = { operation, random, judge, mainBad, spareBad };
     if (random.chance(0.125)) {
       judge.killed();
       const main = this.#main.afterKill(random);

@@ -26,7 +26,7 @@ describe('a power cut at every device operation', () => {
 
 describe('worlds with faults', () => {
   it('R1 R4 R23 I8 keep every acknowledged byte over bad sectors, restarts and checkpoints', async () => {
-    const outcome = await run(1000, 100, 40);
+    const outcome = await run(5000, 100, 40);
     assert.ok(outcome.remappedGranules > 100, `only ${outcome.remappedGranules} remaps`);
     assert.ok(outcome.checkpoints > 20, `only ${outcome.checkpoints} checkpoints`);
     assert.ok(outcome.mainFaults.badSectorWrites > 0, 'no bad sector was ever met');

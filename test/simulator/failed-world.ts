@@ -1,0 +1,64 @@
+import { shrinkWorld } from '../../src/simulator/shrink-plan.ts';
+import { runWorld, type WorldOptions } from '../../src/simulator/world.ts';
+import { drawPlan } from '../../src/simulator/world-plan.ts';
+
+/** A failing world, as small as it could be made. */
+export interface FailedWorld {
+  readonly error: unknown;
+  /** What happens in it, a step a line. */
+  readonly steps: readonly string[];
+  /** The one line that repeats it. */
+  readonly line: string;
+}
+
+/** Shrinks a world that failed; undefined when it does not fail again. */
+export async function failedWorld(options: WorldOptions): Promise<FailedWorld | undefined> {
+  let error: unknown;
+  try {
+    await runWorld(options);
+    return undefined;
+  } catch (caught) {
+    error = caught;
+  }
+  const shrunk = await shrinkWorld(options, error);
+  const plan = drawPlan(options.seed);
+  const steps = (shrunk.options.steps ?? []).map((index) => JSON.stringify(plan.steps[index]));
+  return { error: shrunk.error, steps, line: replayLine(shrunk.options) };
+}
+
+/** What to type to see it again. */
+export function replayLine(options: WorldOptions): string {
+  return `to repeat it: npm run simulate -- --replay '${JSON.stringify(options)}'`;
+}
+
+/** The world that `--replay` names; undefined when the words are not what `replayLine` printed. */
+export function optionsOfReplay(text: string): WorldOptions | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null) return undefined;
+  const {
+    seed,
+    forkEvery = 1,
+    steps,
+    sessions,
+    oneClient = false,
+  } = value as Readonly<Record<string, unknown>>;
+  if (!isWhole(seed) || !isWhole(forkEvery) || typeof oneClient !== 'boolean') return undefined;
+  if (sessions !== undefined && !isWhole(sessions)) return undefined;
+  if (steps !== undefined && !(Array.isArray(steps) && steps.every(isWhole))) return undefined;
+  return {
+    seed,
+    forkEvery,
+    oneClient,
+    ...(sessions === undefined ? {} : { sessions }),
+    ...(steps === undefined ? {} : { steps }),
+  };
+}
+
+function isWhole(value: unknown): value is number {
+  return Number.isSafeInteger(value);
+}
