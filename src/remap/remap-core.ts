@@ -55,6 +55,8 @@ const markAttemptsMax = 4;
 export interface UndecidedTaker {
   /** True while it has the granule: nobody else asks main for it meanwhile. */
   has(granule: number): boolean;
+  /** Granules that wait. */
+  readonly waiting: number;
   /** Sectors of one granule, a map. */
   add(granule: number, mask: number): void;
 }
@@ -96,7 +98,7 @@ export class RemapCore implements MappingStateSource {
   readonly paths: DevicePaths;
   readonly optional: OptionalCommands;
   /** Goes on with what reads could not decide (R18). */
-  salvager: UndecidedTaker = { has: () => false, add: () => undefined };
+  salvager: UndecidedTaker = { waiting: 0, has: () => false, add: () => undefined };
   readonly mainCache: MainCache;
   /** Replaced as a whole; every request reads it anew. */
   policies: Policies;

@@ -43,6 +43,8 @@ export interface RemapStatus {
   /** R8: what main's own volatile cache means for writes. */
   readonly mainCache: MainCacheUse;
   readonly requestsInFlight: number;
+  /** Granules that the salvager has still to decide (R18). */
+  readonly salvageWaiting: number;
   /** By the names of `policy`. */
   readonly policies: Readonly<Record<string, string>>;
   readonly counters: Readonly<RemapCounters>;
@@ -67,6 +69,7 @@ export function statusOf(core: RemapCore, metadata: MetadataStatus, requestsInFl
     freshRegions: core.freshRegions.regionCount - core.freshRegions.endedCount,
     mainCache: core.mainCache.use(core.policies.mainCache),
     requestsInFlight,
+    salvageWaiting: core.salvager.waiting,
     policies: policyRecord(core.policies),
     counters: { ...core.counters },
     metadata,

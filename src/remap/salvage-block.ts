@@ -123,7 +123,8 @@ export async function moveSaved(
   bytes: Uint8Array,
   buffer: Uint8Array,
 ): Promise<boolean> {
-  if (core.metadataPath.failed) return false;
+  // A reader waits for this: nothing is tried that is known to fail late.
+  if (core.metadataPath.failed || core.paths.spare.failed) return false;
   const options = { keepReserve: true, unverified: false, oldSlotIsBad: false };
   const failure = await relocate(
     core,

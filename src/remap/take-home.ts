@@ -53,10 +53,10 @@ export async function takeHome(
     core.locks.release(lock);
     arena.release(memory);
   }
-  if (outcome !== 'suspect') return outcome;
-  // The round takes a lock of its own, so it comes behind ours (R15).
-  const works = await core.probe.deviceWorks('write');
-  if (!works) core.notePathFailed('main');
+  if (outcome !== 'main-bad' && outcome !== 'suspect') return outcome;
+  // Not even a definite error is about the sector while main takes no write anywhere (R16). Not counted as one more of the
+  // storm: that what was bad is bad still is no news. The round takes a lock of its own, so it comes behind ours (R15).
+  const works = !core.paths.storm.raging && (await core.paths.judge('main', 'write'));
   return works ? 'main-bad' : 'main-away';
 }
 

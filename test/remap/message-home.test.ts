@@ -234,6 +234,24 @@ describe('verify', () => {
     await finish(stack);
   });
 
+  it('R16 a main that takes no write at all proves nothing about a sector, whatever its error says', async () => {
+    const stack = makeStack({ seed: 'verify' });
+    for (let granule = 0; granule < 200; granule += 2)
+      stack.mainDisk.faults.addBadSectors(granule * 8, 1, { on: 'write' });
+    await writeSectors(stack, 0, patternOf(0, 1600));
+    const before = await ask(stack, 'list');
+    stack.mainDisk.faults.addBadSectors(0, 2048, { on: 'write', writeErrno: Errno.ENODATA });
+    assert.match(
+      await ask(stack, 'verify'),
+      /^verify: home 0, main-bad 0, [^\n]*\nstopped: main does not answer\nnext /,
+    );
+    assert.equal(await ask(stack, 'list'), before, 'what is unverified is so still');
+    stack.mainDisk.faults.removeBadSectors(0, 2048);
+    await stack.clock.runFor(2000);
+    assert.match(await ask(stack, 'verify'), /^verify: home \d\d+, main-bad 0,[^\n]*$/);
+    await finish(stack);
+  });
+
   it('leaves what the operator moved, and what failed for itself', async () => {
     const stack = await movedStack();
     await ask(stack, 'remap', '0', '8');

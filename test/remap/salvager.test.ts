@@ -122,6 +122,21 @@ describe('a read that a retry saves', () => {
     assert.deepEqual(await readSectors(stack, 80, 8), patternOf(80, 8));
   });
 
+  it('R5 stays on main while the spare is away, and is answered all the same', async () => {
+    const stack = makeStack();
+    await writeSectors(stack, 80, patternOf(80, 8));
+    stack.spareDisk.faults.setPathError(Errno.ENODEV);
+    stack.mainDisk.faults.failNext(3, { kinds: ['read'], sector: 82, errno: Errno.ENODATA });
+    assert.deepEqual(await readSectors(stack, 80, 8), patternOf(80, 8));
+    assert.equal(stack.core.table.totals().entries, 0);
+    stack.mainDisk.faults.failNext(3, { kinds: ['read'], sector: 82, errno: Errno.ENODATA });
+    const { writes } = stack.spareDisk.counts;
+    assert.deepEqual(await readSectors(stack, 80, 8), patternOf(80, 8));
+    assert.equal(stack.spareDisk.counts.writes, writes, 'known to be away, and not asked');
+    stack.spareDisk.faults.setPathError(undefined);
+    await finish(stack);
+  });
+
   it('marks its neighbours that nobody can read in the same record', async () => {
     const stack = makeStack();
     await writeSectors(stack, 80, patternOf(80, 8));
@@ -244,6 +259,7 @@ describe('the salvager', () => {
     for (let granule = 0; granule < salvageQueueMax + 3; granule += 1) stack.core.salvager.add(granule, 1);
     assert.equal(stack.device.status().counters.salvageDropped, 3);
     assert.equal(stack.core.salvager.has(salvageQueueMax), false);
+    assert.equal(stack.device.status().salvageWaiting, salvageQueueMax);
     await stack.clock.runUntilIdle();
     assert.equal(stack.core.salvager.has(0), false, 'all were good');
     assert.equal(stack.core.table.totals().entries, 0);
