@@ -54,10 +54,14 @@ export { MetadataError, type MetadataErrorCode } from './metadata/metadata-error
 export { MetadataStore, type OpenedMetadata } from './metadata/metadata-store.ts';
 // NBD.
 export { connectNbd, type NbdClient, NbdRequestError } from './nbd/client.ts';
+export type { NbdDevice } from './nbd/nbd-device.ts';
+export { type NbdAddress, parseNbdUri } from './nbd/nbd-uri.ts';
+export { openNbdDevice } from './nbd/open-nbd-device.ts';
 export { NbdServer, type NbdServerOptions } from './nbd/server.ts';
 export { MessageError } from './remap/message-error.ts';
 export { openRemapDevice, RemapOpenError } from './remap/open-remap.ts';
 export type { RemapDevice } from './remap/remap-device.ts';
 export type { RemapStatus } from './remap/remap-status.ts';
 export { remapTargetType } from './remap/remap-target.ts';
-export { standardTargets } from './targets/standard-targets.ts';
+export { SuspendError } from './remap/suspension.ts';
+export { type StandardTargetParts, standardTargets } from './targets/standard-targets.ts';

@@ -174,6 +174,29 @@ describe('R30 suspend', () => {
     await finish(stack);
   });
 
+  it('R30, I21 with a spare that is away and has something to flush it fails, and main is served on', async () => {
+    const stack = makeStack();
+    const { clock, device, mainDisk, spareDisk } = stack;
+    mainDisk.faults.addBadSectors(80, 1, { on: 'write' });
+    await writeSectors(stack, 80, patternOf(80, 8));
+    await clock.run(device.flush());
+    // Into the slot: what is not flushed is on the spare.
+    await writeSectors(stack, 80, patternOf(80, 8, 2));
+    spareDisk.faults.setPathError(Errno.EIO);
+    await clock.run(
+      refused(device.suspend({ flush: true }), 'SUSPEND_FLUSH_FAILED', /not suspended, its flush failed/),
+    );
+    assert.equal(device.suspended, false);
+    await writeSectors(stack, 800, patternOf(800, 8));
+    spareDisk.faults.setPathError(undefined);
+    await clock.run(device.resume());
+    assert.deepEqual(await readSectors(stack, 80, 8), patternOf(80, 8, 2));
+    await clock.run(device.flush().catch(() => undefined));
+    await clock.run(device.suspend({ flush: true }));
+    await clock.run(device.resume());
+    await finish(stack);
+  });
+
   it('R30 removed while suspended, each held request is refused once', async () => {
     const stack = makeStack();
     const { clock, device } = stack;
