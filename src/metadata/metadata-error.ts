@@ -17,6 +17,7 @@
  * - `METADATA_UNREADABLE`           open: the spare does not answer (its path, not its sectors)
  * - `METADATA_IN_USE`             open: another process serves from this spare; later: another has taken it over (M11)
  * - `METADATA_SETTLE_FAILED`        settle: no checkpoint could be written; nothing was changed that open needs
+ * - `METADATA_MAIN_SHRUNK`          resize: main is smaller than the table is for (M21)
  * - `METADATA_NOT_COMMITTED`        commit: definitely not durable; the data must be written again, to fresh slots
  * - `METADATA_FAILED`               commit: in doubt, or the store stopped; accept no more writes
  * - `METADATA_CLOSED`               commit, flush: after close
@@ -37,6 +38,7 @@ export type MetadataErrorCode =
   | 'METADATA_UNREADABLE'
   | 'METADATA_IN_USE'
   | 'METADATA_SETTLE_FAILED'
+  | 'METADATA_MAIN_SHRUNK'
   | 'METADATA_NOT_COMMITTED'
   | 'METADATA_FAILED'
   | 'METADATA_CLOSED';

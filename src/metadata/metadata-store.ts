@@ -22,6 +22,7 @@ import { encodeProperties } from './property-codec.ts';
 import { recordsPerBlock } from './record-block.ts';
 import { ReplicaSet } from './replica-set.ts';
 import { SpareIo } from './spare-io.ts';
+import type { CommitOptions, SettleOptions } from './store-options.ts';
 import { knownFeatures, propertyBytesMax } from './superblock.ts';
 import { SuperblockUpdates } from './superblock-updates.ts';
 import { hexText } from './uuid.ts';
@@ -43,6 +44,8 @@ export type {
   ReplicaReport,
 } from './opened-metadata.ts';
 
+export type { CommitOptions, SettleOptions } from './store-options.ts';
+
 /** Blocks of one batch: one request of 64 KiB. */
 const batchBlocksMax = 16;
 
@@ -58,26 +61,8 @@ export interface OpenedMetadata {
   readonly report: OpenReport;
 }
 
-export interface CommitOptions {
-  /**
-   * Flush the spare before the record is written, so that all writes to it that settled before the call are durable first.
-   * Default true; false for records that name no new data (marks, retired slots) and for data written with FUA.
-   */
-  readonly dataFlush?: boolean;
-  /** `MetadataStore.flushEpoch`, read before the first data write. Another epoch now: the data is in doubt, not committed. */
-  readonly dataEpoch?: number;
-  /**
-   * Called once, synchronously, when the records are durable on all in-sync replicas, before the promise resolves: the
-   * caller changes the live table here. It must be here, not behind `await commit()`: a checkpoint that begins in between
-   * would miss the records. A caller that changed the table before the call (facts such as `unreadable`) leaves it out.
-   */
-  readonly activate?: () => void;
-}
-
-export interface SettleOptions {
-  /** Replaces the properties of the superblock (a new path hint, for one). */
-  readonly properties?: DeviceProperties;
-}
+/** What `openReadOnly` gives. */
+export type ReadMetadata = Omit<OpenedMetadata, 'store'>;
 
 /** The metadata of one spare: created, opened, settled, then kept. Does not own the spare. */
 export class MetadataStore {
@@ -129,6 +114,15 @@ export class MetadataStore {
     const opened = await openMetadata(io, options.sink ?? collect, { force, host, takeover });
     const store = new MetadataStore(parts, io, opened);
     return { store, facts: opened.facts, layout: opened.layout, records, report: opened.report };
+  }
+
+  /** As `open`, for whoever only looks (M13): there is no store, so nothing is ever written, and nobody is asked (M11). */
+  static async openReadOnly(
+    parts: MetadataParts,
+    options: Pick<OpenOptions, 'force' | 'sink'> = {},
+  ): Promise<ReadMetadata> {
+    const { store: _, ...read } = await MetadataStore.open(parts, options);
+    return read;
   }
 
   /**
@@ -214,6 +208,17 @@ export class MetadataStore {
   /** Grows with each failed flush of the spare: data written and not yet flushed then is in doubt (R7). */
   get flushEpoch(): number {
     return this.#io.flusher.epoch;
+  }
+
+  /**
+   * M21: from now on the device is this large, a whole number of main's logical blocks; while it is suspended. What is behind
+   * the size at creation is not fresh (R13). Rejects as `updateProperties`, or with `METADATA_MAIN_SHRUNK`.
+   */
+  updateMainSize(mainSizeBytes: number): Promise<void> {
+    if (this.#closing !== undefined) return Promise.reject(closedError());
+    assert(this.#updates !== undefined, 'a size changes after the store is settled (M5)');
+    if (this.state === 'failed') return Promise.reject(this.#taken ?? failedError());
+    return this.#updates.mainSize(mainSizeBytes);
   }
 
   /**

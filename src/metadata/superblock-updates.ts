@@ -1,6 +1,8 @@
+import { assert } from '../block/assert.ts';
 import { delay } from '../block/clock.ts';
 import { asDeviceError, type DeviceError } from '../block/device-error.ts';
 import type { DeviceProperties } from './device-properties.ts';
+import { SpareLayout } from './layout.ts';
 import { MetadataError } from './metadata-error.ts';
 import { encodeProperties } from './property-codec.ts';
 import type { ReplicaSet, SharedChanges } from './replica-set.ts';
@@ -26,6 +28,15 @@ export class SuperblockUpdates {
       const area = { ...shared.properties, properties: { ...shared.properties.properties, ...change } };
       encodeProperties(area, propertyBytesMax);
       return { properties: area };
+    });
+  }
+
+  /** M21: main has grown; records may name what lies behind its old end once this has resolved. */
+  mainSize(mainSizeBytes: number): Promise<void> {
+    return this.#track(({ layout, logicalBlockBytes }) => {
+      assert(mainSizeBytes % logicalBlockBytes === 0, 'main is whole logical blocks');
+      if (mainSizeBytes < layout.mainSizeBytes) throw shrunk(layout.mainSizeBytes, mainSizeBytes);
+      return { layout: new SpareLayout({ ...layout, mainSizeBytes }) };
     });
   }
 
@@ -69,5 +80,12 @@ function notStored(failure: DeviceError): MetadataError {
     'METADATA_FAILED',
     `the superblocks of the spare cannot be written (${failure.message}): the change may be gone after a restart; try again when the spare answers`,
     failure,
+  );
+}
+
+function shrunk(nowBytes: number, askedBytes: number): MetadataError {
+  return new MetadataError(
+    'METADATA_MAIN_SHRUNK',
+    `main has ${askedBytes} bytes, expected at least ${nowBytes}: what lies behind its end may be remapped; give it back its size`,
   );
 }

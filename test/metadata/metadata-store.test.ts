@@ -45,6 +45,19 @@ describe('a created spare', () => {
       assert.deepEqual(spare.disk.cachedImage(), before);
     }));
 
+  it('M13 opens read-only as it is, and is not written to', () =>
+    withSpare({}, async (spare) => {
+      const device = await spare.createSettled();
+      await commit(device, [granules(5, 300)]);
+      spare.kill();
+      const { writes, flushes } = spare.disk.counts;
+      const read = await MetadataStore.openReadOnly(spare.parts());
+      assert.deepEqual(read.records, [granules(5, 300)]);
+      assert.equal(read.facts.properties.name, properties.name);
+      assert.equal('store' in read, false);
+      assert.deepEqual([spare.disk.counts.writes, spare.disk.counts.flushes], [writes, flushes]);
+    }));
+
   it('M6 has another UUID than the device that was there, of which nothing is left', () =>
     withSpare({}, async (spare) => {
       const first = await spare.createSettled();
