@@ -102,6 +102,23 @@ export class SpareLayout implements SpareLayoutFields {
     return this.#reserved;
   }
 
+  /** The same places, for a main that has grown (M21). */
+  withMainSize(mainSizeBytes: number): SpareLayout {
+    const {
+      spareSizeBytes,
+      granuleBytes,
+      replicas,
+      areaBlocks,
+      journalBlocks,
+      lostRangesMax,
+      freshSizeBytes,
+    } = this;
+    return new SpareLayout({
+      ...{ spareSizeBytes, mainSizeBytes, granuleBytes, replicas },
+      ...{ areaBlocks, journalBlocks, lostRangesMax, freshSizeBytes },
+    });
+  }
+
   /** For `create`: what goes where, one line. */
   explanation(): string {
     const replicaBytes = bodyBytes(this.areaBlocks, this.journalBlocks) + superblockPairBytes;

@@ -2,7 +2,6 @@ import { assert } from '../block/assert.ts';
 import { delay } from '../block/clock.ts';
 import { asDeviceError, type DeviceError } from '../block/device-error.ts';
 import type { DeviceProperties } from './device-properties.ts';
-import { SpareLayout } from './layout.ts';
 import { MetadataError } from './metadata-error.ts';
 import { encodeProperties } from './property-codec.ts';
 import type { ReplicaSet, SharedChanges } from './replica-set.ts';
@@ -36,7 +35,7 @@ export class SuperblockUpdates {
     return this.#track(({ layout, logicalBlockBytes }) => {
       assert(mainSizeBytes % logicalBlockBytes === 0, 'main is whole logical blocks');
       if (mainSizeBytes < layout.mainSizeBytes) throw shrunk(layout.mainSizeBytes, mainSizeBytes);
-      return { layout: new SpareLayout({ ...layout, mainSizeBytes }) };
+      return { layout: layout.withMainSize(mainSizeBytes) };
     });
   }
 
