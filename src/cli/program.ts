@@ -62,6 +62,7 @@ function buildProgram(terminal: Terminal, running: Running): Command {
   addSpareCommands(program, terminal, running);
   addQueries(program, terminal);
   addSuspension(program, terminal);
+  addRetire(program, terminal);
   program
     .command('remove')
     .description('end a device cleanly; of a killed one, clean up what it left')
@@ -199,6 +200,20 @@ function addExamine(program: Command, terminal: Terminal): void {
     .option('--json', 'as JSON')
     .action(async (path, options) => {
       await (await import('./examine.ts')).runExamine(terminal, path, options);
+    });
+}
+
+function addRetire(program: Command, terminal: Terminal): void {
+  program
+    .command('retire')
+    .description('bring all data home to main and empty the table, so that main can be used alone')
+    .summary('bring all data home to main')
+    .argument('<NAME>')
+    .option('--yes', 'then remove the device and wipe its spare')
+    .option('--json', 'as JSON')
+    .addHelpText('after', '\nExamples:\n  dm-remap retire old-disk\n  dm-remap retire old-disk --yes')
+    .action(async (name, options) => {
+      await (await import('./retire.ts')).runRetire(terminal, name, options);
     });
 }
 

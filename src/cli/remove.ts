@@ -29,15 +29,34 @@ export async function runRemove(
   if (found.state === 'absent') throw new SetupError('not-found', `${name}: no such device`);
   if (found.state === 'dead') {
     removeDeadFolder(directory, folder);
-    if (options.json === true) printJson(terminal, { name, wasDead: true, steps: [] });
+    if (options.json === true) printJson(terminal, { name, wasDead: true, steps: [], warnings: [] });
     return;
   }
+  const warnings = await rawDiskWarnings(new ControlClient(folder.controlSocketPath));
   const report = await removeLive(new ControlClient(folder.controlSocketPath), found.process, name);
-  if (options.json === true) printJson(terminal, { name, wasDead: false, steps: report.steps });
+  if (options.json === true) printJson(terminal, { name, wasDead: false, steps: report.steps, warnings });
+  for (const warning of warnings) terminal.warn(`dm-remap: remove: warning: ${warning}`);
   const wrong = report.steps.filter((step) => step.result !== 'done');
   if (wrong.length === 0) return;
   const told = wrong.map((step) => `${step.step} ${step.result}: ${step.detail}`).join('; ');
   throw new SetupError('failed', `${name}: removed, but not cleanly: ${told}`);
+}
+
+/** M16: what somebody should know who uses main without us. A device that does not answer is removed all the same. */
+async function rawDiskWarnings(client: ControlClient): Promise<readonly string[]> {
+  try {
+    const { name, main, spare, remap } = await client.status();
+    const { remappedSectors, unreadableSectors, goneSectors } = remap;
+    const lost = unreadableSectors + goneSectors;
+    if (remappedSectors + lost === 0) return [];
+    return [
+      `${main.path} alone has not all data: ${remappedSectors} sectors are on ${spare.path}, ${lost} are lost; ` +
+        `do not mount it without dm-remap ("dm-remap retire ${name}" brings them home first)`,
+    ];
+  } catch (error) {
+    if (!(error instanceof ControlError)) throw error;
+    return [];
+  }
 }
 
 async function removeLive(

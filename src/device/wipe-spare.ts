@@ -1,15 +1,20 @@
+import { MetadataStore } from '../metadata/metadata-store.ts';
 import { SpareIo } from '../metadata/spare-io.ts';
 import { scanSuperblocks } from '../metadata/superblock-scan.ts';
 import { uuidText } from '../metadata/uuid.ts';
 import { wipeSuperblocks } from '../metadata/wipe-metadata.ts';
+import type { Disks, OpenedDisk } from './disks.ts';
 import { HostState } from './host-state.ts';
 import { withOpenDisk } from './open-spare.ts';
+import { RecordedState } from './recorded-state.ts';
 import { SetupError } from './setup-error.ts';
 
 export interface WipeOptions {
   readonly path: string;
   /** The operator has read what is on it. */
   readonly confirmed: boolean;
+  /** Refuse a spare whose table is not empty: it holds what main has not. */
+  readonly onlyEmpty?: boolean;
   readonly stateDirectory: string | undefined;
 }
 
@@ -49,6 +54,7 @@ export function wipeSpare(options: WipeOptions): Promise<WipeReport> {
         `${path}: is ${whose}; what was moved to it is lost by wiping ("dm-remap examine" shows how much); --yes wipes it`,
       );
     }
+    if (options.onlyEmpty === true) await refuseUnlessEmpty(disks, disk);
     const { wiped, left } = await wipeSuperblocks(io);
     if (left.length > 0) {
       throw new SetupError(
@@ -58,6 +64,14 @@ export function wipeSpare(options: WipeOptions): Promise<WipeReport> {
     }
     return { path, name, uuids, superblocksWiped: wiped, notes: await forget(options, uuids) };
   });
+}
+
+async function refuseUnlessEmpty(disks: Disks, spare: OpenedDisk): Promise<void> {
+  const { arena, clock, random } = disks.plane;
+  const { records } = await MetadataStore.open({ spare: spare.device, arena, clock, random });
+  const { entries } = new RecordedState(records).table.totals();
+  if (entries === 0) return;
+  throw new SetupError('refused', `${spare.path}: ${entries} blocks are in its table again; it is not wiped`);
 }
 
 async function forget({ stateDirectory }: WipeOptions, uuids: readonly string[]): Promise<readonly string[]> {

@@ -38,7 +38,7 @@ test('disks of a serving device are busy for everybody else', async () => {
   assert.deepEqual(lab.leftovers(), []);
 });
 
-test('a main that is not the one of the spare is refused, naming both, until it is accepted', async () => {
+test('M15 a main that is not the one of the spare is refused, naming both, until it is accepted', async () => {
   await lab.mustRun('remove', 'disk');
   copyFileSync(lab.path('main.img'), lab.path('copy.img'));
   const [spare, copy] = [await fileHash(lab.path('spare.img')), await fileHash(lab.path('copy.img'))];
@@ -60,14 +60,14 @@ test('a main that is not the one of the spare is refused, naming both, until it 
   await lab.mustRun('remove', 'disk');
 });
 
-test('a smaller main is refused even when it is accepted', async () => {
+test('M15 a smaller main is refused even when it is accepted', async () => {
   await lab.mustRun('remove', 'disk');
   lab.image('smaller.img', 63 * mib);
   const words = ['assemble', '--spare', 'spare.img', '--main', 'smaller.img', '--accept-main'];
   await lab.mustFail(ExitCode.refused, /smaller\.img/, ...words);
 });
 
-test('a main that was renamed is still the same', async () => {
+test('M15 a main that was renamed is still the same', async () => {
   await lab.mustRun('remove', 'disk');
   renameSync(lab.path('main.img'), lab.path('moved.img'));
   await lab.mustFail(
@@ -81,7 +81,7 @@ test('a main that was renamed is still the same', async () => {
   await lab.mustRun('remove', 'disk');
 });
 
-test('main and spare swapped is refused whatever is forced', async () => {
+test('M17 main and spare swapped is refused whatever is forced', async () => {
   await lab.mustRun('remove', 'disk');
   const swapped = ['create', 'again', '--main', 'spare.img', '--spare', 'main.img', '--overwrite-spare'];
   const before = await fileHash(lab.path('main.img'));
@@ -89,7 +89,7 @@ test('main and spare swapped is refused whatever is forced', async () => {
   assert.equal(await fileHash(lab.path('main.img')), before);
 });
 
-test('a spare in service is not formatted again without being told', async () => {
+test('M17 a spare in service is not formatted again without being told', async () => {
   await lab.mustRun('remove', 'disk');
   const again = ['create', 'again', '--main', 'main.img', '--spare', 'spare.img'];
   const before = await fileHash(lab.path('spare.img'));
@@ -99,7 +99,7 @@ test('a spare in service is not formatted again without being told', async () =>
   await lab.mustRun('remove', 'again');
 });
 
-test('an existing file is never taken by --create-spare', async () => {
+test('M17 an existing file is never taken by --create-spare', async () => {
   await lab.mustRun('remove', 'disk');
   const words = ['create', 'again', '--main', 'main.img', '--spare', 'spare.img', '--create-spare', '32M'];
   await lab.mustFail(ExitCode.refused, /exists already/, ...words);
@@ -107,7 +107,7 @@ test('an existing file is never taken by --create-spare', async () => {
   await lab.mustRun('remove', 'new');
 });
 
-test('a spare that a refused create made itself is taken back, and is not in the way of the next try', async () => {
+test('M17 a spare that a refused create made itself is taken back, and is not in the way of the next try', async () => {
   await lab.mustRun('remove', 'disk');
   const words = ['create', 'new', '--main', 'main.img', '--spare', 'fresh.img', '--create-spare'];
   await lab.mustFail(ExitCode.refused, /fresh\.img: spare is 1 MiB, needs at least/, ...words, '1M');
