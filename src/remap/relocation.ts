@@ -167,12 +167,13 @@ export async function readSlot(
   content: Uint8Array,
   probeMemory: Uint8Array,
 ): Promise<SlotContent> {
-  const { spare, granuleBytes } = core.parts;
+  const { main, spare, granuleBytes } = core.parts;
   const whole = await readPart(core, slot * granuleBytes, content);
   if (whole === undefined) return { saved: mask, failure: undefined };
   core.counters.spareErrors += 1;
   if (!aboutSector(whole) && whole.kind !== 'transient') return { saved: 0, failure: whole };
-  const step = spare.geometry.logicalBlockBytes;
+  // No smaller than main's block: a part of one can be neither asked for nor written, so it is lost as a whole.
+  const step = Math.max(main.geometry.logicalBlockBytes, spare.geometry.logicalBlockBytes);
   let saved = 0;
   for (let from = 0; from < granuleBytes; from += step) {
     const sectors = blockMask(from, step) & mask;

@@ -137,6 +137,28 @@ describe('R5 when the spare fails', () => {
     }
   });
 
+  it('R4, R10 loses whole blocks of main, and a later write of them goes home or to another slot', async () => {
+    for (const takesIt of [true, false]) {
+      const stack = makeStack({ granuleBytes: 16_384, mainBlockBytes: 4096 });
+      stack.mainDisk.faults.addBadSectors(64, 1, { on: 'write' });
+      await writeSectors(stack, 64, patternOf(64, 32));
+      const { slot } = stack.core.stateOf(2);
+      assert.notEqual(slot, -1);
+      stack.spareDisk.faults.addBadSectors(slot * 32 + 13, 1, { on: 'read' });
+      const { error } = await failedRead(stack, 64, 32);
+      assert.deepEqual(failedSectors(error), [72, 73, 74, 75, 76, 77, 78, 79]);
+      assert.equal(stack.core.stateOf(2).gone, 0xff00);
+      if (!takesIt) stack.mainDisk.faults.addBadSectors(72, 8, { on: 'write' });
+      await writeSectors(stack, 72, patternOf(72, 8, 2));
+      const expected = patternOf(64, 32);
+      expected.set(patternOf(72, 8, 2), 8 * 512);
+      assert.deepEqual(await readSectors(stack, 64, 32), expected);
+      assert.equal(stack.core.stateOf(2).gone, 0);
+      assert.equal(stack.core.stateOf(2).held, takesIt ? 0xffff_00ff : 0xffff_ffff);
+      await finish(stack);
+    }
+  });
+
   it('a slot that cannot be read at all: everything it held is gone', async () => {
     const stack = makeStack();
     const slotSector = await remapGranule10(stack);
