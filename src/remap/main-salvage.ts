@@ -18,7 +18,7 @@ export interface GranulePart extends ByteRange {
 
 /** What main gave of a part of one granule when it was asked again. Sector maps, and the failures in ascending order. */
 interface Findings {
-  readonly failed: RangeFailure[];
+  failed: RangeFailure[];
   unreadable: number;
   /** Given, after a definite error of a request of its own: the sector is bad, and may not be given next time (R17). */
   shaky: number;
@@ -40,12 +40,11 @@ export async function salvageFromMain(
 ): Promise<RangeFailure[]> {
   if (core.salvager.has(part.granule)) return [undecidedRange(part.offset, part.length)];
   const findings = await askAgain(core, part, target, deadlineMs);
+  const probeMemory = buffer.subarray(0, core.parts.granuleBytes);
+  const works = await confirmSuspects(core, part, findings, target, probeMemory);
   const { failed, unreadable, undecided } = findings;
   if (undecided !== 0) core.salvager.add(part.granule, undecided);
-  // A mark stays until the sector is written. The path may have gone since it was probed: then there is nothing to mark.
-  const suspects = failed.some(({ kind }) => kind === 'suspect');
-  const probeMemory = buffer.subarray(0, core.parts.granuleBytes);
-  if (suspects && !(await core.probe.worksUnderLock(probeMemory))) {
+  if (!works) {
     core.paths.noteFailed('main', 'read');
     return failed.map((range) => (range.kind === 'suspect' ? waitingFor('main', range) : range));
   }
@@ -88,6 +87,53 @@ async function askAgain(
   // Its blocks come one by one and not together: no single one is bad, the sector under them all is.
   if (whole.kind === 'medium' && !explained) findings.shaky = maskOf(core, part);
   return findings;
+}
+
+/**
+ * A mark stays until the sector is written, and the path may have gone since it was probed: an error that may be the path's
+ * is believed when it comes again behind a good round, with another good one behind it (R17). False: main is away.
+ */
+async function confirmSuspects(
+  core: RemapCore,
+  part: GranulePart,
+  findings: Findings,
+  target: Uint8Array,
+  probeMemory: Uint8Array,
+): Promise<boolean> {
+  if (!hasSuspects(findings)) return true;
+  if (!(await core.probe.worksUnderLock(probeMemory))) return false;
+  const confirmed: RangeFailure[] = [];
+  for (const range of findings.failed) {
+    const again = range.kind === 'suspect' ? await askSuspect(core, part, range, target, findings) : range;
+    if (again !== undefined) confirmed.push(again);
+  }
+  findings.failed = confirmed;
+  return !hasSuspects(findings) || (await core.probe.worksUnderLock(probeMemory));
+}
+
+async function askSuspect(
+  core: RemapCore,
+  part: GranulePart,
+  range: RangeFailure,
+  target: Uint8Array,
+  findings: Findings,
+): Promise<RangeFailure | undefined> {
+  const from = range.offset - part.offset;
+  const block = target.subarray(from, from + range.length);
+  const failure = await tryOnce(() => core.parts.main.read(block, range.offset, apart(part.granule)));
+  if (failure === undefined) core.counters.readsSaved += 1;
+  if (failure !== undefined && isAboutBlock(failure))
+    return { ...range, kind: failure.kind, errno: failure.errno };
+  const sectors = maskOf(core, range);
+  findings.unreadable = (findings.unreadable & ~sectors) >>> 0;
+  if (failure?.kind === 'timed-out') findings.undecided = (findings.undecided | sectors) >>> 0;
+  if (failure === undefined) return undefined;
+  const failed = { ...range, kind: failure.kind, errno: failure.errno };
+  return failure.kind === 'path' ? waitingFor('main', failed) : failed;
+}
+
+function hasSuspects({ failed }: Findings): boolean {
+  return failed.some(({ kind }) => kind === 'suspect');
 }
 
 /** Reads one block, once more after an error of its own; `firstKind` is that error where it is known already. */

@@ -6,6 +6,7 @@ import type { GranuleState } from './granule-table.ts';
 import { commitErrorCode, type RemapCore } from './remap-core.ts';
 import { transientRetriesMax } from './request-rounds.ts';
 import { runsOf } from './sector-mask.ts';
+import { tryOnce } from './try-often.ts';
 
 /** Slots one move may try before it gives up (R5). */
 export const allocationsMax = 4;
@@ -286,7 +287,7 @@ async function storeInSlot(
 
 /**
  * Runs one step of storing. A failed one gives the slot back, or retires it when the slot itself is bad: EIO says so only
- * when the spare answers elsewhere, else a dead spare would use up its own slots (R5).
+ * on both sides of a good probe, else a spare that is away would use up its own slots (R5, R17).
  */
 async function onSlot(
   core: RemapCore,
@@ -295,23 +296,39 @@ async function onSlot(
   probeMemory: Uint8Array,
   step: () => Promise<void>,
 ): Promise<Attempt> {
-  try {
-    await step();
-    return 'moved';
-  } catch (error) {
-    const { kind, errno } = asDeviceError(error);
-    core.counters.spareErrors += 1;
-    if (isGone(errno)) core.paths.noteGone('spare');
-    // A request without an answer may still reach the slot: it is never used again (R3).
-    const aboutSlot = kind === 'medium' || kind === 'suspect' || kind === 'timed-out';
-    const spareWorks =
-      kind !== 'suspect' || name === 'flush' || (await core.spareProbe.worksUnderLock(probeMemory));
-    if (aboutSlot && spareWorks && name !== 'flush') core.retireSlot(slot);
-    else core.parts.allocator.free(slot);
-    // A late answer may still fill the memory of a read: no second slot is read into it (I27).
-    const memoryIsLent = kind === 'timed-out' && name === 'read';
-    if (spareWorks && !memoryIsLent && (aboutSlot || kind === 'transient')) return 'try-another-slot';
-    core.paths.noteFailed('spare', 'write');
-    return 'spare-path';
+  let failure = await tryStep(core, step);
+  let works = await spareWorks(core, failure, probeMemory);
+  // A flush is never retried into success (R7).
+  if (failure?.kind === 'suspect' && works && name !== 'flush') {
+    failure = await tryStep(core, step);
+    works = await spareWorks(core, failure, probeMemory);
   }
+  if (failure === undefined) return 'moved';
+  const { kind } = failure;
+  // A request without an answer may still reach the slot: it is never used again (R3).
+  const aboutSlot = kind === 'medium' || kind === 'suspect' || kind === 'timed-out';
+  if (aboutSlot && works && name !== 'flush') core.retireSlot(slot);
+  else core.parts.allocator.free(slot);
+  // A late answer may still fill the memory of a read: no second slot is read into it (I27).
+  const memoryIsLent = kind === 'timed-out' && name === 'read';
+  if (works && !memoryIsLent && (aboutSlot || kind === 'transient')) return 'try-another-slot';
+  core.paths.noteFailed('spare', 'write');
+  return 'spare-path';
+}
+
+async function tryStep(core: RemapCore, step: () => Promise<void>): Promise<FailedRange | undefined> {
+  const failure = await tryOnce(step);
+  if (failure === undefined) return undefined;
+  core.counters.spareErrors += 1;
+  if (isGone(failure.errno)) core.paths.noteGone('spare');
+  return failure;
+}
+
+/** False when an error that may be the path's came from a spare that does not answer elsewhere either. */
+async function spareWorks(
+  core: RemapCore,
+  failure: FailedRange | undefined,
+  probeMemory: Uint8Array,
+): Promise<boolean> {
+  return failure?.kind !== 'suspect' || (await core.spareProbe.worksUnderLock(probeMemory));
 }

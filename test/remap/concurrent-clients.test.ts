@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { IoFlags, sectorBytes } from '../../src/block/block-device.ts';
 import { delay } from '../../src/block/clock.ts';
 import { DeviceError } from '../../src/block/device-error.ts';
+import { Errno } from '../../src/block/errno.ts';
 import { MessageError } from '../../src/remap/message-error.ts';
 import { allocationsMax } from '../../src/remap/relocation.ts';
 import { SeededRandom } from '../../src/simulator/seeded-random.ts';
@@ -28,6 +29,21 @@ describe('a remap device with several clients', () => {
       { numRuns: 60 },
     );
     assert.ok(messages > 60 * 20, `only ${messages} messages did something`);
+  });
+
+  it('R5, R17 nor do disks that come and go, and no request fails for that', async () => {
+    let outages = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 0, max: 2 ** 31 }), async (seed) => {
+        await runClients(seed, 0, (stack) => {
+          const { mainReads, mainWrites, spare } = stack.core.paths;
+          outages += mainReads.outages + mainWrites.outages + spare.outages;
+        });
+      }),
+      // In the first seed main goes away while a granule is read again, and is back for the probe.
+      { numRuns: 60, examples: [[185232512]] },
+    );
+    assert.ok(outages > 30, `only ${outages} outages were met`);
   });
 });
 
@@ -78,7 +94,11 @@ class SectorModel {
 }
 
 /** The number of messages that were not refused. */
-async function runClients(seed: number, operatorCount: number): Promise<number> {
+async function runClients(
+  seed: number,
+  operatorCount: number,
+  afterOutages?: (stack: Stack) => void,
+): Promise<number> {
   const random = new SeededRandom(seed);
   const granuleBytes = random.pick([512, 4096, 16_384]);
   const stack = makeStack({
@@ -98,7 +118,7 @@ async function runClients(seed: number, operatorCount: number): Promise<number> 
       disturb(stack, model, chance);
       const first = chance.below(modelSectors);
       const count = 1 + chance.below(Math.min(40, modelSectors - first));
-      if (chance.chance(0.15)) await stack.device.flush();
+      if (chance.chance(0.15)) await flushOnce(stack, afterOutages !== undefined);
       else if (chance.chance(0.6)) {
         versions += 1;
         await writeOnce(stack, model, versions, first, count, chance.chance(0.2) ? IoFlags.fua : 0);
@@ -109,11 +129,38 @@ async function runClients(seed: number, operatorCount: number): Promise<number> 
   const operators = Array.from({ length: operatorCount }, (_, index) =>
     operate(stack, random.fork(`operator ${index}`)),
   );
-  await stack.clock.run(Promise.all([...clients, ...operators]));
+  let working = true;
+  const outages = afterOutages === undefined ? Promise.resolve() : comeAndGo(stack, random, () => working);
+  const work = Promise.all([...clients, ...operators]).finally(() => {
+    working = false;
+  });
+  await stack.clock.run(Promise.all([work, outages]));
+  afterOutages?.(stack);
   await readOnceRunning(stack, model);
   assert.equal(stack.core.table.totals().goneSectors, 0, 'the spare lost nothing here');
   await finish(stack, { lazyLost: true });
   return (await Promise.all(operators)).reduce((sum, count) => sum + count, 0);
+}
+
+/** Main and spare fail everything for a while, now and then. */
+async function comeAndGo(stack: Stack, random: SeededRandom, working: () => boolean): Promise<void> {
+  const chance = random.fork('outages');
+  while (working()) {
+    await delay(stack.clock, chance.pick([3, 10, 60]) * (1 + chance.below(5)));
+    const { faults } = chance.pick([stack.mainDisk, stack.spareDisk]);
+    faults.setPathError(chance.pick([Errno.EIO, Errno.ENODEV, Errno.ETIMEDOUT]));
+    await delay(stack.clock, 1 + chance.below(chance.pick([10, 300])));
+    faults.setPathError(undefined);
+  }
+}
+
+/** A flush that a disk has failed is the client's to hear of (R7). */
+async function flushOnce(stack: Stack, mayFail: boolean): Promise<void> {
+  try {
+    await stack.device.flush();
+  } catch (error) {
+    assert(mayFail && error instanceof DeviceError, String(error));
+  }
 }
 
 /** Sends messages that move what the clients work on; the number of those that were not refused. */
@@ -205,17 +252,23 @@ async function readOnce(stack: Stack, model: SectorModel, first: number, count: 
   const target = new Uint8Array(count * sectorBytes).fill(0xaa);
   const { seen, stop } = model.watch(first, count);
   let failed: ReadonlySet<number> = new Set();
+  let why = '';
   try {
     await stack.device.read(target, first * sectorBytes);
   } catch (error) {
     failed = failedOf(error);
+    why =
+      String(error) +
+      JSON.stringify(
+        (error as DeviceError).ranges.map((r) => [r.offset / 512, r.length / 512, r.kind, r.errno]),
+      );
   }
   stop();
   const view = new DataView(target.buffer);
   for (let index = 0; index < count; index += 1) {
     const sector = first + index;
     if (failed.has(sector)) {
-      assert(model.badReads.has(sector), `sector ${sector} was never bad to read`);
+      assert(model.badReads.has(sector), `sector ${sector} was never bad to read: ${why}`);
       continue;
     }
     const version = view.getUint32(index * sectorBytes + 4, true);
