@@ -18,7 +18,7 @@ export class DeviceFlush {
 
   /** As `BlockDevice.flushEpoch`. */
   get epoch(): number {
-    return this.#core.mainFlush.failures + this.#core.parts.metadata.flushEpoch;
+    return this.#core.mainFlush.failures + this.#core.spareEpoch;
   }
 
   /** Both are asked even when one fails: what can be made durable, is. */

@@ -118,6 +118,8 @@ export class RemapCore implements MappingStateSource {
   readonly #background = new Set<Promise<void>>();
   /** Ways to the devices that are closed now. */
   #pathsFailed = 0;
+  /** Epochs of the spare that put nothing of any client in doubt. */
+  #quietSpareEpochs = 0;
 
   constructor(parts: RemapCoreParts) {
     this.parts = parts;
@@ -341,6 +343,11 @@ export class RemapCore implements MappingStateSource {
     this.beside(this.paths.judge(place, 'read').then(() => undefined));
   }
 
+  /** Grows when something that clients wrote to the spare is in doubt (R7). */
+  get spareEpoch(): number {
+    return this.parts.metadata.flushEpoch - this.#quietSpareEpochs;
+  }
+
   /** R6, R17: a flush that is due waits for its device like a write, and has then not failed. */
   async flushMain(): Promise<void> {
     if (this.mainFlush.due && this.paths.mainWrites.failed && !(await this.paths.mainWrites.whenWorking())) {
@@ -381,8 +388,15 @@ export class RemapCore implements MappingStateSource {
   }
 
   #poison(place: DevicePlace): void {
-    if (place === 'main') this.mainFlush.poison();
-    else this.parts.metadata.poisonFlushes();
+    if (place === 'main') {
+      this.mainFlush.poison();
+      return;
+    }
+    const { metadata } = this.parts;
+    const before = metadata.flushEpoch;
+    metadata.poisonFlushes();
+    // Moves and records have a flush of their own before anybody is told: clients hear only of their own writes (R6).
+    if (!this.spareFlush.due) this.#quietSpareEpochs += metadata.flushEpoch - before;
   }
 
   #freshMap(): FreshMap {

@@ -257,11 +257,7 @@ async function readOnce(stack: Stack, model: SectorModel, first: number, count: 
     await stack.device.read(target, first * sectorBytes);
   } catch (error) {
     failed = failedOf(error);
-    why =
-      String(error) +
-      JSON.stringify(
-        (error as DeviceError).ranges.map((r) => [r.offset / 512, r.length / 512, r.kind, r.errno]),
-      );
+    why = String(error);
   }
   stop();
   const view = new DataView(target.buffer);

@@ -338,6 +338,8 @@ describe('R32 a disk that is pulled out and put back', () => {
   it('the spare: a remap under way goes to a fresh slot, and nothing is lost', async () => {
     const { stack, disk } = pulledSpare();
     await remapGranule10(stack);
+    // Into the slot, and not flushed.
+    await writeSectors(stack, 80, patternOf(80, 8));
     stack.mainDisk.faults.addBadSectors(400, 8, { on: 'both' });
     const writing = stack.device.write(patternOf(400, 8), 400 * 512);
     const slotWrites = stack.spareDisk.counts.writes;

@@ -39,7 +39,8 @@ describe('R5 when the spare fails', () => {
       // The first three slots that will be tried.
       stack.spareDisk.faults.addBadSectors(16 * 8, 3 * 8, { on: 'write', writeErrno });
       await remapGranule10(stack);
-      assert.equal(stack.spareDisk.faults.counts.badSectorWrites, 3);
+      // EIO is asked once more behind a good probe (R17).
+      assert.equal(stack.spareDisk.faults.counts.badSectorWrites, writeErrno === Errno.EIO ? 6 : 3);
       assert.equal(stack.core.stateOf(10).slot, 19);
       assert.deepEqual(await readSectors(stack, 80, 8), patternOf(80, 8));
       assert.deepEqual(stack.metadata.retiredSlots(), [16, 17, 18], 'recorded with the next commit');
@@ -65,7 +66,7 @@ describe('R5 when the spare fails', () => {
     stack.mainDisk.faults.addBadSectors(80, 1, { on: 'write' });
     const error = await failureOf(stack.clock.run(stack.device.write(patternOf(80, 1), 80 * 512)));
     assert.equal(error.errno, Errno.EIO);
-    assert.equal(stack.spareDisk.faults.counts.badSectorWrites, 4);
+    assert.equal(stack.spareDisk.faults.counts.badSectorWrites, 8, 'each twice (R17)');
     assert.deepEqual(remappedGranules(stack), []);
     assert.equal(stack.core.parts.allocator.usedSlots, 0);
     await finish(stack);

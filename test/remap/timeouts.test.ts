@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { deviceError } from '../../src/block/device-error.ts';
 import { Errno } from '../../src/block/errno.ts';
+import { MemoryDevice } from '../../src/block/memory-device.ts';
 import { TimeoutLedger } from '../../src/remap/timeout-ledger.ts';
 import { DeadlineDevice } from './deadline-device.ts';
 import {
@@ -198,7 +199,7 @@ describe('R3 a write that its device has given up on', () => {
   });
 
   it('a device that gives up on writes and cannot say when they end is our bug', async () => {
-    const stack = makeStack();
+    const stack = makeStack({ main: new MemoryDevice({ sizeBytes: 1 << 20 }) });
     const write = stack.main.write.bind(stack.main);
     stack.main.write = async (source, offset, flags) => {
       await write(source, offset, flags);

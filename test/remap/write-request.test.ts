@@ -203,7 +203,7 @@ describe('a write over bad sectors of main', () => {
   });
 
   it('capacity, refusal and path errors never remap (R15)', async () => {
-    for (const errno of [Errno.ENOSPC, Errno.EROFS, Errno.ENODEV]) {
+    for (const errno of [Errno.ENOSPC, Errno.EROFS, Errno.ENOLINK]) {
       const stack = makeStack();
       stack.mainDisk.faults.addBadSectors(40, 1, { on: 'write', writeErrno: errno });
       const error = await failureOf(stack.clock.run(stack.device.write(patternOf(40, 8), 40 * 512)));
