@@ -123,7 +123,7 @@ export const goldenImages: readonly GoldenImage[] = [
   },
 ];
 
-const goldenHost: HostIdentity = {
+export const goldenHost: HostIdentity = {
   machineId: '0123456789abcdef0123456789abcdef',
   bootId: 'fedcba9876543210fedcba9876543210',
   pid: 4711,

@@ -7,8 +7,8 @@ import type { InUseMark } from '../../src/metadata/in-use-mark.ts';
 import { type MappingRecord, noSlot } from '../../src/metadata/mapping-state.ts';
 import { MetadataError } from '../../src/metadata/metadata-error.ts';
 import { CrashModel } from './crash-model.ts';
-import { type GoldenExpectation, goldenImages, makeImage } from './golden-images.ts';
-import { TestSpare, tableOf, withSpare } from './metadata-fixture.ts';
+import { type GoldenExpectation, goldenHost, goldenImages, makeImage } from './golden-images.ts';
+import { commit, type OpenDevice, TestSpare, tableOf, withSpare } from './metadata-fixture.ts';
 import { type ReadMark, type ReadRecord, readSpare } from './second-reader.ts';
 
 const folder = fileURLToPath(new URL('../../../test/golden/format-1/', import.meta.url));
@@ -52,6 +52,16 @@ function inTheirWords(mark: InUseMark | undefined): ReadMark | undefined {
   if (mark === undefined) return undefined;
   const { writtenUnixSeconds, ...same } = mark;
   return { ...same, written: writtenUnixSeconds };
+}
+
+/** What else is written while a device serves: properties, beats, ended regions. */
+async function otherWork(device: OpenDevice, fresh: boolean): Promise<void> {
+  for (let round = 0; round < 12; round += 1) {
+    await device.store.updateProperties({ policies: { round: String(round) } });
+    await device.store.heartbeat();
+    if (fresh)
+      await commit(device, [{ type: 'fresh-ended', region: 5 * round, regionCount: 1 + (round % 3) }]);
+  }
 }
 
 describe('M20 golden images of format 1', () => {
@@ -119,12 +129,13 @@ describe('the reader written from the page', () => {
     let read = 0;
     let refused = 0;
     for (let seed = 1; seed <= 60; seed += 1) {
-      const spare = new TestSpare({ seed: `second reader ${seed}` });
+      const fresh = seed % 2 === 0;
+      const spare = new TestSpare({ seed: `second reader ${seed}`, fresh });
       try {
         const model = new CrashModel(spare.random.fork('model'));
-        const device = await spare.createSettled();
+        const device = await spare.createSettled({ host: goldenHost });
         const gone = spare.cutAfter(1 + spare.random.below(600));
-        await Promise.race([gone, model.work(device, 60)]);
+        await Promise.race([gone, Promise.all([model.work(device, 60), otherWork(device, fresh)])]);
         spare.onOperation = () => {};
         spare.powerCut();
         // Damage: up to 40 blocks of the metadata, so that some spares must be refused by both.
@@ -142,6 +153,9 @@ describe('the reader written from the page', () => {
         });
         const expected = first?.records.map((record) => inSectors(record, 8));
         assert.deepEqual(second?.records, expected, `seed ${seed}`);
+        assert.equal(second?.freshSectors, first && first.facts.freshSizeBytes / 512);
+        assert.deepEqual(second?.mark, inTheirWords(first?.report.inUse));
+        assert.deepEqual(second?.policies, first && Object.entries(first.facts.properties.policies));
         if (first === undefined) refused += 1;
         else read += 1;
       } finally {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import fc from 'fast-check';
 import type { SpareLayout } from '../../src/metadata/layout.ts';
+import { MetadataError } from '../../src/metadata/metadata-error.ts';
 import { OperationCounter } from '../../src/simulator/operation-counter.ts';
 import { type RecordedOperation, RecordingDevice } from '../../src/simulator/recording-device.ts';
 import {
@@ -281,6 +283,42 @@ describe('open refuses', () => {
         assert.equal(layout.spareSizeBytes, 3 << 20);
       });
     }));
+});
+
+describe('M6 open of what a checksum vouches for and nobody wrote', () => {
+  it('gives a state or one line, whatever stands in the superblocks', async () => {
+    let opened = 0;
+    let refused = 0;
+    await fc.assert(
+      fc.asyncProperty(
+        fc.boolean(),
+        fc.array(fc.tuple(fc.integer({ min: 8, max: 110 }), fc.integer({ min: 0, max: 0xffff_ffff })), {
+          minLength: 1,
+          maxLength: 3,
+        }),
+        fc.boolean(),
+        async (fresh, edits, force) => {
+          await withSpare({ fresh }, async (spare) => {
+            const device = await spare.createSettled();
+            await commit(device, [granules(1, 300)]);
+            await device.store.close();
+            editSuperblocks(spare.disk, device.opened.layout, (view) => {
+              for (const [word, value] of edits) view.setUint32(4 * word, value, true);
+            });
+            try {
+              await spare.open({ force });
+              opened += 1;
+            } catch (error) {
+              assert.ok(error instanceof MetadataError, String(error));
+              refused += 1;
+            }
+          });
+        },
+      ),
+      { numRuns: 150 },
+    );
+    assert.ok(opened > 5 && refused > 5, `${opened} opened, ${refused} refused`);
+  });
 });
 
 describe('the order of writes', () => {
