@@ -251,7 +251,10 @@ async function trySlot(
     await core.commit([core.recordOf(target)], dataEpoch);
   } catch (error) {
     // Not stored for certain: the slot was flushed, but its data is in doubt together with the record (R7).
-    if (commitErrorCode(error) === 'METADATA_FAILED') return 'metadata-failed';
+    if (commitErrorCode(error) === 'METADATA_FAILED') {
+      core.doubtSlot(target.slot);
+      return 'metadata-failed';
+    }
     core.parts.allocator.free(target.slot);
     return 'try-another-slot';
   }

@@ -113,6 +113,7 @@ export class RemapCore implements MappingStateSource {
   /** R13; undefined on a device that was not created fresh. */
   readonly fresh: FreshMap | undefined;
   readonly #retired = new RetiredSlots();
+  readonly #doubtfulSlots: number[] = [];
   /** Slots retired since the last commit that took them along. */
   #unrecordedRetired: number[] = [];
   readonly #background = new Set<Promise<void>>();
@@ -250,6 +251,11 @@ export class RemapCore implements MappingStateSource {
     while (this.#background.size > 0) await Promise.all(this.#background);
   }
 
+  /** A record in doubt names this slot: nobody gets it until the metadata has recovered without that record (M1). */
+  doubtSlot(slot: number): void {
+    this.#doubtfulSlots.push(slot);
+  }
+
   /** A slot that proved bad: recorded with the next commit (M9). */
   retireSlot(slot: number): void {
     if (this.#retired.has(slot)) return;
@@ -380,6 +386,8 @@ export class RemapCore implements MappingStateSource {
   async #recoverMetadata(): Promise<boolean> {
     try {
       await this.parts.metadata.recover();
+      // No record of theirs has ever been: they are nobody's.
+      for (const slot of this.#doubtfulSlots.splice(0)) this.parts.allocator.free(slot);
       return true;
     } catch (error) {
       commitErrorCode(error);

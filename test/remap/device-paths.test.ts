@@ -462,7 +462,7 @@ describe('R5, M1 metadata that could not be written', () => {
     await writeSectors(stack, 80, patternOf(80, 1, 2));
     assert.deepEqual(await readSectors(stack, 80, 1), patternOf(80, 1, 2));
     assert.equal(stack.device.status().state, 'ok');
-    await stack.clock.run(stack.device.close());
+    await finish(stack);
   });
 
   it('`resume` settles it at once', async () => {
@@ -475,6 +475,6 @@ describe('R5, M1 metadata that could not be written', () => {
     await stack.clock.runFor(1);
     assert.equal(stack.device.status().state, 'ok');
     await writeSectors(stack, 80, patternOf(80, 1, 2));
-    await stack.clock.run(stack.device.close());
+    await finish(stack);
   });
 });
