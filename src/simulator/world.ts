@@ -591,6 +591,8 @@ export class World {
     const aboutSectors = error.ranges.every(({ kind }) => kind === 'medium' || kind === 'suspect');
     const mayBeFull = status?.slotsFree === 0 || this.#spare.faults.badSectorCount > 0;
     if (verb !== 'read' && verb !== 'flush' && aboutSectors && mayBeFull) return;
+    const isReadOnly = status?.slotsFree === 0 && status.policies['on-spare-full'] === 'read-only';
+    if (verb !== 'read' && isReadOnly && error.ranges.every(({ kind }) => kind === 'refused')) return;
     if (verb !== 'read' && session.spareTrouble && status?.state === 'metadata-failed') return;
     throw new JudgeViolation(
       `a ${verb} failed with nothing wrong but bad sectors, at ${this.#clock.nowMs()} ms: ${error.message}`,
