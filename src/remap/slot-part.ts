@@ -1,5 +1,5 @@
 import { apart } from '../block/block-device.ts';
-import { asDeviceError, type FailedRange } from '../block/device-error.ts';
+import { asDeviceError, DeviceError, type FailedRange } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import type { GranuleState } from './granule-table.ts';
 import { readSlot } from './relocation.ts';
@@ -24,7 +24,8 @@ export function cutsSpareBlock(core: RemapCore, piece: Piece): boolean {
 
 /**
  * Reads from slots; blocks that are asked for in part are read whole, into memory of the metadata's: whoever has that waits
- * for nothing but a disk, so a request under way may wait for it (I14).
+ * for nothing but a disk, so a request under way may wait for it (I14). All parts are read, whatever the first one says:
+ * what a failure does not name counts as read.
  */
 export async function readSlotPart(
   core: RemapCore,
@@ -32,26 +33,40 @@ export async function readSlotPart(
   offset: number,
   flags: number,
 ): Promise<void> {
-  const { spare, arena } = core.parts;
+  const { spare } = core.parts;
   const block = spare.geometry.logicalBlockBytes;
   const end = offset + target.length;
+  const failed: FailedRange[] = [];
   for (let at = offset; at < end; ) {
     const blockStart = at - (at % block);
     const wholeEnd = end - (end % block);
-    if (at === blockStart && wholeEnd > at) {
-      await spare.read(target.subarray(at - offset, wholeEnd - offset), at, flags);
-      at = wholeEnd;
-      continue;
-    }
-    const to = Math.min(end, blockStart + block);
-    const memory = await arena.whenFree(block, 'metadata');
+    const to = at === blockStart && wholeEnd > at ? wholeEnd : Math.min(end, blockStart + block);
+    const part = target.subarray(at - offset, to - offset);
     try {
-      await spare.read(memory, blockStart, flags);
-      target.set(memory.subarray(at - blockStart, to - blockStart), at - offset);
-    } finally {
-      arena.release(memory);
+      if (to === wholeEnd && at === blockStart) await spare.read(part, at, flags);
+      else await readInsideBlock(core, part, at, flags);
+    } catch (error) {
+      for (const range of asDeviceError(error).ranges) failed.push(range);
     }
     at = to;
+  }
+  if (failed.length > 0) throw new DeviceError(spare.name, failed);
+}
+
+async function readInsideBlock(
+  core: RemapCore,
+  target: Uint8Array,
+  offset: number,
+  flags: number,
+): Promise<void> {
+  const { spare, arena } = core.parts;
+  const inBlock = offset % spare.geometry.logicalBlockBytes;
+  const memory = await arena.whenFree(spare.geometry.logicalBlockBytes, 'metadata');
+  try {
+    await spare.read(memory, offset - inBlock, flags);
+    target.set(memory.subarray(inBlock, inBlock + target.length));
+  } finally {
+    arena.release(memory);
   }
 }
 

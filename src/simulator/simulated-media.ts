@@ -6,6 +6,8 @@ import type { SeededRandom } from './seeded-random.ts';
 /** A request whose writes may be in the cache while it has not settled. */
 export interface WriteOwner {
   readonly settled: boolean;
+  /** Bytes of it that the disk has called failed; none when absent. */
+  readonly failedRanges?: readonly { readonly offset: number; readonly length: number }[];
 }
 
 /** One content of one sector that is in the volatile cache and not yet on the media. */
@@ -23,7 +25,7 @@ export interface SectorContent {
 
 /** What a power cut took. */
 export interface PowerCutLoss {
-  /** Contents that were the newest of their sector and are gone. */
+  /** Contents that were the newest of their sector, were said to be written, and are gone. */
   readonly lost: readonly SectorContent[];
   /** Sectors that lost a content which a flush had promised to keep: that flush lied. */
   readonly lied: readonly number[];
@@ -143,7 +145,7 @@ export class SimulatedMedia {
       if (drops(sector) === 0) continue;
       const kept = versions.filter((version) => !version.owner.settled);
       if (kept.length === versions.length) continue;
-      dropped.push({ sector, bytes: versions.at(-1)!.bytes });
+      if (believed(sector, versions)) dropped.push({ sector, bytes: versions.at(-1)!.bytes });
       if (kept.length === 0) this.#cache.delete(sector);
       else this.#cache.set(sector, kept);
     }
@@ -189,7 +191,9 @@ export class SimulatedMedia {
       const alsoBegun = begun.get(sector);
       const count = versions.length + (alsoBegun?.length ?? 0);
       const chosen = Math.min(choose(sector, count), count - 1);
-      if (chosen < versions.length - 1) lost.push({ sector, bytes: versions.at(-1)!.bytes });
+      if (chosen < versions.length - 1 && believed(sector, versions)) {
+        lost.push({ sector, bytes: versions.at(-1)!.bytes });
+      }
       if (chosen < this.#promised(versions)) lied.push(sector);
       if (chosen < 0) continue;
       const bytes =
@@ -230,6 +234,15 @@ export class SimulatedMedia {
     if (upTo === versions.length - 1) this.#cache.delete(sector);
     else versions.splice(0, upTo + 1);
   }
+}
+
+/** The disk has said that the newest content of a sector is written. */
+function believed(sector: number, versions: readonly SectorVersion[]): boolean {
+  const { settled, failedRanges = [] } = versions.at(-1)!.owner;
+  const offset = sector * sectorBytes;
+  return (
+    settled && !failedRanges.some((range) => offset >= range.offset && offset < range.offset + range.length)
+  );
 }
 
 /** Which of `count` contents a sector keeps, oldest first; -1 is what the media had before all of them. */

@@ -119,6 +119,14 @@ describe('a spare with larger logical blocks than main', () => {
     await finish(stack);
   });
 
+  it('R9 a read over several blocks gives no byte that was not read when its first block fails for a moment', async () => {
+    const stack = await movedStack(8192);
+    stack.spareDisk.faults.failNext(1, { kinds: ['read'], errno: Errno.EREMOTEIO });
+    assert.deepEqual(await readSectors(stack, 163, 11), patternOf(163, 11));
+    assert.equal(stack.spareDisk.faults.counts.transient, 1);
+    await finish(stack);
+  });
+
   it('R9 write-zeroes and discard of a part leave the rest of the block alone', async () => {
     const stack = await movedStack();
     await stack.clock.run(stack.device.writeZeroes(82 * 512, 2 * 512));
