@@ -11,7 +11,7 @@ import { parseMutationPatch } from './mutation-patch.ts';
 const cpuSecondsMax = 20;
 const seedsMax = 5_000;
 /** A mutant that hangs without using the processor. */
-const patienceMs = 90_000;
+const patienceMs = 240_000;
 /** Mutants hunted at the same time. */
 const lanes = 2;
 
