@@ -93,7 +93,7 @@ async function repairUnderLock(
   const lock = await core.locks.acquire(repair.granule, repair.granule);
   try {
     const state = core.stateOf(repair.granule);
-    if (!failureStands(core, repair, state)) return 'again';
+    if (!failureStands(core, repair, state) || movedMeanwhile(core, repair, state)) return 'again';
     return await repairLocked(core, repair, state, source, flags, memory, mainFirst);
   } finally {
     core.locks.release(lock);
@@ -117,6 +117,16 @@ function failureStands(core: RemapCore, repair: WriteRepair, state: GranuleState
   if (repair.reason === 'slot-part') return (failed & state.held) !== 0;
   if (repair.reason === 'spare-failed') return state.slot === repair.seen.slot && (failed & state.held) !== 0;
   return (failed & ~(state.held | lost)) !== 0;
+}
+
+/**
+ * True when sectors that were lost as the write was sent are in a slot by now, with the bytes that a salvage gave: this write
+ * has not reached them there, and `writeHome` leaves alone what is held (R1, R2).
+ */
+function movedMeanwhile(core: RemapCore, repair: WriteRepair, state: GranuleState): boolean {
+  if (repair.reason !== 'lost') return false;
+  const from = repair.offset - repair.granule * core.parts.granuleBytes;
+  return (sectorMask(from, from + repair.length) & state.held & ~repair.seen.held) !== 0;
 }
 
 function placeOf(reason: WriteRepairReason): DevicePlace {
@@ -147,7 +157,7 @@ async function repairLocked(
   const mask = repair.lostOnly === true ? (given & (state.unreadable | state.gone)) >>> 0 : given;
   bytes.set(source, from);
   if (mainFirst) {
-    // Sectors of the same write that the slot holds are there already.
+    // Sectors of the same write that the slot held when it was sent are there already: see `movedMeanwhile`.
     const home = await writeHome(core, state, (mask & ~state.held) >>> 0, bytes, buffer, repair, flags);
     if (home !== 'relocate') return home;
   }

@@ -26,7 +26,8 @@ describe('a remap device with several clients', () => {
       fc.asyncProperty(fc.integer({ min: 0, max: 2 ** 31 }), async (seed) => {
         messages += await runClients(seed, 2);
       }),
-      { numRuns: 60 },
+      // In the first seed a write waits for a granule of which the salvager moves a part meanwhile.
+      { numRuns: 60, examples: [[458567997]] },
     );
     assert.ok(messages > 60 * 20, `only ${messages} messages did something`);
   });
