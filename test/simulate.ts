@@ -14,22 +14,41 @@ Worlds of clients, failing disks and restarts under virtual time, judged byte by
 device operation (1: at every one). A failure is shrunk, printed as the one line that repeats it, and ends with exit
 code 1; wrong arguments end with 2.`;
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: 'string', default: '100' },
-    seed: { type: 'string', default: '1' },
-    'fork-every': { type: 'string', default: '1' },
-    jobs: { type: 'string', default: '1' },
-    replay: { type: 'string' },
-    help: { type: 'boolean', default: false },
-  },
-});
+const values = readOptions();
 const jobsMax = Math.max(1, availableParallelism());
 const progressMs = 2000;
 
 if (values.help) console.log(usage);
 else if (values.replay !== undefined) await replay(values.replay);
 else await simulate();
+
+interface Options {
+  readonly seeds: string;
+  readonly seed: string;
+  readonly 'fork-every': string;
+  readonly jobs: string;
+  readonly replay?: string;
+  readonly help: boolean;
+}
+
+function readOptions(): Options {
+  try {
+    return parseArgs({
+      options: {
+        seeds: { type: 'string', default: '100' },
+        seed: { type: 'string', default: '1' },
+        'fork-every': { type: 'string', default: '1' },
+        jobs: { type: 'string', default: '1' },
+        replay: { type: 'string' },
+        help: { type: 'boolean', default: false },
+      },
+    }).values;
+  } catch (error) {
+    refuse(
+      `${error instanceof Error ? error.message.split('\n')[0] : String(error)} (--help tells what there is)`,
+    );
+  }
+}
 
 async function replay(text: string): Promise<void> {
   const options = optionsOfReplay(text);

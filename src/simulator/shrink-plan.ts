@@ -1,8 +1,18 @@
 import { runWorld, type WorldOptions } from './world.ts';
 import { drawPlan } from './world-plan.ts';
 
-/** Worlds that shrinking runs at most: some seconds. */
+/** Worlds that shrinking runs at most. */
 export const shrinkRunsMax = 400;
+
+/** How much may be tried. */
+export interface ShrinkLimits {
+  /** Default `shrinkRunsMax`. */
+  readonly runsMax?: number;
+  /** Asked before each run: false ends the shrinking with what is left so far. Whoever knows real time knows when. */
+  readonly mayGoOn?: () => boolean;
+  /** What runs a world: throws when it fails. Default `runWorld`. */
+  readonly run?: (options: WorldOptions) => Promise<unknown>;
+}
 
 /** What is left of a failing world, and how it fails. */
 export interface ShrunkWorld {
@@ -15,8 +25,12 @@ export interface ShrunkWorld {
  * Leaves out what a failure does not need: late sessions, more than one client, then steps, faults among them, in ever
  * smaller parts. What is left fails as well; its failure need not be the same one. `options` must fail.
  */
-export async function shrinkWorld(options: WorldOptions, error: unknown): Promise<ShrunkWorld> {
-  const shrinking = new Shrinking(options, error);
+export async function shrinkWorld(
+  options: WorldOptions,
+  error: unknown,
+  limits: ShrinkLimits = {},
+): Promise<ShrunkWorld> {
+  const shrinking = new Shrinking(options, error, limits);
   await shrinking.fewerSessions();
   await shrinking.oneClient();
   await shrinking.fewerSteps();
@@ -29,11 +43,17 @@ export async function shrinkWorld(options: WorldOptions, error: unknown): Promis
 class Shrinking {
   #options: WorldOptions;
   #error: unknown;
+  readonly #runsMax: number;
+  readonly #mayGoOn: () => boolean;
+  readonly #run: (options: WorldOptions) => Promise<unknown>;
   #runs = 0;
 
-  constructor(options: WorldOptions, error: unknown) {
+  constructor(options: WorldOptions, error: unknown, limits: ShrinkLimits) {
     this.#options = options;
     this.#error = error;
+    this.#runsMax = limits.runsMax ?? shrinkRunsMax;
+    this.#mayGoOn = limits.mayGoOn ?? (() => true);
+    this.#run = limits.run ?? runWorld;
   }
 
   result(): ShrunkWorld {
@@ -63,7 +83,8 @@ class Shrinking {
     let part = Math.ceil(steps.length / 2);
     while (part >= 1) {
       let from = 0;
-      while (from < steps.length && this.#runs < shrinkRunsMax) {
+      while (from < steps.length) {
+        if (!this.#allows()) return;
         const fewer = [...steps.slice(0, from), ...steps.slice(from + part)];
         if (await this.#stillFails({ ...this.#options, steps: fewer })) steps = fewer;
         else from += part;
@@ -73,11 +94,15 @@ class Shrinking {
     }
   }
 
+  #allows(): boolean {
+    return this.#runs < this.#runsMax && this.#mayGoOn();
+  }
+
   async #stillFails(options: WorldOptions): Promise<boolean> {
-    if (this.#runs >= shrinkRunsMax) return false;
+    if (!this.#allows()) return false;
     this.#runs += 1;
     try {
-      await runWorld(options);
+      await this.#run(options);
       return false;
     } catch (error) {
       this.#options = options;

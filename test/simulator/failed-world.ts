@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { shrinkWorld } from '../../src/simulator/shrink-plan.ts';
 import { runWorld, type WorldOptions } from '../../src/simulator/world.ts';
 import { drawPlan } from '../../src/simulator/world-plan.ts';
@@ -11,18 +12,30 @@ export interface FailedWorld {
   readonly line: string;
 }
 
+/** Shrinking goes on for so long: far from the time-out of any test file, whose line would then never be printed. */
+export const shrinkMs = 20_000;
+
 /** Shrinks a world that failed; undefined when it does not fail again. */
-export async function failedWorld(options: WorldOptions): Promise<FailedWorld | undefined> {
+export async function failedWorld(
+  options: WorldOptions,
+  run: (options: WorldOptions) => Promise<unknown> = runWorld,
+  limitMs: number = shrinkMs,
+): Promise<FailedWorld | undefined> {
+  // Whatever becomes of the shrinking: this line repeats the failure as well.
+  console.error(replayLine(options));
   let error: unknown;
   try {
-    await runWorld(options);
+    await run(options);
     return undefined;
   } catch (caught) {
     error = caught;
   }
-  const shrunk = await shrinkWorld(options, error);
+  const startMs = performance.now();
+  const mayGoOn = (): boolean => performance.now() - startMs < limitMs;
+  const shrunk = await shrinkWorld(options, error, { run, mayGoOn });
   const plan = drawPlan(options.seed);
-  const steps = (shrunk.options.steps ?? []).map((index) => JSON.stringify(plan.steps[index]));
+  const kept = shrunk.options.steps ?? plan.steps.map((_step, index) => index);
+  const steps = kept.map((index) => JSON.stringify(plan.steps[index]));
   return { error: shrunk.error, steps, line: replayLine(shrunk.options) };
 }
 
@@ -50,6 +63,9 @@ export function optionsOfReplay(text: string): WorldOptions | undefined {
   if (!isWhole(seed) || !isWhole(forkEvery) || typeof oneClient !== 'boolean') return undefined;
   if (sessions !== undefined && !isWhole(sessions)) return undefined;
   if (steps !== undefined && !(Array.isArray(steps) && steps.every(isWhole))) return undefined;
+  // A line of another version of the plans may name steps that are not there.
+  const planned = drawPlan(seed).steps.length;
+  if (steps?.some((index) => index < 0 || index >= planned) === true) return undefined;
   return {
     seed,
     forkEvery,
