@@ -16,8 +16,12 @@ export interface BufferArena {
   whenFree(length: number, reserve: ArenaReserve): Promise<Uint8Array>;
   /** Bytes of the largest piece that this reserve can ever give. */
   largestPiece(reserve: ArenaReserve): number;
+  /** Bytes of this reserve that are not given out now, in whole pages; not always in one piece. */
+  freeBytes(reserve: ArenaReserve): number;
   /** One more owner of a piece, named by any view inside it: a layer may pass on a part of what it was lent. */
   hold(buffer: Uint8Array): void;
+  /** True while somebody else owns this piece too, such as an engine whose kernel has not answered (I27). */
+  isShared(buffer: Uint8Array): boolean;
   /** One owner less; by any view inside the piece. */
   release(buffer: Uint8Array): void;
   /** True for a view that starts a piece or lies inside this memory. */
@@ -28,6 +32,17 @@ export interface BufferArena {
 
 /** Pieces are powers of two of at least one page: O_DIRECT needs no more, the kernel pins whole pages anyway. */
 export const arenaPageBytes = 4096;
+
+/** Bytes of the piece that `length` bytes are given in. */
+export function arenaPieceBytes(length: number): number {
+  return arenaPageBytes << pieceOrder(length);
+}
+
+/** log2 of the pages of a piece. */
+function pieceOrder(length: number): number {
+  const pages = Math.ceil(length / arenaPageBytes);
+  return pages <= 1 ? 0 : 32 - Math.clz32(pages - 1);
+}
 
 /** Pages of a piece count up to 2^31: far above any memory that is locked for I/O. */
 const pieceOrderMax = 30;
@@ -49,6 +64,7 @@ const noPage = -1;
  */
 class Region {
   readonly firstPage: number;
+  freePages: number;
   readonly #pageCount: number;
   readonly #orderMax: number;
   /** First free piece of each order (log2 pages), or `noPage`. */
@@ -62,6 +78,7 @@ class Region {
   constructor(firstPage: number, pageCount: number) {
     this.firstPage = firstPage;
     this.#pageCount = pageCount;
+    this.freePages = pageCount;
     this.#orderMax = Math.max(0, 31 - Math.clz32(Math.max(1, pageCount)));
     this.#heads = new Int32Array(this.#orderMax + 1).fill(noPage);
     this.#next = new Int32Array(pageCount);
@@ -91,6 +108,7 @@ class Region {
     if (have > this.#orderMax) return -1;
     const page = this.#heads[have]!;
     this.#remove(page, have);
+    this.freePages -= 1 << order;
     while (have > order) {
       have -= 1;
       this.#push(page + (1 << have), have);
@@ -101,6 +119,7 @@ class Region {
   release(absolutePage: number, order: number): void {
     let page = absolutePage - this.firstPage;
     let at = order;
+    this.freePages += 1 << order;
     while (at < this.#orderMax) {
       const buddy = page ^ (1 << at);
       // Behind the end there is no page, and no order.
@@ -175,6 +194,10 @@ export class PagedArena implements BufferArena {
     return this.#regions[reserve].largestPages * arenaPageBytes;
   }
 
+  freeBytes(reserve: ArenaReserve): number {
+    return this.#regions[reserve].freePages * arenaPageBytes;
+  }
+
   contains(buffer: Uint8Array): boolean {
     return buffer.buffer === this.memory;
   }
@@ -201,6 +224,10 @@ export class PagedArena implements BufferArena {
     this.#owners[page]! += 1;
   }
 
+  isShared(buffer: Uint8Array): boolean {
+    return this.#owners[this.#pageOf(buffer)]! > 1;
+  }
+
   release(buffer: Uint8Array): void {
     const page = this.#pageOf(buffer);
     const owners = this.#owners[page]! - 1;
@@ -216,8 +243,7 @@ export class PagedArena implements BufferArena {
 
   #takeNow(length: number, region: Region): Uint8Array | undefined {
     assert(length > 0, 'BufferArena: a piece has at least one byte');
-    const pages = Math.ceil(length / arenaPageBytes);
-    const order = pages <= 1 ? 0 : 32 - Math.clz32(pages - 1);
+    const order = pieceOrder(length);
     const page = region.allocate(order);
     if (page < 0) return undefined;
     this.#owners[page] = 1;

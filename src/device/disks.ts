@@ -15,11 +15,11 @@ import type { CacheMode, MainChoice } from './serve-options.ts';
 const mib = 1_048_576;
 
 /**
- * All memory of all I/O. Clients: buffers of 32 connections (4 MiB) and two requests of the largest accepted size
- * (32 MiB), one of which can always be had. A move takes a few granules, so 8 MiB are hundreds of moves at one time.
+ * All memory of all I/O. Clients: buffers of 32 connections (4 MiB) and a pool of 64 MiB, in one piece, so that its half is
+ * one request of the largest accepted size (32 MiB, R36). A move takes a few granules, so 8 MiB are hundreds of moves at one time.
  * Metadata reads and writes in pieces of at most 1 MiB.
  */
-const clientBytes = 64 * mib;
+const clientBytes = 68 * mib;
 const remapBytes = 8 * mib;
 const metadataBytes = 8 * mib;
 /**

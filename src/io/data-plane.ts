@@ -11,7 +11,7 @@ import { connectTcp, connectUnix } from './ring-stream.ts';
 import { UringEngine } from './uring-engine.ts';
 
 export interface DataPlaneOptions {
-  /** All I/O memory, whole pages; 64 MiB by default. */
+  /** All I/O memory, whole pages; 80 MiB by default: an `NbdServer` has 64 of them for requests. */
   readonly arenaBytes?: number;
   /** Of that, kept for remaps; 4 MiB by default. */
   readonly remapBytes?: number;
@@ -42,7 +42,7 @@ const mebibyte = 1024 * 1024;
 /** @throws EngineRefusal where this machine has no io_uring for us. */
 export function createDataPlane(options: DataPlaneOptions = {}): DataPlane {
   const memory = new ArenaMemory({
-    arenaBytes: options.arenaBytes ?? 64 * mebibyte,
+    arenaBytes: options.arenaBytes ?? 80 * mebibyte,
     remapBytes: options.remapBytes ?? 4 * mebibyte,
     metadataBytes: options.metadataBytes ?? 8 * mebibyte,
   });

@@ -23,6 +23,8 @@ export class ClientRequest {
   errno: WireError = WireError.none;
   /** Arena memory of `length` bytes while the request needs it: a write's payload, a read's answer. */
   piece: Uint8Array | undefined = undefined;
+  /** When the piece was taken, for its share. */
+  takenAt = 0;
   #partsPending = 0;
   readonly #onResolved: () => void;
   readonly #onRejected: (error: unknown) => void;

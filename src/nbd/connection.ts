@@ -1,18 +1,18 @@
 import { assert } from '../block/assert.ts';
 import type { BlockDevice } from '../block/block-device.ts';
-import type { BufferArena } from '../block/buffer-arena.ts';
 import type { Clock } from '../block/clock.ts';
 import { type ByteStream, StreamError } from '../io/byte-stream.ts';
 import { NbdProtocolError } from './codec.ts';
 import type { ExportDescription } from './export-description.ts';
 import { handshakeBufferBytes, serveHandshake } from './handshake.ts';
 import type { NbdLimits } from './limits.ts';
+import type { RequestMemory } from './request-memory.ts';
 import { NbdSession } from './session.ts';
 import { StreamReader } from './stream-reader.ts';
 
 export interface NbdConnectionOptions {
   readonly device: BlockDevice;
-  readonly arena: BufferArena;
+  readonly memory: RequestMemory;
   readonly clock: Clock;
   readonly exported: ExportDescription;
   /** For clients that never asked for block sizes (R11). */

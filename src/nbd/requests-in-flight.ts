@@ -1,17 +1,18 @@
 import { type BlockDevice, IoFlags } from '../block/block-device.ts';
-import type { BufferArena } from '../block/buffer-arena.ts';
 import type { ByteStream } from '../io/byte-stream.ts';
 import { ClientRequest } from './client-request.ts';
 import type { RequestDecoder } from './codec.ts';
 import { Command, CommandFlag, WireError } from './constants.ts';
 import { NbdCounter } from './counters.ts';
 import type { NbdLimits } from './limits.ts';
+import type { MemoryShare } from './memory-share.ts';
 import { ReplyQueue } from './reply-queue.ts';
 
 export interface RequestsInFlightOptions {
   readonly stream: ByteStream;
   readonly device: BlockDevice;
-  readonly arena: BufferArena;
+  /** Gives and takes back the memory of the connection's requests. */
+  readonly share: MemoryShare;
   readonly limits: NbdLimits;
   readonly counters: Float64Array;
   /** Room for the headers of one send: 16 bytes for each of `requestsInFlightMax`. */
@@ -24,7 +25,7 @@ export interface RequestsInFlightOptions {
  */
 export class RequestsInFlight {
   readonly #device: BlockDevice;
-  readonly #arena: BufferArena;
+  readonly #share: MemoryShare;
   readonly #limits: NbdLimits;
   readonly #counters: Float64Array;
   readonly #replies: ReplyQueue;
@@ -40,7 +41,7 @@ export class RequestsInFlight {
   constructor(options: RequestsInFlightOptions) {
     this.#device = options.device;
     this.#flushEpoch = options.device.flushEpoch;
-    this.#arena = options.arena;
+    this.#share = options.share;
     this.#limits = options.limits;
     this.#counters = options.counters;
     this.#replies = new ReplyQueue({
@@ -90,10 +91,11 @@ export class RequestsInFlight {
     this.#replies.abandon();
   }
 
-  /** Starts the read or write that `header` asks for; `piece` is released when it is over. */
+  /** Starts the read or write that `header` asks for, with the piece that was taken last; it is released when it is over. */
   startTransfer(header: RequestDecoder, piece: Uint8Array): void {
     const request = this.#admit(header, piece.length);
     request.piece = piece;
+    request.takenAt = this.#share.takenAt;
     const partBytes = this.#limits.deviceRequestBytesMax;
     if (piece.length <= partBytes) {
       request.expectParts(1);
@@ -126,7 +128,7 @@ export class RequestsInFlight {
     const counters = this.#counters;
     if (request.errno !== WireError.none) {
       counters[NbdCounter.errors]! += 1;
-      this.#releasePiece(request);
+      this.#giveBackFailed(request);
     } else if (request.command === Command.read) {
       counters[NbdCounter.reads]! += 1;
       counters[NbdCounter.bytesRead]! += request.length;
@@ -177,7 +179,14 @@ export class RequestsInFlight {
 
   #releasePiece(request: ClientRequest): void {
     if (request.piece === undefined) return;
-    this.#arena.release(request.piece);
+    this.#share.release(request.piece, request.takenAt);
+    request.piece = undefined;
+  }
+
+  /** A deadline answers for a disk that may still have the memory (I27). */
+  #giveBackFailed(request: ClientRequest): void {
+    if (request.piece === undefined) return;
+    this.#share.releaseWhenUnshared(request.piece, request.takenAt);
     request.piece = undefined;
   }
 }

@@ -9,6 +9,7 @@ import { createNbdCounters, NbdCounter } from './counters.ts';
 import { describeExport, type ExportDescription } from './export-description.ts';
 import { defaultNbdLimits, type NbdLimits } from './limits.ts';
 import { ProtocolNotes } from './protocol-notes.ts';
+import { RequestMemory } from './request-memory.ts';
 import { connectionBufferBytes } from './session.ts';
 
 export interface NbdServerOptions {
@@ -44,6 +45,7 @@ export class NbdServer {
   readonly #notes: ProtocolNotes;
   /** One piece for the buffers of all connections, taken while the arena is empty: see `#takeBuffers`. */
   readonly #buffers: Uint8Array;
+  readonly #memory: RequestMemory;
   readonly #freeBuffers: Uint8Array[] = [];
   readonly #listeners = new Set<StreamListener>();
   readonly #connections = new Map<NbdConnection, Promise<void>>();
@@ -58,9 +60,10 @@ export class NbdServer {
     this.counters = options.counters ?? createNbdCounters();
     this.#notes = new ProtocolNotes(options.clock, options.onProtocolError ?? (() => undefined));
     this.#buffers = this.#takeBuffers();
+    this.#memory = new RequestMemory(options.arena, options.clock);
     const { device, unalignedDevice } = options;
     const name = options.exportName ?? device.name;
-    const payloadMax = largestFreePiece(options.arena);
+    const payloadMax = largestPayload(options.arena, this.#memory.halfBytes);
     const describe = (view: BlockDevice) => describeExport(view, name, options.description ?? '', payloadMax);
     this.exported = describe(device);
     this.#unaligned =
@@ -87,7 +90,7 @@ export class NbdServer {
     this.counters[NbdCounter.connections]! += 1;
     const connection = new NbdConnection(stream, buffer, {
       device: this.#options.device,
-      arena: this.#options.arena,
+      memory: this.#memory,
       clock: this.#options.clock,
       exported: this.exported,
       unaligned: this.#unaligned,
@@ -132,7 +135,10 @@ export class NbdServer {
     for (const connection of this.#connections.keys()) connection.drain();
     const ended = Promise.all([...stopped, ...this.#connections.values()]);
     // The last connection gives back the memory of all, however long after the deadline.
-    const released = ended.then(() => this.#options.arena.release(this.#buffers));
+    const released = ended.then(() => {
+      this.#memory.close();
+      this.#options.arena.release(this.#buffers);
+    });
     await this.#within(deadlineMs, released);
     for (const connection of this.#connections.keys()) connection.drop();
     // What only waited for its client ends now; what waits for the device does not.
@@ -222,12 +228,13 @@ const heldAnswersMsMax = 2_000;
 const dropGraceMs = 1_000;
 
 /**
- * Bytes of the largest piece that requests can be sure of: found by taking it, with the long-lived pieces in place. Only
- * so much is advertised and served, so that a request can always wait for its piece and get it.
+ * Bytes of the largest piece that requests can be sure of: found by taking it, with the long-lived pieces in place, and no
+ * more than half of the pool (R36). Only so much is advertised and served, so that a request can always wait for its piece
+ * and get it.
  */
-function largestFreePiece(arena: BufferArena): number {
+function largestPayload(arena: BufferArena, halfBytes: number): number {
   for (let length = payloadBytesMax; length >= arenaPageBytes; length /= 2) {
-    const piece = length <= arena.largestPiece('client') ? arena.take(length, 'client') : undefined;
+    const piece = length <= halfBytes ? arena.take(length, 'client') : undefined;
     if (piece === undefined) continue;
     arena.release(piece);
     return length;

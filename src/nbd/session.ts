@@ -1,20 +1,21 @@
 import { assert } from '../block/assert.ts';
 import type { BlockDevice } from '../block/block-device.ts';
-import type { BufferArena } from '../block/buffer-arena.ts';
 import { type ByteStream, StreamError } from '../io/byte-stream.ts';
 import { NbdProtocolError, RequestDecoder } from './codec.ts';
 import { Command, requestBytes, simpleReplyBytes, TransmissionFlag, WireError } from './constants.ts';
 import type { ExportDescription } from './export-description.ts';
 import { discardedPayloadBytesMax, type NbdLimits } from './limits.ts';
+import { MemoryShare } from './memory-share.ts';
 import { ReceiveBuffer } from './receive-buffer.ts';
+import type { RequestMemory } from './request-memory.ts';
 import { type RequestRules, validateRequest } from './request-validator.ts';
 import { RequestsInFlight } from './requests-in-flight.ts';
 
 export interface NbdSessionOptions {
   readonly stream: ByteStream;
   readonly device: BlockDevice;
-  /** Requests take their memory from its `client` reserve. */
-  readonly arena: BufferArena;
+  /** Of all connections. */
+  readonly memory: RequestMemory;
   readonly exported: ExportDescription;
   readonly limits: NbdLimits;
   readonly counters: Float64Array;
@@ -33,7 +34,7 @@ export function connectionBufferBytes(limits: NbdLimits): number {
  * The transmission phase of one client.
  *
  * One loop receives, and parses as many whole requests as there are; each starts its device call at once; replies leave
- * in the order of completion. The loop stops parsing while the connection's share of requests, bytes or arena memory is
+ * in the order of completion. The loop stops parsing while the connection's share of requests, bytes or memory (R36) is
  * used up: the socket fills, the client waits.
  *
  * R22: a FLUSH must cover every write, on any connection, whose reply was queued before the FLUSH was parsed. A reply is
@@ -47,7 +48,7 @@ export function connectionBufferBytes(limits: NbdLimits): number {
  */
 export class NbdSession {
   readonly #stream: ByteStream;
-  readonly #arena: BufferArena;
+  readonly #share: MemoryShare;
   readonly #directPayloadBytesMin: number;
   readonly #rules: RequestRules;
   readonly #decoder = new RequestDecoder();
@@ -62,7 +63,7 @@ export class NbdSession {
   constructor(options: NbdSessionOptions) {
     const { stream, exported, limits, buffer } = options;
     this.#stream = stream;
-    this.#arena = options.arena;
+    this.#share = new MemoryShare(options.memory);
     this.#directPayloadBytesMin = limits.directPayloadBytesMin;
     this.#rules = {
       sizeBytes: exported.sizeBytes,
@@ -80,7 +81,7 @@ export class NbdSession {
     this.#received = new ReceiveBuffer(stream, buffer.subarray(0, limits.receiveBufferBytes));
     this.#received.preload(options.received);
     const headers = buffer.subarray(limits.receiveBufferBytes, connectionBufferBytes(limits));
-    this.#requests = new RequestsInFlight({ ...options, headers });
+    this.#requests = new RequestsInFlight({ ...options, share: this.#share, headers });
   }
 
   get requestsInFlight(): number {
@@ -113,6 +114,7 @@ export class NbdSession {
       else if (!(error instanceof StreamError)) throw error;
     }
     while (this.#requests.count > 0) await this.#requests.change();
+    this.#share.close();
     await this.#stream.close();
     if (protocolError !== undefined) throw protocolError;
   }
@@ -132,6 +134,7 @@ export class NbdSession {
     if (this.#draining) return;
     this.#draining = true;
     this.#requests.wakeUp();
+    this.#share.stopWaiting();
     // The loop may sit in a receive that only closing the stream ends, and the replies need the stream.
     if (this.#requests.count === 0) void this.#stream.close();
     else this.#requests.onIdle = () => void this.#stream.close();
@@ -142,6 +145,7 @@ export class NbdSession {
     this.#draining = true;
     this.#requests.abandonReplies();
     this.#requests.wakeUp();
+    this.#share.stopWaiting();
     void this.#stream.close();
   }
 
@@ -230,7 +234,7 @@ export class NbdSession {
       return filled;
     } finally {
       this.#payloadPending = false;
-      if (!filled) this.#arena.release(piece);
+      if (!filled) this.#share.release(piece, this.#share.takenAt);
     }
   }
 
@@ -244,7 +248,7 @@ export class NbdSession {
 
   /** Undefined when there is no memory now, or the session was suspended while the payload came. */
   #pieceNow(): Uint8Array | undefined {
-    return this.#suspended ? undefined : this.#arena.take(this.#decoder.length, 'client');
+    return this.#suspended ? undefined : this.#share.take(this.#decoder.length);
   }
 
   /** Undefined when the session was drained or dropped meanwhile. */
@@ -252,9 +256,9 @@ export class NbdSession {
     for (;;) {
       await this.#waitToStart(this.#decoder.length);
       if (this.#draining) return undefined;
-      const piece = await this.#arena.whenFree(this.#decoder.length, 'client');
+      const piece = await this.#share.whenFree(this.#decoder.length);
       if (!this.#draining && !this.#suspended) return piece;
-      this.#arena.release(piece);
+      if (piece !== undefined) this.#share.release(piece, this.#share.takenAt);
     }
   }
 }

@@ -69,11 +69,16 @@ test('I27 a piece is free when its last owner has released it, by any view insid
     arena.hold(piece.subarray(arenaPageBytes + 512, arenaPageBytes + 1024));
     arena.hold(piece.subarray(1, 2));
     arena.release(piece);
+    assert.ok(arena.isShared(piece));
     arena.release(piece.subarray(arenaPageBytes));
+    assert.ok(!arena.isShared(piece.subarray(arenaPageBytes)));
     assert.equal(arena.usedBytes, 2 * arenaPageBytes);
+    const freeBytes = { client: 23, remap: 4, metadata: 3 }[reserve] * arenaPageBytes - arena.usedBytes;
+    assert.equal(arena.freeBytes(reserve), freeBytes);
     piece.fill(7);
     arena.release(piece.subarray(2 * arenaPageBytes - 1));
     assert.equal(arena.usedBytes, 0);
+    assert.equal(arena.freeBytes(reserve), freeBytes + 2 * arenaPageBytes);
     assert.ok(
       piece.every((byte) => byte === 0xdb),
       'released memory is poisoned',

@@ -99,3 +99,38 @@ export class HeldDevice extends FilterDevice {
     }
   }
 }
+
+/** Reads from a place on hang until they are let go, in order; all before it is served at once. */
+export class HangingDevice extends FilterDevice {
+  readonly #from: number;
+  readonly #hung: (() => void)[] = [];
+  #open = false;
+  /** Reads that hang or have hung. */
+  calls = 0;
+
+  constructor(below: BlockDevice, from: number) {
+    super(below);
+    this.#from = from;
+  }
+
+  override async read(target: Uint8Array, offset: number, flags?: number): Promise<void> {
+    if (offset >= this.#from && !this.#open) {
+      this.calls += 1;
+      await new Promise<void>((resolve) => {
+        this.#hung.push(resolve);
+      });
+    }
+    await this.below.read(target, offset, flags);
+  }
+
+  /** Lets the oldest ones through. */
+  release(count: number): void {
+    for (const letGo of this.#hung.splice(0, count)) letGo();
+  }
+
+  /** Lets everything through, from now on. */
+  releaseAll(): void {
+    this.#open = true;
+    this.release(this.#hung.length);
+  }
+}

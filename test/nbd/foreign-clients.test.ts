@@ -32,7 +32,7 @@ interface Served {
 /** A real server on real sockets, for `body`; proves that nothing of it is left. */
 async function withRealServer(device: BlockDevice, body: (served: Served) => Promise<void>): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), 'dm-remap-nbd-'));
-  const plane = createDataPlane({ arenaBytes: 64 * mebibyte });
+  const plane = createDataPlane({ arenaBytes: 80 * mebibyte });
   const notes: string[] = [];
   const { arena, clock } = plane;
   const server = new NbdServer({ device, arena, clock, onProtocolError: (message) => notes.push(message) });

@@ -34,7 +34,8 @@ export class ServerFixture {
   constructor(options: ServerFixtureOptions = {}) {
     this.#streamOptions = options.stream ?? {};
     this.device = options.device ?? new MemoryDevice({ name: 'disk', sizeBytes: 1024 * 1024 });
-    this.arena = new PagedArena(new ArrayBuffer(options.arenaBytes ?? 8 * 1024 * 1024), {
+    // Four connections have 512 KiB of buffers.
+    this.arena = new PagedArena(new ArrayBuffer(options.arenaBytes ?? 8.5 * 1024 * 1024), {
       remapBytes: 0,
       metadataBytes: 0,
       poison: true,

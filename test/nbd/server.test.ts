@@ -154,7 +154,8 @@ test('I6 close does not start a write whose payload was still on its way', async
 
 test('I6 close does not start a request that waited for memory, and gives the memory back', async () => {
   const held = heldDisk();
-  const fixture = new ServerFixture({ device: held, arenaBytes: mebibyte });
+  // 1 MiB for requests, half of it for one connection.
+  const fixture = new ServerFixture({ device: held, arenaBytes: 1.5 * mebibyte });
   const wire = await fixture.transmission();
   const count = 9;
   await wire.send(Array.from({ length: count }, (_, at) => requestHex(read, at, 0, 65536)).join(''));
@@ -248,13 +249,15 @@ test('I11 notes about garbage are limited in number and length, and what was hel
   });
 });
 
-test('the largest payload is what the arena can always give beside the connections', () => {
+test('R36 the largest payload is what the arena can always give beside the connections, and at most half of that', () => {
   const device = new MemoryDevice({ name: 'disk', sizeBytes: mebibyte });
   for (const [arenaMebibytes, payloadMebibytes] of [
-    [8, 4],
-    [24, 16],
-    [56, 32],
-    [128, 32],
+    [8, 2],
+    [12, 4],
+    [24, 8],
+    [67, 16],
+    [68, 32],
+    [136, 32],
   ] as const) {
     const arena = new PagedArena(new ArrayBuffer(arenaMebibytes * mebibyte), {
       remapBytes: 0,

@@ -330,29 +330,6 @@ test('bytes beyond the limit of a connection wait, a single larger request is se
   });
 });
 
-test('R36 an empty arena stops parsing until replies drain, for every connection, and none is starved', async () => {
-  const held = new HeldDevice(new MemoryDevice({ name: 'disk', sizeBytes: mebibyte }));
-  // 512 KiB of buffers for four connections leave 512 KiB for requests.
-  await withServer({ device: held, arenaBytes: mebibyte }, async (fixture) => {
-    const greedy = await fixture.transmission();
-    const modest = await fixture.transmission();
-    await greedy.send(Array.from({ length: 20 }, (_, at) => requestHex(read, at, 0, 65536)).join(''));
-    await settle();
-    assert.equal(held.inFlight, 8);
-    await modest.send(requestHex(write, 1, 0, 512, { payload: pattern(512, 1) }));
-    await settle();
-    assert.equal(held.inFlight, 8, 'there is no memory for another');
-    for (let count = 0; count < 4; count += 1) {
-      held.releaseOne();
-      await settle();
-    }
-    assert.ok(held.calls.includes('write 0 512'), 'first come, first served');
-    held.releaseAll();
-    await modest.expect(replyHex(1));
-    assert.equal((await greedy.receive(20 * (16 + 65536))).length, 2 * 20 * (16 + 65536));
-  });
-});
-
 test('a client that goes away while it waits for memory leaves nothing behind', async () => {
   const held = new HeldDevice(new MemoryDevice({ name: 'disk', sizeBytes: mebibyte }));
   await withServer({ device: held, arenaBytes: mebibyte }, async (fixture) => {

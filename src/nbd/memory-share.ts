@@ -1,0 +1,90 @@
+import { arenaPieceBytes } from '../block/buffer-arena.ts';
+import type { PoolMember, RequestMemory } from './request-memory.ts';
+
+/** Memory is old from the second tick on, 1 to 2 s after it was taken. */
+const oldTicks = 2;
+
+/** What one connection has of the pool, by age. `RequestMemory` says how much that may be (R36). */
+export class MemoryShare implements PoolMember {
+  readonly #memory: RequestMemory;
+  #heldBytes = 0;
+  /** Of that, what was taken since the last tick, and between the last two; the rest is old. */
+  #newBytes = 0;
+  #recentBytes = 0;
+  #closed = false;
+  /** The tick at which the last piece was taken: it goes with the piece to `release`. */
+  takenAt = 0;
+
+  constructor(memory: RequestMemory) {
+    this.#memory = memory;
+    memory.join(this);
+  }
+
+  /** Bytes of pieces that are old. */
+  get oldBytes(): number {
+    return this.#heldBytes - this.#newBytes - this.#recentBytes;
+  }
+
+  /** Whether the rules of the pool give this connection a piece for `length` bytes now, if there is one. */
+  mayTake(length: number): boolean {
+    // One piece is half of the pool at most: no more is advertised.
+    if (this.#heldBytes === 0) return true;
+    const memory = this.#memory;
+    if (memory.oldBytes > memory.halfBytes && this.oldBytes > 0) return false;
+    return this.#heldBytes + 2 * arenaPieceBytes(length) <= memory.poolBytes - memory.usedBytes;
+  }
+
+  /** A piece of `length` bytes; undefined when there is none for this connection now. */
+  take(length: number): Uint8Array | undefined {
+    const piece = this.mayTake(length) ? this.#memory.take(length) : undefined;
+    if (piece === undefined) return undefined;
+    const bytes = arenaPieceBytes(length);
+    this.#heldBytes += bytes;
+    this.#newBytes += bytes;
+    this.takenAt = this.#memory.tick;
+    this.#memory.charge(bytes);
+    return piece;
+  }
+
+  /** As `take`, waiting; one at a time. Undefined after `stopWaiting`. */
+  whenFree(length: number): Promise<Uint8Array | undefined> {
+    return this.#memory.whenFree(this, length);
+  }
+
+  /** Who waits in `whenFree` is told that there is nothing. */
+  stopWaiting(): void {
+    this.#memory.stopWaiting(this);
+  }
+
+  /** Gives back a whole piece that was taken at tick `takenAt`. */
+  release(piece: Uint8Array, takenAt: number): void {
+    const bytes = arenaPieceBytes(piece.length);
+    const ageTicks = this.#memory.tick - takenAt;
+    this.#heldBytes -= bytes;
+    if (ageTicks === 0) this.#newBytes -= bytes;
+    else if (ageTicks < oldTicks) this.#recentBytes -= bytes;
+    else this.#memory.oldBytes -= bytes;
+    this.#memory.arena.release(piece);
+    this.#memory.discharge(bytes);
+    if (this.#closed) this.close();
+  }
+
+  /** As `release`, but what somebody below still has is ours, and grows old, until they have given it back. */
+  releaseWhenUnshared(piece: Uint8Array, takenAt: number): void {
+    if (this.#memory.arena.isShared(piece)) this.#memory.lend(this, piece, takenAt);
+    else this.release(piece, takenAt);
+  }
+
+  /** The connection is over. What is still lent counts as old until it has come back. */
+  close(): void {
+    this.#closed = true;
+    if (this.#heldBytes === 0) this.#memory.leave(this);
+  }
+
+  /** For the pool, once a tick: bytes that are old from now on. */
+  onTick(): number {
+    this.#recentBytes = this.#newBytes;
+    this.#newBytes = 0;
+    return this.oldBytes;
+  }
+}
