@@ -124,6 +124,7 @@ async function fillGranule(
         length,
         reason: 'lost',
         seen: now,
+        unwritten: sectorMask(run.from, run.to),
         unverified: false,
         lostOnly: true,
         failure,

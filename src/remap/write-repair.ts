@@ -30,6 +30,8 @@ export interface WriteRepair {
   readonly reason: WriteRepairReason;
   /** The granule as it was when the part was issued. */
   readonly seen: GranuleState;
+  /** Its sectors that no device has taken yet: lost ones, failed ones, and those left for the lock. */
+  readonly unwritten: number;
   /** Only sectors that are lost when the lock is held: the others may be newer than these bytes. */
   readonly lostOnly?: boolean;
   /** The narrowing budget ran out: main may be good here, `verify` will tell (R19). */
@@ -93,7 +95,7 @@ async function repairUnderLock(
   const lock = await core.locks.acquire(repair.granule, repair.granule);
   try {
     const state = core.stateOf(repair.granule);
-    if (!failureStands(core, repair, state) || movedMeanwhile(core, repair, state)) return 'again';
+    if (!failureStands(core, repair, state)) return 'again';
     return await repairLocked(core, repair, state, source, flags, memory, mainFirst);
   } finally {
     core.locks.release(lock);
@@ -117,16 +119,6 @@ function failureStands(core: RemapCore, repair: WriteRepair, state: GranuleState
   if (repair.reason === 'slot-part') return (failed & state.held) !== 0;
   if (repair.reason === 'spare-failed') return state.slot === repair.seen.slot && (failed & state.held) !== 0;
   return (failed & ~(state.held | lost)) !== 0;
-}
-
-/**
- * True when sectors that were lost as the write was sent are in a slot by now, with the bytes that a salvage gave: this write
- * has not reached them there, and `writeHome` leaves alone what is held (R1, R2).
- */
-function movedMeanwhile(core: RemapCore, repair: WriteRepair, state: GranuleState): boolean {
-  if (repair.reason !== 'lost') return false;
-  const from = repair.offset - repair.granule * core.parts.granuleBytes;
-  return (sectorMask(from, from + repair.length) & state.held & ~repair.seen.held) !== 0;
 }
 
 function placeOf(reason: WriteRepairReason): DevicePlace {
@@ -157,12 +149,15 @@ async function repairLocked(
   const mask = repair.lostOnly === true ? (given & (state.unreadable | state.gone)) >>> 0 : given;
   bytes.set(source, from);
   if (mainFirst) {
-    // Sectors of the same write that the slot held when it was sent are there already: see `movedMeanwhile`.
+    // What the slot holds of this write has to be there already. A salvage may have moved what was lost when it was sent.
+    if (repair.lostOnly !== true && (repair.unwritten & state.held) !== 0) return 'again';
     const home = await writeHome(core, state, (mask & ~state.held) >>> 0, bytes, buffer, repair, flags);
     if (home !== 'relocate') return home;
   }
   let slotIsBad = repair.reason === 'spare-failed';
   if (repair.reason === 'slot-part' && (mask & (state.unreadable | state.gone)) === 0) {
+    // Only what the slot holds is written here: main may have got back what was lost when the write was sent.
+    if ((repair.unwritten & ~state.held) !== 0) return 'again';
     const outcome = await writeSlotPart(core, state, (mask & state.held) >>> 0, bytes, buffer, flags);
     if (outcome === 'done') return outcome;
     if (outcome !== 'bad-slot') return { ...outcome, offset: repair.offset, length: repair.length };

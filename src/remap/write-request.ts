@@ -3,6 +3,7 @@ import { Errno } from '../block/errno.ts';
 import type { RemapCore } from './remap-core.ts';
 import type { Piece } from './request-plan.ts';
 import { unitsOf } from './request-rounds.ts';
+import { sectorMask } from './sector-mask.ts';
 import { cutsSpareBlock } from './slot-part.ts';
 import { type NarrowingBudget, SplitRequest } from './split-request.ts';
 import { repairWrite, type WriteRepair, type WriteRepairReason } from './write-repair.ts';
@@ -89,11 +90,18 @@ export class WriteRequest extends SplitRequest {
     for (const unit of unitsOf(range, granuleBytes)) {
       const granule = Math.floor(unit.offset / granuleBytes);
       const before = this.#repairs.get(granule);
-      if (before !== undefined && reasonRank[before.reason] >= reasonRank[reason]) continue;
-      const offset = Math.max(this.offset, granule * granuleBytes);
-      const length = Math.min(this.#end, (granule + 1) * granuleBytes) - offset;
+      const start = granule * granuleBytes;
+      const unitMask = sectorMask(unit.offset - start, unit.offset + unit.length - start);
+      const unwritten = ((before?.unwritten ?? 0) | unitMask) >>> 0;
+      if (before !== undefined && reasonRank[before.reason] >= reasonRank[reason]) {
+        this.#repairs.set(granule, { ...before, unwritten });
+        continue;
+      }
+      const offset = Math.max(this.offset, start);
+      const length = Math.min(this.#end, start + granuleBytes) - offset;
       const seen = this.core.stateOf(granule);
-      this.#repairs.set(granule, { granule, offset, length, reason, seen, unverified, failure: range });
+      const repair = { granule, offset, length, reason, seen, unwritten, unverified, failure: range };
+      this.#repairs.set(granule, repair);
     }
   }
 }
