@@ -3,7 +3,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type NbdClient, NbdRequestError } from '../../src/nbd/client.ts';
 import { SeededRandom } from '../../src/simulator/seeded-random.ts';
-import { badGranules, remapCount, remappedGranules, spreadBadSectors } from './bad-disk.ts';
+import { type BadRun, badGranules, remapCount, remappedGranules, spreadBadSectors } from './bad-disk.ts';
 import { DeviceLab } from './device-lab.ts';
 import { endLab } from './nothing-left-over.ts';
 import { fillSectors, SectorVersions, sectorBytes, sectorsPerGranule } from './sector-versions.ts';
@@ -17,8 +17,10 @@ const wordsPerSector = sectorBytes / 4;
 const granuleCount = sectorCount / sectorsPerGranule;
 const writersAtOnce = 48;
 const readersAtOnce = 32;
-/** Long enough for some hundred remaps, short enough that most of them are still to come at the next kill. */
-const trafficMs = 250;
+/** Newly saved blocks before each kill: some hundred in the end, and most are still to come at each kill. */
+const savedEachTime = 60;
+/** A machine that was busy with other things needed 3 s. */
+const trafficMsMax = 30_000;
 
 let lab: DeviceLab;
 
@@ -28,10 +30,36 @@ beforeEach(() => {
 
 afterEach(() => endLab(lab));
 
+/** The dead blocks that a write was acknowledged for that covers their dead sector: each must have been moved. */
+class SavedBlocks {
+  readonly granules = new Set<number>();
+  readonly #dead: ReadonlySet<number>;
+
+  constructor(bad: readonly BadRun[]) {
+    this.#dead = new Set(bad.map(([sector]) => sector));
+  }
+
+  noteAcknowledged(firstSector: number, count: number): void {
+    for (let sector = firstSector; sector < firstSector + count; sector += 1) {
+      if (this.#dead.has(sector)) this.granules.add(Math.floor(sector / sectorsPerGranule));
+    }
+  }
+
+  /** Resolves when there are so many; how long that takes is the machine's affair. */
+  async atLeast(count: number): Promise<void> {
+    const endMs = Date.now() + trafficMsMax;
+    while (this.granules.size < count) {
+      assert.ok(Date.now() < endMs, `${this.granules.size} blocks saved in ${trafficMsMax} ms, not ${count}`);
+      await sleep(2);
+    }
+  }
+}
+
 /** Writes at chance places, at most one write in a granule at one time, until the connection breaks. */
 async function writeUntilTheEnd(
   client: NbdClient,
   versions: SectorVersions,
+  saved: SavedBlocks,
   busy: Set<number>,
   random: SeededRandom,
 ): Promise<number> {
@@ -53,6 +81,7 @@ async function writeUntilTheEnd(
       throw error;
     }
     versions.acknowledge(sector, count, version);
+    saved.noteAcknowledged(sector, count);
     busy.delete(granule);
     written += 1;
   }
@@ -109,14 +138,15 @@ test(`I12 killed ${kills} times with ${writersAtOnce} writes in flight over ${ba
   await lab.mustRun('create', 'disk', '--main-table', table, '--spare', 'spare.img');
   const versions = new SectorVersions(sectorCount);
   const dead = new Set(badGranules(bad));
+  const saved = new SavedBlocks(bad);
   let remapped = 0;
   for (let kill = 0; kill < kills; kill += 1) {
     const client = await lab.connect('disk');
     const busy = new Set<number>();
     const writers = Array.from({ length: writersAtOnce }, (_, writer) =>
-      writeUntilTheEnd(client, versions, busy, random.fork(`writer ${kill} ${writer}`)),
+      writeUntilTheEnd(client, versions, saved, busy, random.fork(`writer ${kill} ${writer}`)),
     );
-    await sleep(trafficMs);
+    await saved.atLeast(savedEachTime * (kill + 1));
     await lab.kill('disk');
     const written = (await Promise.all(writers)).reduce((sum, count) => sum + count, 0);
     assert.ok(written > 0, 'the traffic did not happen');
@@ -130,6 +160,12 @@ test(`I12 killed ${kills} times with ${writersAtOnce} writes in flight over ${ba
       moved.filter((granule) => !dead.has(granule)),
       [],
       'I17: nothing healthy was moved',
+    );
+    const listed = new Set(moved);
+    assert.deepEqual(
+      [...saved.granules].filter((granule) => !listed.has(granule)),
+      [],
+      'I12: what was acknowledged over a dead sector was moved',
     );
     assert.equal(await remapCount(lab, 'disk'), moved.length);
     assert.ok(moved.length >= remapped, 'a remap is never forgotten');
