@@ -70,7 +70,7 @@ test(`I21 I24 ${cycles} times created and removed with moves and requests in fli
     }
     assert.deepEqual(processesOf(lab.folder), []);
     assert.deepEqual(locksOn(['main.img', 'spare.img'].map((name) => lab.inode(name))), []);
-    assert.deepEqual(readdirSync(lab.folder).sort(), ['main.img', 'main.table', 'run', 'spare.img']);
+    assert.deepEqual(readdirSync(lab.folder).sort(), ['main.img', 'main.table', 'run', 'spare.img', 'state']);
     assert.ok(readdirSync(tmpdir()).length <= before + 1, 'no files beside the lab');
   } finally {
     await lab.close();

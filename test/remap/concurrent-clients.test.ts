@@ -54,6 +54,9 @@ const modelSectors = 256;
 class SectorModel {
   /** Sectors that main refused to read at some time. */
   readonly badReads = new Set<number>();
+  /** Outages of main or spare that have begun, and ended. */
+  outagesBegun = 0;
+  outagesEnded = 0;
   readonly possible: Set<number>[] = Array.from({ length: modelSectors }, () => new Set([0]));
   readonly #pending: Set<number>[] = Array.from({ length: modelSectors }, () => new Set());
   readonly #bornAfter = new Map<number, Set<number>[]>();
@@ -131,7 +134,8 @@ async function runClients(
     operate(stack, random.fork(`operator ${index}`)),
   );
   let working = true;
-  const outages = afterOutages === undefined ? Promise.resolve() : comeAndGo(stack, random, () => working);
+  const outages =
+    afterOutages === undefined ? Promise.resolve() : comeAndGo(stack, model, random, () => working);
   const work = Promise.all([...clients, ...operators]).finally(() => {
     working = false;
   });
@@ -144,14 +148,21 @@ async function runClients(
 }
 
 /** Main and spare fail everything for a while, now and then. */
-async function comeAndGo(stack: Stack, random: SeededRandom, working: () => boolean): Promise<void> {
+async function comeAndGo(
+  stack: Stack,
+  model: SectorModel,
+  random: SeededRandom,
+  working: () => boolean,
+): Promise<void> {
   const chance = random.fork('outages');
   while (working()) {
     await delay(stack.clock, chance.pick([3, 10, 60]) * (1 + chance.below(5)));
     const { faults } = chance.pick([stack.mainDisk, stack.spareDisk]);
     faults.setPathError(chance.pick([Errno.EIO, Errno.ENODEV, Errno.ETIMEDOUT]));
+    model.outagesBegun += 1;
     await delay(stack.clock, 1 + chance.below(chance.pick([10, 300])));
     faults.setPathError(undefined);
+    model.outagesEnded += 1;
   }
 }
 
@@ -252,6 +263,7 @@ function badSlotsMet(stack: Stack): number {
 async function readOnce(stack: Stack, model: SectorModel, first: number, count: number): Promise<void> {
   const target = new Uint8Array(count * sectorBytes).fill(0xaa);
   const { seen, stop } = model.watch(first, count);
+  const outagesEnded = model.outagesEnded;
   let failed: ReadonlySet<number> = new Set();
   let why = '';
   try {
@@ -265,6 +277,8 @@ async function readOnce(stack: Stack, model: SectorModel, first: number, count: 
   for (let index = 0; index < count; index += 1) {
     const sector = first + index;
     if (failed.has(sector)) {
+      // An outage, a good probe, another outage: nobody can tell that from a bad sector, and it is marked as one.
+      if (model.outagesBegun - outagesEnded >= 2) model.badReads.add(sector);
       assert(model.badReads.has(sector), `sector ${sector} was never bad to read: ${why}`);
       continue;
     }
