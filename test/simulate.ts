@@ -1,8 +1,8 @@
 import { availableParallelism } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
-import { runWorld, type WorldOptions } from '../src/simulator/world.ts';
-import { emptyOutcome } from '../src/simulator/world-outcome.ts';
+import { runWorld, type WorldOptions } from '../src/simulator/world/world.ts';
+import { emptyOutcome } from '../src/simulator/world/world-outcome.ts';
 import { type FailedWorld, failedWorld, optionsOfReplay } from './simulator/failed-world.ts';
 import { runSeeds } from './simulator/seed-jobs.ts';
 import { summaryText } from './simulator/summary-text.ts';

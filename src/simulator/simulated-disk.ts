@@ -1,24 +1,19 @@
 import { assert } from '../block/assert.ts';
-import { type Capabilities, type Geometry, IoFlags, sectorBytes } from '../block/block-device.ts';
+import { type Capabilities, type Geometry, sectorBytes } from '../block/block-device.ts';
 import type { BufferArena } from '../block/buffer-arena.ts';
-import { DeviceError } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import { countByKind, type DiskCounts, zeroDiskCounts } from './disk-counts.ts';
-import { DiskEffects, unreadableFill } from './disk-effects.ts';
-import {
-  assertUntouched,
-  type DiskRequest,
-  failedRange,
-  forEachSector,
-  requestBytes,
-} from './disk-request.ts';
+import { DiskEffects } from './disk-effects.ts';
+import { DiskQueue } from './disk-queue.ts';
+import { type DiskRequest, failedRange, requestBytes } from './disk-request.ts';
+import { DiskService } from './disk-service.ts';
 import { OperationCounter, type OperationKind, type OperationPhase } from './operation-counter.ts';
 import type { PagedImage } from './paged-image.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import { type DiskBelow, SimulatedDevice } from './simulated-device.ts';
-import type { FaultStrike, SimulatedDiskOptions } from './simulated-disk-options.ts';
+import type { SimulatedDiskOptions } from './simulated-disk-options.ts';
 import { SimulatedFaults } from './simulated-faults.ts';
-import { type PowerCutLoss, type SectorContent, SimulatedMedia } from './simulated-media.ts';
+import { type PowerCutLoss, SimulatedMedia } from './simulated-media.ts';
 
 export type { DiskOperation, FaultStrike, SimulatedDiskOptions } from './simulated-disk-options.ts';
 
@@ -32,16 +27,6 @@ const capabilitiesOfDisk: Capabilities = {
   rotational: true,
 };
 
-/** Somebody waits for late requests of a range to end. */
-interface DrainWaiter {
-  readonly offset: number;
-  readonly length: number;
-  readonly resolve: () => void;
-}
-
-/** How many of the sectors that were under way arrive when a process dies. */
-const arrivals = [0, 0.5, 1] as const;
-
 /**
  * A disk under virtual time, the worst one that the contract allows. Requests take effect at a moment of their own
  * between submission and answer, so overlapping ones happen in any order; what is not flushed may be lost, torn and
@@ -54,13 +39,11 @@ export class SimulatedDisk implements DiskBelow {
   readonly faults: SimulatedFaults;
   readonly counts: DiskCounts = zeroDiskCounts();
   readonly #media: SimulatedMedia;
-  readonly #effects: DiskEffects;
   readonly #random: SeededRandom;
   readonly #options: SimulatedDiskOptions;
   readonly #counter: OperationCounter;
-  readonly #inFlight = new Set<DiskRequest>();
-  readonly #stuck = new Set<DiskRequest>();
-  readonly #drainWaiters = new Set<DrainWaiter>();
+  readonly #queue: DiskQueue;
+  readonly #service: DiskService;
   #plugged = true;
   #devices: SimulatedDevice[] = [];
 
@@ -83,13 +66,28 @@ export class SimulatedDisk implements DiskBelow {
       logicalBlockBytes / sectorBytes,
       options.image,
     );
-    this.#effects = new DiskEffects({
+    const effects = new DiskEffects({
       media: this.#media,
       faults: this.faults,
       random: this.#random,
       logicalBlockBytes,
       exactRanges: options.exactRanges ?? false,
       onBlindWrite: options.onBlindWrite,
+    });
+    this.#queue = new DiskQueue({
+      name: options.name,
+      counts: this.counts,
+      blockSectors: logicalBlockBytes / sectorBytes,
+      isWritable: (sector) => this.faults.isWritable(sector),
+    });
+    this.#service = new DiskService({
+      options,
+      faults: this.faults,
+      effects,
+      media: this.#media,
+      queue: this.#queue,
+      random: this.#random,
+      announceSettled: (request) => this.#announce(request, 'settle'),
     });
     this.#counter = options.counter ?? new OperationCounter();
   }
@@ -106,7 +104,7 @@ export class SimulatedDisk implements DiskBelow {
 
   /** Requests without an answer, stuck ones included. */
   get inFlightCount(): number {
-    return this.#inFlight.size;
+    return this.#queue.size;
   }
 
   get unflushedSectorCount(): number {
@@ -141,7 +139,7 @@ export class SimulatedDisk implements DiskBelow {
    * of the devices opened so far stay pending for ever.
    */
   powerCut(): PowerCutLoss {
-    const interrupted = this.#interruptedSectors();
+    const interrupted = this.#queue.interruptedSectors();
     this.#abandon();
     const loss = this.#media.powerCut(interrupted);
     this.faults.counts.powerCuts += 1;
@@ -152,19 +150,19 @@ export class SimulatedDisk implements DiskBelow {
 
   /** What a power cut now would leave, with a part of `random`'s chances; nothing happens to this disk. */
   afterPowerCut(random: SeededRandom): { image: PagedImage; loss: PowerCutLoss } {
-    return this.#media.afterPowerCut(this.#interruptedSectors(), random);
+    return this.#media.afterPowerCut(this.#queue.interruptedSectors(), random);
   }
 
   /** As `afterPowerCut`, for a process that dies: the cache is whole, what is under way arrives or does not. */
   afterKill(random: SeededRandom): PagedImage {
     const image = this.#media.afterKill();
-    for (const { sector, bytes } of this.#arriving(random)) image.write(bytes, sector * sectorBytes);
+    for (const { sector, bytes } of this.#queue.arriving(random)) image.write(bytes, sector * sectorBytes);
     return image;
   }
 
   /** The process dies: its requests stay pending for ever, the disk's cache survives. */
   kill(): void {
-    const arriving = this.#arriving(this.#random);
+    const arriving = this.#queue.arriving(this.#random);
     this.#abandon();
     this.faults.counts.kills += 1;
     const owner = { settled: true };
@@ -177,14 +175,14 @@ export class SimulatedDisk implements DiskBelow {
    * those of devices opened before it comes back, until they are opened anew (R32).
    */
   unplug(): PowerCutLoss {
-    const loss = this.#media.powerCut(this.#interruptedSectors());
+    const loss = this.#media.powerCut(this.#queue.interruptedSectors());
     this.faults.counts.unplugs += 1;
     this.#plugged = false;
     for (const device of this.#devices) device.lose();
-    for (const request of this.#inFlight) {
+    for (const request of this.#queue.requests()) {
       request.effected = true;
       request.failedRanges = [failedRange(request.offset, request.length, Errno.ENODEV)];
-      this.#strikes(request, 'path', Errno.ENODEV);
+      this.#service.strikes(request, 'path', Errno.ENODEV);
     }
     this.#options.onCacheDropped?.(loss.lost);
     return loss;
@@ -202,17 +200,12 @@ export class SimulatedDisk implements DiskBelow {
 
   /** For `SimulatedDevice`: resolves when no late request is alive on the range (R3). */
   drained(offset: number, length: number): Promise<void> {
-    if (!this.#isZombieOn(offset, length)) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#drainWaiters.add({ offset, length, resolve });
-    });
+    return this.#queue.drained(offset, length);
   }
 
   /** Stuck requests get their answers; writes among them may only now reach the media. */
   releaseStuck(): void {
-    const requests = [...this.#stuck];
-    this.#stuck.clear();
-    for (const request of requests) this.#settle(request);
+    for (const request of this.#queue.takeStuck()) this.#service.settle(request);
   }
 
   /** For `SimulatedDevice`, which has checked the request. */
@@ -243,9 +236,9 @@ export class SimulatedDisk implements DiskBelow {
         dead: false,
         failedRanges: [],
       };
-      this.#inFlight.add(request);
+      this.#queue.add(request);
       this.#announce(request, 'submit');
-      if (!request.dead) this.#start(request);
+      if (!request.dead) this.#service.start(request);
     });
   }
 
@@ -266,196 +259,9 @@ export class SimulatedDisk implements DiskBelow {
     this.#options.onOperation?.(this.#counter.next(), kind, { disk: this, phase, offset, length });
   }
 
-  #start(request: DiskRequest): void {
-    const { kind, offset, length } = request;
-    const failure = this.faults.takeTransient(kind, offset, length);
-    if (failure !== undefined) {
-      this.#strikes(request, failure.partly ? 'partial-write' : 'transient', failure.errno);
-      if (failure.partly) this.#effects.writeSome(request);
-      if (kind === 'read') request.bytes.fill(unreadableFill);
-      request.effected = true;
-      request.failedRanges = [failedRange(offset, length, failure.errno)];
-    }
-    if (this.faults.takeStuck(kind, offset, length)) {
-      this.#strikes(request, 'stuck', 0);
-      this.#stuck.add(request);
-      this.#scheduleEffect(request, this.#latencyMs(kind));
-    } else if (this.#options.immediate === true) {
-      this.#settle(request);
-    } else {
-      this.#scheduleSettlement(request);
-    }
-  }
-
-  #scheduleSettlement(request: DiskRequest): void {
-    const { kind, offset, length } = request;
-    const delay = this.faults.takeDelay(kind, offset, length);
-    const latencyMs = delay?.doneMs ?? this.#latencyMs(kind);
-    if (delay !== undefined) {
-      this.#strikes(request, 'delay', delay.answerMs === undefined ? 0 : Errno.ETIMEDOUT, delay.doneMs);
-    }
-    this.#scheduleEffect(request, latencyMs);
-    this.#options.clock.schedule(latencyMs, () => this.#settle(request));
-    const answerMs = delay?.answerMs;
-    if (answerMs !== undefined) this.#options.clock.schedule(answerMs, () => this.#expire(request));
-  }
-
-  /** A deadline answers the caller; the request lives on (R3). */
-  #expire(request: DiskRequest): void {
-    if (request.dead || request.settled) return;
-    request.answered = true;
-    const { offset, length } = request;
-    this.counts.failed += 1;
-    request.reject(
-      new DeviceError(this.name, [{ offset, length, kind: 'timed-out', errno: Errno.ETIMEDOUT }]),
-    );
-  }
-
-  #latencyMs(kind: OperationKind): number {
-    const { latencyMinMs = 0.05, latencyMaxMs = 2 } = this.#options;
-    const baseMs = this.#random.between(latencyMinMs, latencyMaxMs);
-    const slowFactor = this.#random.chance(1 / 50) ? 10 : 1;
-    return baseMs * slowFactor * (kind === 'flush' ? 3 : 1);
-  }
-
-  /** A request may take effect at once, on its way, or just before its answer. */
-  #scheduleEffect(request: DiskRequest, latencyMs: number): void {
-    const when = this.#random.below(3);
-    if (when === 0) this.#takeEffect(request);
-    if (when === 1) {
-      const effectMs = this.#random.between(0, latencyMs);
-      this.#options.clock.schedule(effectMs, () => this.#takeEffect(request));
-    }
-  }
-
-  #takeEffect(request: DiskRequest): void {
-    if (request.dead || request.effected) return;
-    request.effected = true;
-    this.#effects.take(request);
-  }
-
-  #settle(request: DiskRequest): void {
-    if (request.dead) return;
-    this.#takeEffect(request);
-    this.#announce(request, 'settle');
-    // The announcement may have cut the power.
-    if (request.dead) return;
-    if (request.kind === 'write') assertUntouched(request);
-    const { kind, offset, length } = request;
-    const pathErrno = this.faults.takePathErrno();
-    if (pathErrno !== undefined) {
-      this.#strikes(request, 'path', pathErrno);
-      request.failedRanges = [failedRange(offset, length, pathErrno)];
-    } else if (kind === 'flush') this.#flush(request);
-    else this.#makeDurable(request);
-    if (kind === 'read' && request.buffer !== undefined) this.#deliver(request, request.buffer);
-    this.#answer(request);
-    request.done();
-  }
-
-  #flush(request: DiskRequest): void {
-    // Lost on its way: nothing was flushed, and nothing thrown away.
-    if (request.failedRanges.length > 0) return;
-    const errno = this.faults.takeFlushErrno();
-    if (errno === undefined) {
-      if (!this.faults.takeFlushLie()) {
-        this.#media.commit(request.flushSequence);
-        return;
-      }
-      this.#media.pretendToCommit(request.flushSequence);
-      this.#strikes(request, 'lying-flush', 0);
-      return;
-    }
-    this.#strikes(request, 'flush', errno);
-    const dropped = this.#media.dropSome();
-    this.faults.counts.droppedSectors += dropped.length;
-    this.#options.onCacheDropped?.(dropped);
-    request.failedRanges = [failedRange(request.offset, request.length, errno)];
-  }
-
-  #strikes(request: DiskRequest, fault: FaultStrike['fault'], errno: number, lastsMs = 0): void {
-    const { kind, offset, length } = request;
-    this.#options.onStrike?.({ name: this.name, fault, kind, offset, length, errno, lastsMs });
-  }
-
-  #makeDurable(request: DiskRequest): void {
-    if (request.kind === 'read' || request.kind === 'flush') return;
-    const durable = this.#options.writeCache === 'none' || (request.flags & IoFlags.fua) !== 0;
-    if (!durable) return;
-    this.#media.commitOwner(request, request.offset / sectorBytes, request.length / sectorBytes);
-  }
-
-  #deliver(request: DiskRequest, target: Uint8Array): void {
-    // Failed as a whole before it had an effect: nothing was sampled.
-    const [first] = request.failedRanges;
-    if (first?.kind === 'path' || first?.kind === 'transient') target.fill(unreadableFill);
-    else if (target !== request.bytes) target.set(request.bytes);
-  }
-
-  #answer(request: DiskRequest): void {
-    request.settled = true;
-    this.#inFlight.delete(request);
-    this.counts.settled += 1;
-    if (request.answered) {
-      this.#notifyDrained();
-      return;
-    }
-    if (request.failedRanges.length === 0) {
-      request.resolve();
-      return;
-    }
-    this.counts.failed += 1;
-    request.reject(new DeviceError(this.name, request.failedRanges));
-  }
-
-  #isZombieOn(offset: number, length: number): boolean {
-    for (const request of this.#inFlight) {
-      const overlaps = request.offset < offset + length && offset < request.offset + request.length;
-      if (request.answered && overlaps) return true;
-    }
-    return false;
-  }
-
-  #notifyDrained(): void {
-    for (const waiter of this.#drainWaiters) {
-      if (this.#isZombieOn(waiter.offset, waiter.length)) continue;
-      this.#drainWaiters.delete(waiter);
-      waiter.resolve();
-    }
-  }
-
   #abandon(): void {
-    this.#drainWaiters.clear();
-    for (const request of this.#inFlight) request.dead = true;
-    this.#inFlight.clear();
-    this.#stuck.clear();
+    this.#queue.abandon();
     for (const device of this.#devices) device.abandon();
     this.#devices = [];
-  }
-
-  /** The kernel has the requests of a dead process queued: they are done whole, not at all, or in part. */
-  #arriving(random: SeededRandom): SectorContent[] {
-    const probability = random.pick(arrivals);
-    const blockSectors = this.geometry.logicalBlockBytes / sectorBytes;
-    let block = -1;
-    let arrives = false;
-    return this.#interruptedSectors().filter(({ sector }) => {
-      const next = Math.floor(sector / blockSectors);
-      if (next !== block) arrives = random.chance(probability);
-      block = next;
-      return arrives;
-    });
-  }
-
-  /** Writes that have not taken effect: each of their sectors may or may not get there. */
-  #interruptedSectors(): SectorContent[] {
-    const sectors: SectorContent[] = [];
-    for (const request of this.#inFlight) {
-      if (request.effected || request.kind === 'read' || request.kind === 'flush') continue;
-      forEachSector(request, (sector, bytes) => {
-        if (this.faults.isWritable(sector)) sectors.push({ sector, bytes });
-      });
-    }
-    return sectors;
   }
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { runWorld } from '../../src/simulator/world.ts';
+import { runWorld } from '../../src/simulator/world/world.ts';
 import { crashStory } from '../metadata/crash-story.ts';
 import { journalsOf, openStack, writeAndObserve } from '../simulator/observed-stack.ts';
 

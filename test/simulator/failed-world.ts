@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
-import { shrinkWorld } from '../../src/simulator/shrink-plan.ts';
-import { runWorld, type WorldOptions } from '../../src/simulator/world.ts';
-import { drawPlan } from '../../src/simulator/world-plan.ts';
+import { drawPlan } from '../../src/simulator/world/plan-drawing.ts';
+import { shrinkWorld } from '../../src/simulator/world/shrink-plan.ts';
+import { runWorld, type WorldOptions } from '../../src/simulator/world/world.ts';
 
 /** A failing world, as small as it could be made. */
 export interface FailedWorld {

@@ -7,7 +7,7 @@ import { type JournalRange, type ObservedMove, RemapOrderWitness } from '../../s
 import { SeededRandom } from '../../src/simulator/seeded-random.ts';
 import { SimulatedDisk } from '../../src/simulator/simulated-disk.ts';
 import { VirtualClock } from '../../src/simulator/virtual-clock.ts';
-import { worldLayout } from '../../src/simulator/world.ts';
+import { worldLayout } from '../../src/simulator/world/world.ts';
 
 export const granuleBytes = 4096;
 const mainBytes = 8 << 20;

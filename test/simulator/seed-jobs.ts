@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
-import { runWorld, type WorldOptions } from '../../src/simulator/world.ts';
-import { addOutcome, type WorldOutcome } from '../../src/simulator/world-outcome.ts';
+import { runWorld, type WorldOptions } from '../../src/simulator/world/world.ts';
+import { addOutcome, type WorldOutcome } from '../../src/simulator/world/world-outcome.ts';
 
 export interface SeedRun {
   readonly firstSeed: number;

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { shrinkWorld } from '../../src/simulator/shrink-plan.ts';
-import type { WorldOptions } from '../../src/simulator/world.ts';
-import { cutPlan, drawPlan } from '../../src/simulator/world-plan.ts';
+import { drawPlan } from '../../src/simulator/world/plan-drawing.ts';
+import { shrinkWorld } from '../../src/simulator/world/shrink-plan.ts';
+import type { WorldOptions } from '../../src/simulator/world/world.ts';
+import { cutPlan } from '../../src/simulator/world/world-plan.ts';
 import { failedWorld, optionsOfReplay } from './failed-world.ts';
 
 /** A world that fails as long as these steps are in it. */

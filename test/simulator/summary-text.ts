@@ -1,4 +1,4 @@
-import type { WorldOutcome } from '../../src/simulator/world-outcome.ts';
+import type { WorldOutcome } from '../../src/simulator/world/world-outcome.ts';
 
 /** What some worlds were made of, a few lines for people. */
 export function summaryText(outcome: WorldOutcome, seconds: number): string {

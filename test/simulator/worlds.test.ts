@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { FaultCounts } from '../../src/simulator/simulated-faults.ts';
-import { runWorld } from '../../src/simulator/world.ts';
+import { runWorld } from '../../src/simulator/world/world.ts';
 import { optionsOfReplay, replayLine } from './failed-world.ts';
 import { summaryText } from './summary-text.ts';
 import { runWorlds } from './worlds.ts';

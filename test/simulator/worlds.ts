@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
-import { runWorld } from '../../src/simulator/world.ts';
-import { addOutcome, emptyOutcome, type WorldOutcome } from '../../src/simulator/world-outcome.ts';
+import { runWorld } from '../../src/simulator/world/world.ts';
+import { addOutcome, emptyOutcome, type WorldOutcome } from '../../src/simulator/world/world-outcome.ts';
 import { failedWorld } from './failed-world.ts';
 
 export interface WorldsRun {

@@ -1,6 +1,6 @@
-import { IoFlags, sectorBytes } from '../block/block-device.ts';
-import { asDeviceError, type DeviceError, type FailedRange } from '../block/device-error.ts';
-import type { RemapDevice } from '../remap/remap-device.ts';
+import { IoFlags, sectorBytes } from '../../block/block-device.ts';
+import { asDeviceError, type DeviceError, type FailedRange } from '../../block/device-error.ts';
+import type { RemapDevice } from '../../remap/remap-device.ts';
 import { type Judge, JudgeViolation } from './judge.ts';
 
 /** What the world knows about why a request may fail. */

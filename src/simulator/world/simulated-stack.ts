@@ -1,9 +1,9 @@
-import type { BlockDevice } from '../block/block-device.ts';
-import { PagedArena } from '../block/buffer-arena.ts';
-import type { Clock, Random } from '../block/clock.ts';
-import { MetadataStore } from '../metadata/metadata-store.ts';
-import { openRemapDevice } from '../remap/open-remap.ts';
-import type { RemapDevice } from '../remap/remap-device.ts';
+import type { BlockDevice } from '../../block/block-device.ts';
+import { PagedArena } from '../../block/buffer-arena.ts';
+import type { Clock, Random } from '../../block/clock.ts';
+import { MetadataStore } from '../../metadata/metadata-store.ts';
+import { openRemapDevice } from '../../remap/open-remap.ts';
+import type { RemapDevice } from '../../remap/remap-device.ts';
 import { JudgeViolation } from './judge.ts';
 import type { WorldGeometry } from './world-geometry.ts';
 

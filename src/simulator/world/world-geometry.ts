@@ -1,7 +1,7 @@
-import { sectorBytes } from '../block/block-device.ts';
-import { type LayoutOptions, planLayout, type SpareLayout } from '../metadata/layout.ts';
-import { MetadataError } from '../metadata/metadata-error.ts';
-import type { SeededRandom } from './seeded-random.ts';
+import { sectorBytes } from '../../block/block-device.ts';
+import { type LayoutOptions, planLayout, type SpareLayout } from '../../metadata/layout.ts';
+import { MetadataError } from '../../metadata/metadata-error.ts';
+import type { SeededRandom } from '../seeded-random.ts';
 
 const mib = 1 << 20;
 

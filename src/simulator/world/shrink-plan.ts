@@ -1,5 +1,5 @@
+import { drawPlan } from './plan-drawing.ts';
 import { runWorld, type WorldOptions } from './world.ts';
-import { drawPlan } from './world-plan.ts';
 
 /** Worlds that shrinking runs at most. */
 export const shrinkRunsMax = 400;

@@ -1,14 +1,14 @@
-import type { PagedArena } from '../block/buffer-arena.ts';
-import type { DeviceError } from '../block/device-error.ts';
-import { MetadataError } from '../metadata/metadata-error.ts';
+import type { PagedArena } from '../../block/buffer-arena.ts';
+import type { DeviceError } from '../../block/device-error.ts';
+import { MetadataError } from '../../metadata/metadata-error.ts';
+import type { PagedImage } from '../paged-image.ts';
+import type { SeededRandom } from '../seeded-random.ts';
+import { SimulatedDisk } from '../simulated-disk.ts';
+import type { SectorFault } from '../simulated-faults.ts';
+import { VirtualClock } from '../virtual-clock.ts';
 import { type Judge, JudgeViolation } from './judge.ts';
 import { type Excuses, JudgedClient } from './judged-client.ts';
-import type { PagedImage } from './paged-image.ts';
-import type { SeededRandom } from './seeded-random.ts';
-import { SimulatedDisk } from './simulated-disk.ts';
-import type { SectorFault } from './simulated-faults.ts';
 import { closeStack, newArena, openStack, type StackParts } from './simulated-stack.ts';
-import { VirtualClock } from './virtual-clock.ts';
 import type { WorldGeometry } from './world-geometry.ts';
 
 /** What another machine would find, had the power gone at this operation. */

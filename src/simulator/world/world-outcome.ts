@@ -1,6 +1,6 @@
-import type { RemapStatus } from '../remap/remap-status.ts';
+import type { RemapStatus } from '../../remap/remap-status.ts';
+import { type FaultCounts, zeroFaultCounts } from '../simulated-faults.ts';
 import type { ForkCounts } from './power-fork.ts';
-import { type FaultCounts, zeroFaultCounts } from './simulated-faults.ts';
 
 /** What worlds were made of: tests assert that the interesting things really happened (I26). */
 export interface WorldOutcome {

@@ -1,85 +1,8 @@
-import { Errno } from '../block/errno.ts';
-import type { OperationKind } from './operation-counter.ts';
-import { SeededRandom } from './seeded-random.ts';
-import type { RequestDelay } from './simulated-faults.ts';
+import { Errno } from '../../block/errno.ts';
+import type { OperationKind } from '../operation-counter.ts';
+import { SeededRandom } from '../seeded-random.ts';
 import { drawGeometry, layoutOf, type WorldGeometry } from './world-geometry.ts';
-
-export type DiskName = 'main' | 'spare';
-
-/** Something goes wrong with a disk. */
-export type FaultStep =
-  | {
-      readonly fault: 'bad';
-      readonly sector: number;
-      readonly sectorCount: number;
-      readonly on: 'read' | 'write' | 'both';
-      /** Writes succeed all the same and heal nothing: only reading back tells (R24). */
-      readonly blind: boolean;
-    }
-  | {
-      readonly fault: 'fail';
-      readonly kinds: readonly OperationKind[];
-      readonly errno: number;
-      readonly count: number;
-    }
-  | { readonly fault: 'partial-write'; readonly errno: number }
-  | { readonly fault: 'stuck'; readonly kinds: readonly OperationKind[]; readonly forMs: number }
-  | { readonly fault: 'delay'; readonly kinds: readonly OperationKind[]; readonly delay: RequestDelay }
-  | { readonly fault: 'path'; readonly errno: number; readonly forMs: number }
-  | { readonly fault: 'unplugged'; readonly forMs: number }
-  | { readonly fault: 'failing-flush' }
-  | { readonly fault: 'lying-flush'; readonly count: number };
-
-/** One thing that happens. A client does its steps one after the other, the clients of a session do theirs together. */
-export type Step =
-  | {
-      readonly verb: 'write';
-      readonly sector: number;
-      readonly sectorCount: number;
-      readonly fua: boolean;
-    }
-  | {
-      readonly verb: 'read' | 'discard' | 'write-zeroes';
-      readonly sector: number;
-      readonly sectorCount: number;
-    }
-  | { readonly verb: 'flush' }
-  | { readonly verb: 'pause'; readonly forMs: number }
-  | { readonly verb: 'message'; readonly words: readonly string[] }
-  | { readonly verb: 'suspend'; readonly forMs: number; readonly flush: boolean }
-  | { readonly verb: 'fault'; readonly disk: DiskName; readonly what: FaultStep };
-
-export interface PlannedStep {
-  readonly session: number;
-  readonly client: number;
-  readonly step: Step;
-}
-
-/** How one run of the process ends. */
-export interface SessionEnd {
-  readonly how: 'close' | 'power' | 'kill';
-  /** Device operations after its beginning; when the work is done before, it ends then. */
-  readonly afterOperations: number;
-}
-
-/** Everything that is to happen in one world, drawn before it begins, so that steps can be left out. */
-export interface WorldPlan {
-  readonly seed: number;
-  readonly geometry: WorldGeometry;
-  readonly sessions: readonly SessionEnd[];
-  readonly steps: readonly PlannedStep[];
-}
-
-/** What is left of a plan: what the line that repeats a failure says. */
-export interface PlanCut {
-  readonly seed: number;
-  /** Indices of the steps that stay; all when absent. */
-  readonly steps?: readonly number[];
-  /** Sessions that stay; all when absent. */
-  readonly sessions?: number;
-  /** Every step is done by one client, in their order. */
-  readonly oneClient?: boolean;
-}
+import type { DiskName, FaultStep, PlannedStep, SessionEnd, Step, WorldPlan } from './world-plan.ts';
 
 /** Sectors of the largest request. */
 const requestSectorsMax = 32;
@@ -121,15 +44,6 @@ const themes: readonly Theme[] = [
 
 export function drawPlan(seed: number): WorldPlan {
   return new PlanDrawing(seed).draw();
-}
-
-export function cutPlan(plan: WorldPlan, cut: PlanCut): WorldPlan {
-  const kept = cut.steps?.map((index) => plan.steps[index]!) ?? plan.steps;
-  const sessions = plan.sessions.slice(0, cut.sessions ?? plan.sessions.length);
-  const steps = kept
-    .filter(({ session }) => session < sessions.length)
-    .map((planned) => (cut.oneClient === true ? { ...planned, client: 0 } : planned));
-  return { ...plan, sessions, steps };
 }
 
 /** Messages about a range of sectors. */

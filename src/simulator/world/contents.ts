@@ -1,5 +1,5 @@
-import { assert } from '../block/assert.ts';
-import { sectorBytes } from '../block/block-device.ts';
+import { assert } from '../../block/assert.ts';
+import { sectorBytes } from '../../block/block-device.ts';
 
 /** Words of a sector that say what it is: magic, seed, sector, version. */
 const magic = 0x57_4f_52_4c;

@@ -1,16 +1,11 @@
-import { sectorBytes } from '../block/block-device.ts';
+import { sectorBytes } from '../../block/block-device.ts';
 import { Contents, initialVersion, isZero } from './contents.ts';
+import { copyModels, newModels, none, type SectorModels, type Versions } from './sector-models.ts';
 
 /** The promise was broken: what, where, and what would have been right. */
 export class JudgeViolation extends Error {
   override readonly name = 'JudgeViolation';
 }
-
-/** Versions, ascending by birth. Never changed, only replaced: forks and tokens share them. */
-type Versions = readonly number[];
-
-const none: Versions = [];
-const firstOnly: Versions = [initialVersion];
 
 /** What a flush that is under way will make durable, if it succeeds. */
 export interface FlushToken {
@@ -28,31 +23,6 @@ export interface ReadToken {
   readonly lastVersion: number;
   /** By sector of the read, as it was when the read began. */
   readonly possible: readonly Versions[];
-}
-
-interface SectorModels {
-  /** What a read may give now. One version unless a write failed, a flush failed or the power was cut. */
-  readonly allowed: Versions[];
-  /** What a read may give after a power cut: the last flushed version and all that came since. */
-  readonly afterPowerCut: Versions[];
-  /** As `afterPowerCut` when no flush that a lie may be behind counts. */
-  readonly afterLie: Versions[];
-  /** Writes that are under way. */
-  readonly inFlight: Versions[];
-  /** Of these: what a disk has already thrown away again. */
-  readonly dropped: Versions[];
-  /** No older version may come back, whatever happens. */
-  readonly durable: Float64Array;
-  /** Flushes do not vouch for versions up to this one. */
-  readonly doubtful: Float64Array;
-  /** Moments of the last write's begin, of anything that happened to a sector, and of the last fault. */
-  readonly begun: Float64Array;
-  readonly touched: Float64Array;
-  readonly wentBad: Float64Array;
-  /** 1: an acknowledged write has covered it since its place went bad: no read may fail any more. */
-  readonly safe: Uint8Array;
-  /** 1: a disk that lied about a flush has lost what this sector depends on: anything may be there until it is written. */
-  readonly excused: Uint8Array;
 }
 
 /**
@@ -330,38 +300,4 @@ export class Judge {
     this.#moment += 1;
     return this.#moment;
   }
-}
-
-function newModels(count: number): SectorModels {
-  return {
-    allowed: new Array<Versions>(count).fill(firstOnly),
-    afterPowerCut: new Array<Versions>(count).fill(firstOnly),
-    afterLie: new Array<Versions>(count).fill(firstOnly),
-    inFlight: new Array<Versions>(count).fill(none),
-    dropped: new Array<Versions>(count).fill(none),
-    durable: new Float64Array(count),
-    doubtful: new Float64Array(count).fill(-1),
-    begun: new Float64Array(count),
-    touched: new Float64Array(count),
-    wentBad: new Float64Array(count),
-    safe: new Uint8Array(count).fill(1),
-    excused: new Uint8Array(count),
-  };
-}
-
-function copyModels(from: SectorModels): SectorModels {
-  return {
-    allowed: from.allowed.slice(),
-    afterPowerCut: from.afterPowerCut.slice(),
-    afterLie: from.afterLie.slice(),
-    inFlight: from.inFlight.slice(),
-    dropped: from.dropped.slice(),
-    durable: from.durable.slice(),
-    doubtful: from.doubtful.slice(),
-    begun: from.begun.slice(),
-    touched: from.touched.slice(),
-    wentBad: from.wentBad.slice(),
-    safe: from.safe.slice(),
-    excused: from.excused.slice(),
-  };
 }
