@@ -137,7 +137,9 @@ async function keep(
   const { readable, unreadable, undecided } = answer;
   const away = answer.mainAway ? 'main-away' : undefined;
   if (answer.mainAway) core.notePathFailed('main');
-  if (readable !== 0 && moveSaved && (await moveToSpare(core, state, readable, memory))) {
+  // A probe without an answer may still fill the memory that a move would use (I27).
+  const moves = moveSaved && readable !== 0 && !answer.mainAway;
+  if (moves && (await moveToSpare(core, state, readable, memory))) {
     return { readable, unreadable, undecided, moved: readable, away };
   }
   // Asked for all of them: an import has had its one try (R34).

@@ -25,6 +25,8 @@ async function discardPart(core: RemapCore, offset: number, length: number): Pro
   const first = Math.floor(offset / parts.granuleBytes);
   const last = Math.floor((offset + length - 1) / parts.granuleBytes);
   while (locks.blocked(first, last)) await locks.whenUnblocked(first, last);
+  // Refused like a write; nobody was promised that it is done (M1).
+  if (core.metadataPath.failed) return;
   // From the plan to the ticket nothing is awaited: a move that begins later waits for this ticket (R1).
   const pieces = planPieces(table, parts.granuleBytes, offset, length);
   const ticket = inFlight.begin(first, last);

@@ -1,5 +1,6 @@
 import type { FailedRange } from '../block/device-error.ts';
 import { StateCause } from '../metadata/mapping-state.ts';
+import { freshZeros } from './fresh-map.ts';
 import type { RemapCore } from './remap-core.ts';
 import { sectorMask } from './sector-mask.ts';
 
@@ -17,6 +18,8 @@ export async function blameTimeout(core: RemapCore, range: FailedRange): Promise
   const lock = await core.locks.acquire(first, first);
   try {
     const state = core.stateOf(first);
+    // Nor beside marks that do: it would read as zeros with them.
+    if (freshZeros(state) !== 0) return;
     const from = range.offset - first * granuleBytes;
     const mask = sectorMask(from, from + range.length) & ~(state.held | state.unreadable | state.gone);
     if (mask === 0 || !core.roomForMarks()) return;

@@ -69,6 +69,8 @@ export async function relocate(
   buffer: Uint8Array,
   options: RelocationOptions,
 ): Promise<RelocationFailure | undefined> {
+  // Nothing could record it; and when somebody else has the spare, no slot is free for us to write to (M11).
+  if (core.metadataPath.failed) return 'metadata-failed';
   const { granuleBytes, allocator } = core.parts;
   const content = buffer.subarray(0, granuleBytes);
   const readBack = buffer.subarray(granuleBytes, 2 * granuleBytes);

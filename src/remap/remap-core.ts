@@ -168,7 +168,8 @@ export class RemapCore implements MappingStateSource {
       // The store has tried long enough before it gave up: nobody is held.
       holdMs: () => 0,
       probe: () => this.#recoverMetadata(),
-      onChange: () => {},
+      // Writes that were admitted before leave the healthy path: they are refused where all others are sent (M1).
+      onChange: (failed) => (failed ? this.locks.disturb() : this.locks.calm()),
     });
   }
 

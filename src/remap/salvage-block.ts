@@ -25,7 +25,8 @@ export interface SalvageEntry {
 
 /**
  * Reads one block of a granule, under its lock for no more than that. What comes after failures that show a bad sector is
- * moved to the spare, whose reserve is not for this (R31).
+ * moved to the spare, whose reserve is not for this (R31). What does not come in the last round is marked under the same
+ * lock: a write that waited for it may make the sector good the moment it is released (R2).
  *
  * - `settled`  read, or no longer main's, or no longer undecided
  * - `failed`   main works, and does not give it
@@ -35,6 +36,7 @@ export async function salvageBlock(
   core: RemapCore,
   entry: SalvageEntry,
   from: number,
+  isLastRound: boolean,
 ): Promise<'settled' | 'failed' | 'away'> {
   const { arena, granuleBytes, main } = core.parts;
   const { granule } = entry;
@@ -59,23 +61,13 @@ export async function salvageBlock(
       core.paths.noteFailed('main', 'read');
       return 'away';
     }
+    // A mark may be lost without harm (R4).
+    if (isLastRound && core.roomForMarks())
+      core.commitLazily([core.recordOf(withMarks(core, state, sectors))]);
     return 'failed';
   } finally {
     core.locks.release(lock);
     arena.release(memory);
-  }
-}
-
-/** What is left failed every time: a mark, which may be lost without harm (R4). */
-export async function markUnreadable(core: RemapCore, entry: SalvageEntry): Promise<void> {
-  const lock = await core.locks.acquire(entry.granule, entry.granule);
-  try {
-    const state = core.stateOf(entry.granule);
-    const unreadable = (entry.mask & ~(state.held | state.unreadable | state.gone)) >>> 0;
-    if (unreadable === 0 || !isUndecided(core, state, unreadable) || !core.roomForMarks()) return;
-    core.commitLazily([core.recordOf(withMarks(core, state, unreadable))]);
-  } finally {
-    core.locks.release(lock);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { ScheduledAction } from '../block/clock.ts';
 import type { RequestGate } from '../block/request-gate.ts';
 import type { RemapCore, UndecidedTaker } from './remap-core.ts';
-import { markUnreadable, type SalvageEntry, salvageBlock } from './salvage-block.ts';
+import { type SalvageEntry, salvageBlock } from './salvage-block.ts';
 import { sectorMask } from './sector-mask.ts';
 
 /** Granules that wait for the salvager. What comes then is left to the next read of it, and counted. */
@@ -98,10 +98,11 @@ export class Salvager implements UndecidedTaker {
   async #round(entry: SalvageEntry): Promise<boolean> {
     const { main, granuleBytes } = this.#core.parts;
     const step = main.geometry.logicalBlockBytes;
+    const isLast = entry.rounds + 1 >= salvageReadsMax;
     for (let from = 0; from < granuleBytes && entry.mask !== 0; from += step) {
       const sectors = (sectorMask(from, from + step) & entry.mask) >>> 0;
       if (sectors === 0) continue;
-      const answer = await this.#step(() => salvageBlock(this.#core, entry, from));
+      const answer = await this.#step(() => salvageBlock(this.#core, entry, from, isLast));
       if (answer === 'closed') return false;
       if (answer === 'settled') entry.mask = (entry.mask & ~sectors) >>> 0;
       if (answer !== 'away') continue;
@@ -109,13 +110,9 @@ export class Salvager implements UndecidedTaker {
       return true;
     }
     entry.rounds += 1;
-    if (entry.mask !== 0 && entry.rounds < salvageReadsMax) {
-      this.#requeue(entry, salvagePauseMs);
-      return true;
-    }
-    const marked = entry.mask === 0 || (await this.#step(() => markUnreadable(this.#core, entry)));
-    this.#queue.delete(entry.granule);
-    return marked !== 'closed';
+    if (entry.mask !== 0 && !isLast) this.#requeue(entry, salvagePauseMs);
+    else this.#queue.delete(entry.granule);
+    return true;
   }
 
   /** Main is away: nothing can be said about any granule, and asking costs a dead disk's time. */

@@ -170,6 +170,16 @@ export abstract class SplitRequest {
     const first = Math.floor(range.offset / parts.granuleBytes);
     const last = Math.floor((range.offset + range.length - 1) / parts.granuleBytes);
     while (locks.blocked(first, last)) await locks.whenUnblocked(first, last);
+    // M1: the move that was waited for may be in doubt; its record must not come to shadow these bytes after a crash.
+    if (this.direction === 'write' && this.core.metadataPath.failed) {
+      this.progress.failed.push({
+        offset: range.offset,
+        length: range.length,
+        kind: 'path',
+        errno: Errno.EIO,
+      });
+      return;
+    }
     // From the plan to the ticket nothing is awaited: a move that begins later waits for this ticket (R1).
     const plan = planPieces(table, parts.granuleBytes, range.offset, range.length);
     const pieces = this.#withoutClosed(plan).filter((piece) => !this.takesOver(piece));

@@ -47,6 +47,8 @@ export async function takeHome(
   let outcome: HomeOutcome | 'suspect';
   const lock = await core.locks.acquire(granule, granule);
   try {
+    // Nothing could record it; and when somebody else has the spare, he may have newer bytes on main (M11).
+    if (core.metadataPath.failed) return 'metadata-failed';
     const state = core.stateOf(granule);
     outcome = state.slot !== noSlot && wanted(state) ? await moveHome(core, state, memory) : 'not-moved';
   } finally {

@@ -94,6 +94,8 @@ async function repairUnderLock(
   const memory = await arena.whenFree(relocationBufferBytes(granuleBytes), 'remap');
   const lock = await core.locks.acquire(repair.granule, repair.granule);
   try {
+    // M1: a record of this granule may be in doubt.
+    if (core.metadataPath.failed) return refusal(repair, 'metadata-failed');
     const state = core.stateOf(repair.granule);
     if (!failureStands(core, repair, state)) return 'again';
     return await repairLocked(core, repair, state, source, flags, memory, mainFirst);
@@ -150,8 +152,12 @@ async function repairLocked(
   bytes.set(source, from);
   if (mainFirst) {
     // What the slot holds of this write has to be there already. A salvage may have moved what was lost when it was sent.
-    if (repair.lostOnly !== true && (repair.unwritten & state.held) !== 0) return 'again';
-    const home = await writeHome(core, state, (mask & ~state.held) >>> 0, bytes, buffer, repair, flags);
+    const isThere = repair.lostOnly === true || (repair.unwritten & state.held) === 0;
+    if (!isThere && repair.reason === 'lost') return 'again';
+    // A part for the slot that waits for this lock goes with the rest: sent again, both would meet here again.
+    const home = isThere
+      ? await writeHome(core, state, (mask & ~state.held) >>> 0, bytes, buffer, repair, flags)
+      : 'relocate';
     if (home !== 'relocate') return home;
   }
   let slotIsBad = repair.reason === 'spare-failed';

@@ -59,13 +59,13 @@ export class ZeroRequest {
 
   /** False when something in the range is not simply main's, or main cannot: it may then be zeroed in part. */
   async #zeroedByMain(offset: number, length: number): Promise<boolean> {
-    const { inFlight, locks, specials, parts, optional, mainFlush } = this.#core;
+    const { inFlight, locks, specials, parts, optional, mainFlush, metadataPath } = this.#core;
     const first = Math.floor(offset / parts.granuleBytes);
     const last = Math.floor((offset + length - 1) / parts.granuleBytes);
     while (locks.blocked(first, last)) await locks.whenUnblocked(first, last);
     const onlyIfFast = this.#flags & IoFlags.onlyIfFast;
     const can = onlyIfFast === 0 ? optional.knows('main', 'writeZeroes') : optional.fastZeroes;
-    if (!can || !specials.none(first, last)) return false;
+    if (!can || !specials.none(first, last) || metadataPath.failed) return false;
     // From the look to the ticket nothing is awaited: a move that begins later waits for this ticket (R1).
     const ticket = inFlight.begin(first, last);
     try {

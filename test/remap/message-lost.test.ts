@@ -237,6 +237,27 @@ describe('import suspect', () => {
     await finish(stack);
   });
 
+  it('I27 what a retry saves is not moved through memory that a probe without an answer may still fill', async () => {
+    for (let step = 1; step <= 40; step += 1) {
+      const stack = makeStack({ seed: `late probe ${step}` });
+      const { faults } = stack.mainDisk;
+      await writeSectors(stack, 0, patternOf(0, 2048));
+      faults.addBadSectors(80, 2, { on: 'read' });
+      await failedRead(stack, 80, 2);
+      faults.removeBadSectors(80, 2);
+      faults.failNext(3, { kinds: ['read'], sector: 81, errno: Errno.EIO });
+      // The first granule that the probe asks.
+      const late = { doneMs: 1000 + step * 0.05, answerMs: 1000 };
+      faults.delayNext(1, late, { kinds: ['read'], sector: 0, sectorCount: 8 });
+      const reply = await ask(stack, 'retry', '80', '2');
+      assert.match(reply, /readable 1, moved 0, unreadable 1/);
+      assert.equal(faults.counts.late, 1, 'the probe has had no answer in time');
+      await stack.clock.runFor(2000);
+      assert.deepEqual(await readSectors(stack, 80, 1), patternOf(80, 1));
+      await finish(stack);
+    }
+  });
+
   it('R34 many readers of one suspect share one try', async () => {
     const stack = makeStack();
     await writeSectors(stack, 80, patternOf(80, 8));

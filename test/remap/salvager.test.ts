@@ -227,6 +227,23 @@ describe('the salvager', () => {
     await finish(stack);
   });
 
+  it('R2 a write that waits for its last read, and makes the sector good, is not marked', async () => {
+    const stack = makeStack();
+    await writeSectors(stack, 80, patternOf(80, 8));
+    stack.mainDisk.faults.addBadSectors(82, 1, { on: 'read', healOnWrite: true });
+    stack.mainDisk.faults.delayNext(3, { doneMs: 500 }, { kinds: ['read'], sector: 82 });
+    stack.core.salvager.add(10, 0b100);
+    // The three reads end at 0.5 s, 2 s and 3.5 s.
+    await stack.clock.runFor(3250);
+    assert.equal(stack.mainDisk.faults.counts.slow, 3, 'the last one is under way');
+    await writeSectors(stack, 82, patternOf(82, 1, 2));
+    await stack.clock.runUntilIdle();
+    assert.equal(stack.mainDisk.faults.counts.healedSectors, 1);
+    assert.equal(stack.core.table.totals().unreadableSectors, 0);
+    assert.deepEqual(await readSectors(stack, 82, 1), patternOf(82, 1, 2));
+    await finish(stack);
+  });
+
   it('R15 says nothing about a sector while main is away, and goes on when it is back', async () => {
     const stack = await slowStack([80, 81, 82, 83, 84, 85, 86, 87], 4000);
     await failedRead(stack, 80, 8);

@@ -168,4 +168,18 @@ describe('a spare with larger logical blocks than main', () => {
       { numRuns: 20 },
     );
   });
+
+  it('R9 rewrite-first: what belongs into the slot is written although main fails the rest at the same time', async () => {
+    const stack = makeStack({ spareBlockBytes: 4096, storedPolicies: { 'on-write-error': 'rewrite-first' } });
+    stack.mainDisk.faults.addBadSectors(80, 1, { on: 'both' });
+    await writeSectors(stack, 80, patternOf(80, 1));
+    assert.equal(stack.core.stateOf(10).held, 1);
+    // So late that the budget is spent: its repair is that of the slot's part.
+    stack.mainDisk.faults.delayNext(99, { doneMs: 3000 }, { kinds: ['write'], sector: 81 });
+    stack.mainDisk.faults.addBadSectors(81, 1, { on: 'both', writeErrno: Errno.ENODATA });
+    await writeSectors(stack, 80, patternOf(80, 8, 2));
+    assert.equal(stack.mainDisk.faults.counts.badSectorWrites, 2, 'one of them of 80');
+    assert.deepEqual(await readSectors(stack, 80, 8), patternOf(80, 8, 2));
+    await finish(stack);
+  });
 });

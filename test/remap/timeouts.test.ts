@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { deviceError } from '../../src/block/device-error.ts';
 import { Errno } from '../../src/block/errno.ts';
 import { MemoryDevice } from '../../src/block/memory-device.ts';
+import { StateFlags } from '../../src/metadata/mapping-state.ts';
 import { TimeoutLedger } from '../../src/remap/timeout-ledger.ts';
 import { DeadlineDevice } from './deadline-device.ts';
 import {
@@ -85,6 +86,27 @@ describe('R14 a read without an answer', () => {
     assert.equal((await failedRead(stack, 80, 8)).error.kind, 'lost');
     assert.equal(stack.mainDisk.counts.reads, reads);
     assert.equal(stack.device.status().state, 'ok');
+    await finish(stack);
+  });
+
+  it('R13 beside zeros of what was never written is no mark: what was written would read as zeros with them', async () => {
+    const stack = makeStack({
+      mainBytes: 4 << 20,
+      fresh: true,
+      wrapMain: (below, clock) => new DeadlineDevice(below, clock, 1000),
+    });
+    stack.mainDisk.faults.addBadSectors(83, 1, { on: 'read' });
+    await readSectors(stack, 80, 8);
+    assert.equal(stack.core.stateOf(10).flags, StateFlags.freshZero);
+    await writeSectors(stack, 80, patternOf(80, 1));
+    for (let turn = 1; turn <= 2; turn += 1) {
+      stack.mainDisk.faults.stickNext(1, { kinds: ['read'], sector: 80 });
+      assert.equal((await failedRead(stack, 80, 1)).error.kind, 'timed-out');
+      await stack.clock.runFor(100);
+      stack.mainDisk.releaseStuck();
+      await stack.clock.runFor(1);
+    }
+    assert.deepEqual(await readSectors(stack, 80, 1), patternOf(80, 1));
     await finish(stack);
   });
 
