@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { runWorld } from '../../src/simulator/world/world.ts';
 import { crashStory } from '../metadata/crash-story.ts';
+import { hotStory, hotThemes } from '../simulator/hot-story.ts';
 import { journalsOf, openStack, writeAndObserve } from '../simulator/observed-stack.ts';
 
 /** Looks for a broken promise with one seed. Throws when it finds one; else says how often it cut the power. */
@@ -13,6 +14,8 @@ export interface Detector {
 const storiesPerSeed = 20;
 const liveWorldsPerSeed = 8;
 const forkEvery = 5;
+/** Each theme once. */
+const hotStoriesPerSeed = hotThemes.length;
 
 /** Worlds with their faults, without forks: what goes wrong between clients shows while they live. */
 async function liveWorlds(seed: number): Promise<number> {
@@ -51,10 +54,21 @@ async function metadata(seed: number): Promise<number> {
   return cuts;
 }
 
+/** Few granules, all of them bad, and slots that go bad under them. */
+async function hotGranules(seed: number): Promise<number> {
+  let cuts = 0;
+  for (let story = 0; story < hotStoriesPerSeed; story += 1) {
+    const { forks } = await hotStory(seed * hotStoriesPerSeed + story);
+    cuts += forks.powerCuts;
+  }
+  return cuts;
+}
+
 /** All that look for broken promises, in the order in which each seed is given to them. */
 export const detectors: readonly Detector[] = [
   { name: 'metadata stories', run: metadata },
   { name: 'order witness', run: order },
+  { name: 'hot granules', run: hotGranules },
   { name: 'live worlds', run: liveWorlds },
   { name: 'power cuts', run: forkedWorlds },
 ];

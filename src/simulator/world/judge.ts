@@ -23,6 +23,8 @@ export interface ReadToken {
   readonly lastVersion: number;
   /** By sector of the read, as it was when the read began. */
   readonly possible: readonly Versions[];
+  /** As `SectorModels.safe`, when the read began: it may be about the time before a write that was acknowledged meanwhile. */
+  readonly safe: Uint8Array;
 }
 
 /**
@@ -196,13 +198,20 @@ export class Judge {
   }
 
   readBegun(firstSector: number, sectorCount: number): ReadToken {
-    const { allowed, inFlight } = this.#models;
+    const { allowed, inFlight, safe } = this.#models;
     const possible: Versions[] = [];
     for (let sector = firstSector; sector < firstSector + sectorCount; sector += 1) {
       const writing = inFlight[sector]!;
       possible.push(writing.length === 0 ? allowed[sector]! : [...allowed[sector]!, ...writing]);
     }
-    return { firstSector, sectorCount, moment: this.#moment, lastVersion: this.#lastVersion, possible };
+    return {
+      firstSector,
+      sectorCount,
+      moment: this.#moment,
+      lastVersion: this.#lastVersion,
+      possible,
+      safe: safe.slice(firstSector, firstSector + sectorCount),
+    };
   }
 
   /** A read gave these bytes, except for the failed sectors. Throws when they are not what was written. */
@@ -215,8 +224,9 @@ export class Judge {
     }
   }
 
-  /** A read failed there. Throws when the sector must be readable. */
-  checkLost(sector: number): void {
+  /** A read failed there. Throws when the sector must have been readable since before the read. */
+  checkLost(token: ReadToken, sector: number): void {
+    if (token.safe[sector - token.firstSector] === 0) return;
     if (this.#models.safe[sector] === 0 || this.#models.excused[sector] === 1) return;
     throw new JudgeViolation(
       `sector ${sector} cannot be read, but its bytes were acknowledged after its place went bad`,

@@ -1,7 +1,7 @@
 import { IoFlags, sectorBytes } from '../../block/block-device.ts';
 import { asDeviceError, type DeviceError, type FailedRange } from '../../block/device-error.ts';
 import type { RemapDevice } from '../../remap/remap-device.ts';
-import { type Judge, JudgeViolation } from './judge.ts';
+import { type Judge, JudgeViolation, type ReadToken } from './judge.ts';
 
 /** What the world knows about why a request may fail. */
 export interface Excuses {
@@ -90,7 +90,7 @@ export class JudgedClient {
     const token = this.#judge.readBegun(sector, sectorCount);
     const failed = new Set<number>();
     const error = await this.#outcome(this.#device.read(target, sector * sectorBytes));
-    if (error !== undefined) this.#failedSectors(error, sinceMs, failed);
+    if (error !== undefined) this.#failedSectors(error, token, sinceMs, failed);
     this.#judge.readAnswered(token, target, failed);
     return failed;
   }
@@ -140,7 +140,7 @@ export class JudgedClient {
     this.#allow(verb, error, sinceMs);
   }
 
-  #failedSectors(error: DeviceError, sinceMs: number, failed: Set<number>): void {
+  #failedSectors(error: DeviceError, token: ReadToken, sinceMs: number, failed: Set<number>): void {
     for (const range of error.ranges) {
       if (!aboutSectors(range)) this.#excuses.allowFailure('read', error, sinceMs);
       for (let at = 0; at < range.length; at += sectorBytes) {
@@ -148,7 +148,7 @@ export class JudgedClient {
         failed.add(sector);
         if (!aboutSectors(range)) continue;
         try {
-          this.#judge.checkLost(sector);
+          this.#judge.checkLost(token, sector);
         } catch (violation) {
           if (!(violation instanceof JudgeViolation)) throw violation;
           throw new JudgeViolation(`${violation.message} (${range.kind}, errno ${range.errno})`);
