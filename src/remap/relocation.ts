@@ -7,6 +7,7 @@ import { commitErrorCode, type RemapCore } from './remap-core.ts';
 import { transientRetriesMax } from './request-rounds.ts';
 import { runsOf } from './sector-mask.ts';
 import { tryOnce } from './try-often.ts';
+import { UnprovedSlots } from './unproved-slots.ts';
 
 /** Slots one move may try before it gives up (R5). */
 export const allocationsMax = 4;
@@ -22,7 +23,7 @@ export interface NewBytes {
  * Why a move could not be made: the granule is as it was.
  *
  * - `spare-full`       no slot is free
- * - `spare-path`       the spare does not answer
+ * - `spare-path`       the spare does not answer, or does not write
  * - `spare-bad`        every slot tried was bad
  * - `metadata-failed`  the record cannot be stored
  */
@@ -37,7 +38,8 @@ export interface RelocationOptions {
   readonly oldSlotIsBad: boolean;
 }
 
-type Attempt = 'moved' | 'try-another-slot' | RelocationFailure;
+/** `unproved`: writes to it fail, which may be the spare's fault. Neither free nor retired yet. */
+type Attempt = 'moved' | 'try-another-slot' | 'unproved' | RelocationFailure;
 
 /**
  * Memory for one move, one piece of the arena: two pieces taken one after the other could be what two moves have of each
@@ -80,17 +82,28 @@ export async function relocate(
   // Marks that stay behind are still guesses of whoever imported them (R34), or of sectors that were never written (R13).
   const ofMarks = kept.unreadable === 0 ? StateFlags.none : StateFlags.suspect | StateFlags.freshZero;
   const flags = (state.flags & ofMarks) | (options.unverified ? StateFlags.unverified : StateFlags.none);
+  const unproved = new UnprovedSlots(core);
+  let failure: RelocationFailure = 'spare-bad';
   for (let attempt = 0; attempt < allocationsMax; attempt += 1) {
     const run = allocator.allocate(1, options.keepReserve);
-    if (run === undefined) return 'spare-full';
+    if (run === undefined) {
+      failure = 'spare-full';
+      break;
+    }
     const target: GranuleState = { ...kept, slot: run.slot, cause, flags };
-    const outcome = await trySlot(core, state, target, content, readBack);
-    if (outcome === 'try-another-slot') continue;
-    if (outcome !== 'moved') return outcome;
-    leaveSlot(core, state, options.oldSlotIsBad);
-    return undefined;
+    const outcome = await trySlot(core, state, target, content, readBack, unproved);
+    if (outcome === 'unproved') unproved.add(run.slot);
+    else if (outcome === 'moved') {
+      leaveSlot(core, state, options.oldSlotIsBad);
+      return undefined;
+    } else if (outcome !== 'try-another-slot') {
+      unproved.free();
+      return outcome;
+    }
   }
-  return 'spare-bad';
+  if (!unproved.isSparesFault()) return failure;
+  core.paths.noteFailed('spare', 'write');
+  return 'spare-path';
 }
 
 /** The record that freed the old slot is durable and its lock has drained every earlier request on it (R26). */
@@ -245,10 +258,12 @@ async function trySlot(
   target: GranuleState,
   content: Uint8Array,
   readBack: Uint8Array,
+  unproved: UnprovedSlots,
 ): Promise<Attempt> {
   const dataEpoch = core.parts.metadata.flushEpoch;
   const stored = await storeInSlot(core, target.slot, content, readBack);
   if (stored !== 'moved') return stored;
+  unproved.retire();
   try {
     await core.commit([core.recordOf(target)], dataEpoch);
   } catch (error) {
@@ -292,7 +307,8 @@ async function storeInSlot(
 
 /**
  * Runs one step of storing. A failed one gives the slot back, or retires it when the slot itself is bad: EIO says so only
- * on both sides of a good probe, else a spare that is away would use up its own slots (R5, R17).
+ * on both sides of a good probe, else a spare that is away would use up its own slots (R5, R17). A probe reads; whether the
+ * spare can be written, another slot has to tell.
  */
 async function onSlot(
   core: RemapCore,
@@ -310,6 +326,7 @@ async function onSlot(
   }
   if (failure === undefined) return 'moved';
   const { kind } = failure;
+  if (kind === 'suspect' && works && name === 'write') return 'unproved';
   // A request without an answer may still reach the slot: it is never used again (R3).
   const aboutSlot = kind === 'medium' || kind === 'suspect' || kind === 'timed-out';
   if (aboutSlot && works && name !== 'flush') core.retireSlot(slot);

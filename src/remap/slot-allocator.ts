@@ -10,6 +10,9 @@ export interface SlotRun {
 export const reserveSlotsMin = 64;
 export const reserveShare = 0.01;
 
+/** A spare has so many regions: what is wrong in two of them has more to do with the spare than with its slots. */
+const regions = 8;
+
 /**
  * Which slots of the spare are free: derived on open from reserved ranges, mappings and retired slots, never stored (M9,
  * I16). One bit a slot, set when it must not be given out. Allocation goes round the spare, so that a freed slot is not
@@ -71,6 +74,17 @@ export class SlotAllocator {
     this.#used += slotCount;
     this.#next = first + slotCount;
     return { slot: first, slotCount };
+  }
+
+  /** The region of a slot, from 0. */
+  regionOf(slot: number): number {
+    return Math.floor((slot * regions) / this.#slotCount);
+  }
+
+  /** The next slot given out is in another region than the last one, if there is a free one. */
+  leaveRegion(): void {
+    const next = this.regionOf(Math.max(0, this.#next - 1)) + 1;
+    this.#next = Math.ceil(((next % regions) * this.#slotCount) / regions);
   }
 
   /** Takes slots that the stored table uses, all or none. One used twice, or metadata's, is damage the caller refuses. */

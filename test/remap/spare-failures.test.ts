@@ -34,41 +34,111 @@ async function drainTransient({ clock, spare, spareDisk }: Stack): Promise<void>
 
 describe('R5 when the spare fails', () => {
   it('M9 a slot that cannot be written is retired, recorded, and never used again', async () => {
-    for (const writeErrno of [Errno.EIO, Errno.ENODATA]) {
+    // EIO may be the spare's: the next slot is in another region, and its success proves the first one bad.
+    for (const { writeErrno, writes, retired } of [
+      { writeErrno: Errno.EIO, writes: 2, retired: [16] },
+      { writeErrno: Errno.ENODATA, writes: 3, retired: [16, 17, 18] },
+    ]) {
       const stack = makeStack();
       // The first three slots that will be tried.
       stack.spareDisk.faults.addBadSectors(16 * 8, 3 * 8, { on: 'write', writeErrno });
       await remapGranule10(stack);
       // EIO is asked once more behind a good probe (R17).
-      assert.equal(stack.spareDisk.faults.counts.badSectorWrites, writeErrno === Errno.EIO ? 6 : 3);
-      assert.equal(stack.core.stateOf(10).slot, 19);
+      assert.equal(stack.spareDisk.faults.counts.badSectorWrites, writes);
+      const { allocator } = stack.core.parts;
+      const { slot: good } = stack.core.stateOf(10);
+      if (writeErrno === Errno.EIO) assert.equal(allocator.regionOf(good), allocator.regionOf(16) + 1);
+      else assert.equal(good, 19);
       assert.deepEqual(await readSectors(stack, 80, 8), patternOf(80, 8));
-      assert.deepEqual(stack.metadata.retiredSlots(), [16, 17, 18], 'recorded with the next commit');
-      assert.equal(stack.device.status().slotsRetired, 3);
+      assert.deepEqual(stack.metadata.retiredSlots(), retired, 'recorded with the next commit');
+      assert.equal(stack.device.status().slotsRetired, retired.length);
       // Every other slot of the spare is used up: the retired ones stay out.
       const used = new Set<number>();
-      for (let run = stack.core.parts.allocator.allocate(1, false); run !== undefined; ) {
+      for (let run = allocator.allocate(1, false); run !== undefined; ) {
         used.add(run.slot);
-        run = stack.core.parts.allocator.allocate(1, false);
+        run = allocator.allocate(1, false);
       }
       assert.deepEqual(
-        [16, 17, 18, 19].filter((slot) => used.has(slot)),
+        [...retired, good].filter((slot) => used.has(slot)),
         [],
       );
-      for (const slot of used) stack.core.parts.allocator.free(slot);
+      for (const slot of used) allocator.free(slot);
       await finish(stack);
     }
   });
 
   it('gives up after four slots: EIO, and the old bytes stay where they are', async () => {
     const stack = makeStack();
-    stack.spareDisk.faults.addBadSectors(16 * 8, 100 * 8, { on: 'write' });
+    stack.spareDisk.faults.addBadSectors(16 * 8, 100 * 8, { on: 'write', writeErrno: Errno.ENODATA });
     stack.mainDisk.faults.addBadSectors(80, 1, { on: 'write' });
     const error = await failureOf(stack.clock.run(stack.device.write(patternOf(80, 1), 80 * 512)));
     assert.equal(error.errno, Errno.EIO);
-    assert.equal(stack.spareDisk.faults.counts.badSectorWrites, 8, 'each twice (R17)');
+    assert.equal(stack.spareDisk.faults.counts.badSectorWrites, 4);
     assert.deepEqual(remappedGranules(stack), []);
     assert.equal(stack.core.parts.allocator.usedSlots, 0);
+    assert.equal(stack.device.status().slotsRetired, 4);
+    await finish(stack);
+  });
+
+  it('R5 a spare that is readable and fails all writes with EIO: none is retired, who needs a slot waits, then EIO', async () => {
+    const stack = makeStack();
+    await remapGranule10(stack);
+    const { allocator } = stack.core.parts;
+    const freeBefore = allocator.freeSlots;
+    const slotCount = stack.spareDisk.geometry.sizeBytes / 4096;
+    stack.spareDisk.faults.addBadSectors(0, slotCount * 8, { on: 'write' });
+    stack.mainDisk.faults.addBadSectors(160, 1, { on: 'write' });
+    const { clock } = stack;
+    const startMs = clock.nowMs();
+    const error = await failureOf(clock.run(stack.device.write(patternOf(160, 1), 160 * 512)));
+    assert.equal(error.errno, Errno.EIO);
+    const { pathTimeoutMs } = stack.core.policies;
+    assert(clock.nowMs() - startMs >= pathTimeoutMs && clock.nowMs() - startMs < pathTimeoutMs + 3000);
+    assert(stack.spareDisk.faults.counts.badSectorWrites >= 8);
+    assert.equal(stack.device.status().slotsRetired, 0);
+    assert.equal(allocator.freeSlots, freeBefore);
+    assert.deepEqual(await readSectors(stack, 80, 8), patternOf(80, 8), 'what is there is read');
+    assert.deepEqual(remappedGranules(stack), [10]);
+    await finish(stack);
+  });
+
+  it('R5 a spare that fails all writes for a while costs waiting, and no slot', async () => {
+    const stack = makeStack();
+    const slotCount = stack.spareDisk.geometry.sizeBytes / 4096;
+    stack.spareDisk.faults.addBadSectors(0, slotCount * 8, { on: 'write' });
+    stack.mainDisk.faults.addBadSectors(160, 1, { on: 'write' });
+    const { clock } = stack;
+    clock.schedule(5_000, () => stack.spareDisk.faults.removeBadSectors(0, slotCount * 8));
+    const startMs = clock.nowMs();
+    await clock.run(stack.device.write(patternOf(160, 8), 160 * 512));
+    assert(clock.nowMs() - startMs >= 5_000);
+    assert(stack.spareDisk.faults.counts.badSectorWrites >= 8);
+    assert.equal(stack.device.status().slotsRetired, 0);
+    assert.equal(stack.core.parts.allocator.usedSlots, 1);
+    assert.deepEqual(remappedGranules(stack), [20]);
+    assert.deepEqual(await readSectors(stack, 160, 8), patternOf(160, 8));
+    await finish(stack);
+  });
+
+  it('R5 when all slots left are in one region, those that fail with EIO are retired', async () => {
+    const stack = makeStack();
+    const { allocator } = stack.core.parts;
+    const taken: number[] = [];
+    for (let run = allocator.allocate(1, false); run !== undefined; run = allocator.allocate(1, false)) {
+      taken.push(run.slot);
+    }
+    const inRegion = taken.filter((slot) => allocator.regionOf(slot) === 5).slice(0, 6);
+    assert.equal(inRegion.length, 6);
+    for (const slot of inRegion) {
+      allocator.free(slot);
+      stack.spareDisk.faults.addBadSectors(slot * 8, 8, { on: 'write' });
+    }
+    stack.mainDisk.faults.addBadSectors(160, 1, { on: 'write' });
+    const error = await failureOf(stack.clock.run(stack.device.write(patternOf(160, 1), 160 * 512)));
+    assert.equal(error.kind, 'medium');
+    assert.equal(stack.spareDisk.faults.counts.badSectorWrites, 8, 'each twice (R17)');
+    assert.equal(stack.device.status().slotsRetired, 4);
+    for (const slot of taken) if (!inRegion.includes(slot)) allocator.free(slot);
     await finish(stack);
   });
 
