@@ -128,3 +128,8 @@ const nameByErrno: ReadonlyMap<number, string> = new Map(
 export function errnoName(errno: number): string {
   return nameByErrno.get(errno) ?? `errno ${errno}`;
 }
+
+/** The disk has left: only opening it anew can help (R32). */
+export function isGone(errno: number): boolean {
+  return errno === Errno.ENODEV || errno === Errno.ENXIO;
+}

@@ -1,6 +1,5 @@
 import type { BlockDevice } from '../block/block-device.ts';
 import { asDeviceError } from '../block/device-error.ts';
-import { Errno } from '../block/errno.ts';
 import type { PathProbe } from './path-probe.ts';
 import { PathState, type PathStateParts } from './path-state.ts';
 import type { ProbeDirection } from './probe-round.ts';
@@ -9,11 +8,6 @@ import { WriteStorm } from './write-storm.ts';
 
 /** A device that can be away. */
 export type DevicePlace = 'main' | 'spare';
-
-/** The disk has left: only opening it anew can help (R32). */
-export function isGone(errno: number): boolean {
-  return errno === Errno.ENODEV || errno === Errno.ENXIO;
-}
 
 export interface DevicePathsParts extends Pick<PathStateParts, 'clock' | 'holdMs'> {
   readonly main: BlockDevice;

@@ -79,6 +79,9 @@ export class FlushGate {
       await this.#device.flush();
     } catch (error) {
       this.#failures += 1;
+      // R6: since the last good flush. The next one vouches for no write from before (R7), and what the disk still has in its
+      // cache is no longer lost with the power.
+      this.#unstable = true;
       throw error;
     } finally {
       if (number === this.#started) this.#running = undefined;

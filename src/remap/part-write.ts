@@ -1,8 +1,8 @@
 import { apart } from '../block/block-device.ts';
 import type { FailedRange } from '../block/device-error.ts';
-import { Errno, type FailureKind } from '../block/errno.ts';
+import { Errno, type FailureKind, isGone } from '../block/errno.ts';
 import { StateCause } from '../metadata/mapping-state.ts';
-import { type DevicePlace, isGone } from './device-paths.ts';
+import type { DevicePlace } from './device-paths.ts';
 import { freshZeros } from './fresh-map.ts';
 import type { GranuleState } from './granule-table.ts';
 import { readSlot, relocate, relocationBufferBytes, relocationBuffers } from './relocation.ts';

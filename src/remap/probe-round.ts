@@ -2,7 +2,7 @@ import { type BlockDevice, IoFlags } from '../block/block-device.ts';
 import type { BufferArena } from '../block/buffer-arena.ts';
 import type { Clock } from '../block/clock.ts';
 import { asDeviceError } from '../block/device-error.ts';
-import type { FailureKind } from '../block/errno.ts';
+import { type FailureKind, isGone } from '../block/errno.ts';
 import type { GranuleLocks } from './granule-locks.ts';
 import { untilDrained } from './zombie-requests.ts';
 
@@ -18,6 +18,8 @@ export interface PathProbeParts {
   readonly locks: GranuleLocks;
   /** Granules whose bytes are not, or not only, on this device are no evidence. */
   readonly isSpecial: (granule: number) => boolean;
+  /** The device says that it has left: while its way is closed nobody but a probe may hear of that (R32). */
+  readonly onGone: () => void;
 }
 
 type ProbeAnswer = 'works' | FailureKind;
@@ -102,25 +104,31 @@ export class ProbeRound {
       this.#someRead = true;
       return 'works';
     } catch (error) {
-      return asDeviceError(error).kind;
+      return this.#kindOf(error);
     }
   }
 
   async #writeBack(granule: number, buffer: Uint8Array): Promise<ProbeAnswer> {
     const { device, granuleBytes } = this.#parts;
     const read = await this.#read(granule, buffer);
-    // A sector that cannot be read says nothing about writing.
-    if (read !== 'works') return 'path';
+    // A sector that cannot be read says nothing about writing. What a late answer brings must not be written elsewhere (I27).
+    if (read !== 'works') return read === 'timed-out' ? read : 'path';
     // Without FUA nothing is owed either: the bytes are those that were there.
     const flags = device.capabilities.fua ? IoFlags.fua : IoFlags.none;
     try {
       await device.write(buffer, granule * granuleBytes, flags);
       return 'works';
     } catch (error) {
-      const { kind } = asDeviceError(error);
+      const kind = this.#kindOf(error);
       // The lock is kept while the kernel may still write (R3).
       if (kind === 'timed-out') await untilDrained(device, granule * granuleBytes, granuleBytes);
       return kind;
     }
+  }
+
+  #kindOf(error: unknown): FailureKind {
+    const { kind, errno } = asDeviceError(error);
+    if (isGone(errno)) this.#parts.onGone();
+    return kind;
   }
 }

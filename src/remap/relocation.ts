@@ -1,7 +1,7 @@
 import { apart } from '../block/block-device.ts';
 import { asDeviceError, type FailedRange } from '../block/device-error.ts';
+import { isGone } from '../block/errno.ts';
 import { noSlot, type StateCause, StateFlags } from '../metadata/mapping-state.ts';
-import { isGone } from './device-paths.ts';
 import type { GranuleState } from './granule-table.ts';
 import { commitErrorCode, type RemapCore } from './remap-core.ts';
 import { transientRetriesMax } from './request-rounds.ts';

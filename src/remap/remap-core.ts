@@ -1,7 +1,8 @@
 import { type BlockDevice, sectorBytes } from '../block/block-device.ts';
 import type { BufferArena } from '../block/buffer-arena.ts';
 import type { Clock } from '../block/clock.ts';
-import { deviceError } from '../block/device-error.ts';
+import { asDeviceError, deviceError } from '../block/device-error.ts';
+import { isGone } from '../block/errno.ts';
 import {
   type GranuleRecord,
   type MappingRecord,
@@ -144,6 +145,7 @@ export class RemapCore implements MappingStateSource {
       clock: parts.clock,
       locks: this.locks,
       isSpecial: (granule) => !this.specials.none(granule, granule),
+      onGone: () => this.#noteGone('main'),
     });
     this.spareProbe = new PathProbe({
       device: parts.spare,
@@ -153,6 +155,7 @@ export class RemapCore implements MappingStateSource {
       clock: parts.clock,
       locks: this.locks,
       isSpecial: () => false,
+      onGone: () => this.#noteGone('spare'),
     });
     this.paths = new DevicePaths({
       main: parts.main,
@@ -356,20 +359,30 @@ export class RemapCore implements MappingStateSource {
   }
 
   /** R6, R17: a flush that is due waits for its device like a write, and has then not failed. */
-  async flushMain(): Promise<void> {
-    if (this.mainFlush.due && this.paths.mainWrites.failed && !(await this.paths.mainWrites.whenWorking())) {
-      throw deviceError(this.parts.main.name, 'path', 0, this.parts.sizeBytes);
-    }
-    await this.mainFlush.flush();
+  flushMain(): Promise<void> {
+    return this.#flush('main', this.mainFlush, this.paths.mainWrites);
   }
 
   /** As `flushMain`, for what clients wrote to the spare. */
-  async flushSpare(): Promise<void> {
-    if (this.spareFlush.due && this.paths.spare.failed && !(await this.paths.spare.whenWorking())) {
-      const { name, geometry } = this.parts.spare;
+  flushSpare(): Promise<void> {
+    return this.#flush('spare', this.spareFlush, this.paths.spare);
+  }
+
+  async #flush(place: DevicePlace, gate: FlushGate, path: PathState): Promise<void> {
+    if (gate.due && path.failed && !(await path.whenWorking())) {
+      const { name, geometry } = this.parts[place];
       throw deviceError(name, 'path', 0, geometry.sizeBytes);
     }
-    await this.spareFlush.flush();
+    try {
+      await gate.flush();
+    } catch (error) {
+      if (isGone(asDeviceError(error).errno)) this.#noteGone(place);
+      throw error;
+    }
+  }
+
+  #noteGone(place: DevicePlace): void {
+    this.paths.noteGone(place);
   }
 
   #onPathChange(failed: boolean): void {

@@ -1,7 +1,7 @@
 import { apart, IoFlags } from '../block/block-device.ts';
 import { asDeviceError, DeviceError, type FailedRange } from '../block/device-error.ts';
-import { Errno } from '../block/errno.ts';
-import { type DevicePlace, isGone } from './device-paths.ts';
+import { Errno, isGone } from '../block/errno.ts';
+import type { DevicePlace } from './device-paths.ts';
 import { PathWait } from './path-wait.ts';
 import type { ProbeDirection } from './probe-round.ts';
 import { blameTimeout } from './read-timeout.ts';

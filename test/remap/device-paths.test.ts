@@ -315,6 +315,37 @@ describe('R32 a disk that is pulled out and put back', () => {
     await finish(stack);
   });
 
+  it('pulled out again while the way for writes is still closed: the probes hear of it, and it is opened anew', async () => {
+    const { stack, disk } = pulledMain();
+    disk.pull();
+    const reading = stack.device.read(new Uint8Array(512), 0);
+    await stack.clock.runFor(500);
+    disk.present = true;
+    await stack.clock.run(reading);
+    assert(stack.core.paths.mainWrites.failed, 'nobody has written since');
+    disk.pull();
+    const writing = stack.device.write(patternOf(40, 8), 40 * 512);
+    await stack.clock.runFor(500);
+    disk.present = true;
+    await stack.clock.run(writing);
+    assert.equal(disk.reopens, 2);
+    assert.deepEqual(await readSectors(stack, 40, 8), patternOf(40, 8));
+    await finish(stack);
+  });
+
+  it('a flush that finds it gone fails, the disk is opened anew, and the next one is good', async () => {
+    const { stack, disk } = pulledMain();
+    await writeSectors(stack, 0, patternOf(0, 8));
+    disk.pull();
+    assert.equal((await failureOf(stack.clock.run(stack.device.flush()))).errno, Errno.ENODEV);
+    disk.present = true;
+    // Waits for the disk, and hears that writes of before are in doubt (R7).
+    assert.equal((await failureOf(stack.clock.run(stack.device.flush()))).kind, 'path');
+    await stack.clock.run(stack.device.flush());
+    assert.equal(disk.reopens, 1);
+    await finish(stack);
+  });
+
   it('another disk in its place is not taken: nothing is read from it or written to it', async () => {
     const { stack, disk } = pulledMain();
     await writeSectors(stack, 0, patternOf(0, 8));

@@ -43,6 +43,24 @@ describe('FlushGate', () => {
     assert.equal(device.submitted, 1);
   });
 
+  it('R6 a failed flush was no good one: the next is sent, and what is opened anew until then is in doubt', async () => {
+    const device = new HeldFlushes();
+    const gate = new FlushGate(device);
+    gate.wroteUnstable();
+    const first = outcome(gate.flush());
+    device.running[0]!.fail();
+    assert.equal(await first, 'failed');
+    gate.poison();
+    assert.equal(gate.failures, 2);
+    const second = outcome(gate.flush());
+    await settled();
+    assert.equal(device.submitted, 2);
+    device.running[1]!.end();
+    assert.equal(await second, 'good');
+    await gate.flush();
+    assert.equal(device.submitted, 2);
+  });
+
   it('R22 joins a flush that is not yet submitted, never one that is', async () => {
     const device = new HeldFlushes();
     const gate = new FlushGate(device);

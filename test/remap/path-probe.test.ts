@@ -65,6 +65,21 @@ describe('PathProbe', () => {
     await finish(stack);
   });
 
+  it('I27, R16 what a late answer to a read brings is never written back to another granule', async () => {
+    const stack = makeStack();
+    await writeSectors(stack, 0, patternOf(0, 2048));
+    const before = stack.mainDisk.cachedImage();
+    const { writes } = stack.mainDisk.counts;
+    stack.mainDisk.faults.delayNext(1, { answerMs: 100, doneMs: 3000 }, { kinds: ['read'] });
+    stack.mainDisk.faults.delayNext(1, { doneMs: 4000 }, { kinds: ['write'] });
+    assert.equal(await stack.clock.run(stack.core.probe.deviceWorks('write')), false);
+    assert.equal(stack.mainDisk.faults.counts.late, 1);
+    assert.equal(stack.mainDisk.counts.writes, writes, 'nothing is asked into memory that is lent');
+    await stack.clock.runFor(5000);
+    assert.deepEqual(stack.mainDisk.cachedImage(), before);
+    await finish(stack);
+  });
+
   describe('R14 a path that dies right after a good round', () => {
     /** Makes the probes say that main works, now. */
     async function remapOneGranule(stack: Stack): Promise<void> {

@@ -58,10 +58,14 @@ export class FaultEffects {
   }
 
   cacheDropped(disk: DiskName, lost: readonly SectorContent[]): void {
-    const { judge, session } = this.#world;
+    const { judge, session, main, spare } = this.#world;
     judge.flushFailed();
     let acknowledged = false;
+    const durable = (disk === 'main' ? main : spare).durableImage;
     for (const { sector, bytes } of lost) {
+      // Written once more what was durable, as a probe does: nothing is lost.
+      const at = sector * sectorBytes;
+      if (bytes.every((byte, index) => byte === durable[at + index])) continue;
       const stamp = judge.contents.stampOf(bytes);
       // Zeros on the spare are of somebody who wrote zeros: of whom, nobody can say.
       const owner = disk === 'main' ? sector : stamp?.sector;
