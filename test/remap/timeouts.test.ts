@@ -110,6 +110,44 @@ describe('R14 a read without an answer', () => {
     await finish(stack);
   });
 
+  it('R18 of the salvager counts, too: the second time the block is marked, and a write behind it takes the mark away', async () => {
+    const { stack, device } = impatientStack();
+    await writeSectors(stack, 0, patternOf(0, 2048));
+    stack.core.salvager.add(10, 0b11);
+    for (let turn = 1; turn <= 2; turn += 1) {
+      stick(stack, 'read', 10);
+      while (device.timeouts < turn) await stack.clock.runFor(100);
+      await stack.clock.runFor(100);
+      assert.equal(stack.core.stateOf(10).unreadable, turn === 1 ? 0 : 1);
+      stack.mainDisk.releaseStuck();
+      await stack.clock.runFor(1);
+    }
+    await stack.clock.runFor(10_000);
+    assert.equal(stack.core.salvager.waiting, 0);
+    assert.equal(stack.core.stateOf(10).unreadable, 1, 'the second sector came');
+    assert.equal(stack.device.status().state, 'ok');
+    await writeSectors(stack, 80, patternOf(80, 1, 2));
+    assert.equal(stack.core.stateOf(10).unreadable, 0);
+    assert.deepEqual(await readSectors(stack, 80, 1), patternOf(80, 1, 2));
+    await finish(stack);
+  });
+
+  it('R18 of the salvager blames nobody when no probe is answered', async () => {
+    const { stack, device } = impatientStack();
+    await writeSectors(stack, 0, patternOf(0, 2048));
+    stack.core.salvager.add(10, 1);
+    stack.mainDisk.faults.stickNext(1000, { kinds: ['read'] });
+    while (device.timeouts < 3) await stack.clock.runFor(100);
+    assert.equal(stack.core.table.totals().entries, 0);
+    assert.equal(stack.device.status().state, 'main-failed');
+    stack.mainDisk.faults.calm();
+    stack.mainDisk.releaseStuck();
+    assert.deepEqual(await readSectors(stack, 80, 8), patternOf(80, 8));
+    await stack.clock.runFor(200_000);
+    assert.equal(stack.core.table.totals().entries, 0);
+    await finish(stack);
+  });
+
   it('of several granules at once blames none of them', async () => {
     const { stack } = impatientStack();
     for (let turn = 0; turn < 3; turn += 1) {
