@@ -48,6 +48,8 @@ export class MappedDevice implements BlockDevice {
   #closed: Promise<void> | undefined;
   /** R32: of every device below that knows it; there where one does. */
   readonly reopen?: () => Promise<void>;
+  /** R3: of every device below that gives up on writes; there where one does. */
+  readonly drained?: (offset: number, length: number) => Promise<void>;
 
   /** Use `createMappedDevice`. Throws `TargetError` when the segments do not fit each other's blocks. */
   constructor(name: string, segments: readonly MappedSegment[], devices: readonly BlockDevice[]) {
@@ -59,6 +61,7 @@ export class MappedDevice implements BlockDevice {
     this.#bounds = boundsOf(segments);
     this.geometry = geometryOf(segments);
     if (devices.some((device) => device.reopen !== undefined)) this.reopen = () => this.#reopen();
+    if (devices.some((device) => device.drained !== undefined)) this.drained = () => this.#drained();
     this.capabilities = sharedCapabilities(segments.map(({ target }) => target.capabilities));
   }
 
@@ -148,6 +151,12 @@ export class MappedDevice implements BlockDevice {
       if (device.reopen !== undefined) reopened.push(device.reopen());
     }
     this.#throwFailed(await Promise.allSettled(reopened));
+  }
+
+  /** Only the targets know where below a range is: all that is late on those devices is waited for. */
+  async #drained(): Promise<void> {
+    const late = this.#devices.filter((device) => device.drained !== undefined);
+    await Promise.all(late.map(async (device) => device.drained?.(0, device.geometry.sizeBytes)));
   }
 
   close(): Promise<void> {

@@ -81,15 +81,13 @@ export class DevicePaths {
 
   /**
    * R14: whose fault it is that granules `first` to `last` of the device gave no answer in time. Only one granule alone can
-   * be blamed, and only the second time; what is sent while a way is open has a good probe before it. `works` is the probe
-   * behind it, for the holder of a lock.
+   * be blamed, and only the second time; what is sent while a way is open has a good probe before it.
    */
   async judgeTimeout(
     place: DevicePlace,
     direction: ProbeDirection,
     first: number,
     last: number,
-    works: () => Promise<boolean> = () => this.judge(place, direction),
   ): Promise<'device' | 'granule' | 'unclear'> {
     const ledger = this.#timeouts[place];
     const { clock } = this.#parts;
@@ -97,10 +95,7 @@ export class DevicePaths {
       this.noteFailed(place, direction);
       return 'device';
     }
-    if (!(await works())) {
-      this.noteFailed(place, direction);
-      return 'device';
-    }
+    if (!(await this.judge(place, direction))) return 'device';
     return first === last && ledger.isGranules(first, clock.nowMs()) ? 'granule' : 'unclear';
   }
 

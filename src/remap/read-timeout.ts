@@ -1,26 +1,20 @@
-import { apart } from '../block/block-device.ts';
 import type { FailedRange } from '../block/device-error.ts';
 import { StateCause } from '../metadata/mapping-state.ts';
 import { freshZeros } from './fresh-map.ts';
 import type { RemapCore } from './remap-core.ts';
 import { sectorMask } from './sector-mask.ts';
-import { tryOnce } from './try-often.ts';
 
 /**
  * R14: finds out beside the reader, who has his EIO, whose fault a read of main without an answer was, and marks the
  * sectors when it is theirs. The kernel may still fill the reader's memory, so nothing is read into that again (I27).
- *
- * A write may have made them good while the read hung: what is marked has failed once more under its lock (R2).
  */
 export async function blameTimeout(core: RemapCore, range: FailedRange): Promise<void> {
-  const { arena, clock, granuleBytes, main } = core.parts;
+  const { granuleBytes, clock } = core.parts;
   const first = Math.floor(range.offset / granuleBytes);
   const last = Math.floor((range.offset + range.length - 1) / granuleBytes);
   const fault = await core.paths.judgeTimeout('main', 'read', first, last);
   // Of a granule that was never written a mark would say that it reads as zeros (R13).
   if (fault !== 'granule' || core.fresh?.isUnwritten(first) === true) return;
-  // Memory before the lock (I14).
-  const memory = await arena.whenFree(granuleBytes, 'remap');
   const lock = await core.locks.acquire(first, first);
   try {
     const state = core.stateOf(first);
@@ -29,14 +23,10 @@ export async function blameTimeout(core: RemapCore, range: FailedRange): Promise
     const from = range.offset - first * granuleBytes;
     const mask = sectorMask(from, from + range.length) & ~(state.held | state.unreadable | state.gone);
     if (mask === 0 || !core.roomForMarks()) return;
-    const target = memory.subarray(from, from + range.length);
-    const failure = await tryOnce(() => main.read(target, range.offset, apart(first)));
-    if (failure?.kind !== 'timed-out' && failure?.kind !== 'medium') return;
     const unreadable = (state.unreadable | mask) >>> 0;
     const unixSeconds = Math.floor(clock.unixMs() / 1000);
     core.commitLazily([core.recordOf({ ...state, unreadable, cause: StateCause.readError, unixSeconds })]);
   } finally {
     core.locks.release(lock);
-    arena.release(memory);
   }
 }

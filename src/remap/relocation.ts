@@ -101,8 +101,9 @@ export async function relocate(
       return outcome;
     }
   }
-  // The way to the spare stays open: what is on it can be read, and only who needs a slot has to wait.
-  return unproved.isSparesFault() ? 'spare-path' : failure;
+  if (!unproved.isSparesFault()) return failure;
+  core.paths.noteFailed('spare', 'write');
+  return 'spare-path';
 }
 
 /** The record that freed the old slot is durable and its lock has drained every earlier request on it (R26). */

@@ -54,15 +54,9 @@ export async function salvageBlock(
       return 'settled';
     }
     core.counters.mainReadErrors += 1;
-    const works = (): Promise<boolean> => core.probe.worksUnderLock(buffer.subarray(0, granuleBytes));
     if (failure.kind === 'medium') entry.medium = (entry.medium | sectors) >>> 0;
-    else if (failure.kind === 'timed-out') {
-      const fault = await core.paths.judgeTimeout('main', 'read', granule, granule, works);
-      if (fault !== 'granule') return 'away';
-      if (core.roomForMarks()) core.commitLazily([core.recordOf(withMarks(core, state, sectors))]);
-      return 'settled';
-    } else if (failure.kind !== 'suspect') return 'away';
-    else if (await works()) noteWindow(entry, sectors);
+    else if (failure.kind !== 'suspect') return 'away';
+    else if (await core.probe.worksUnderLock(buffer.subarray(0, granuleBytes))) noteWindow(entry, sectors);
     else {
       core.paths.noteFailed('main', 'read');
       return 'away';

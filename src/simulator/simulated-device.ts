@@ -28,6 +28,8 @@ export interface DiskBelow {
   ): Promise<void>;
   /** The disk is there, and is the one that was opened. */
   readonly plugged: boolean;
+  /** Another disk that is in its place. */
+  readonly otherInItsPlace: DiskBelow | undefined;
   /** Resolves when no request on the range that was answered by its deadline is alive. */
   drained(offset: number, length: number): Promise<void>;
 }
@@ -107,7 +109,7 @@ export class SimulatedDevice implements BlockDevice {
   reopen(): Promise<void> {
     if (this.#abandoned) return pendingForEver();
     if (this.#gate.closed) return this.#rejectClosed(0, this.geometry.sizeBytes);
-    if (!this.#disk.plugged) return this.#rejectGone(0, this.geometry.sizeBytes);
+    if (!this.#disk.plugged) return this.#asked();
     this.#lost = false;
     return Promise.resolve();
   }
@@ -124,6 +126,16 @@ export class SimulatedDevice implements BlockDevice {
   /** For `SimulatedDisk`: it was pulled out. */
   lose(): void {
     this.#lost = true;
+  }
+
+  /** What is in its place is opened and asked who it is, as it is done with real disks: it is another one, or nothing. */
+  async #asked(): Promise<never> {
+    const other = this.#disk.otherInItsPlace;
+    if (other !== undefined) {
+      const label = new Uint8Array(other.geometry.logicalBlockBytes);
+      await other.submit('read', 0, label.length, IoFlags.none, label, () => undefined);
+    }
+    return await this.#rejectGone(0, this.geometry.sizeBytes);
   }
 
   #submit(

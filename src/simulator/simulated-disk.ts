@@ -45,6 +45,7 @@ export class SimulatedDisk implements DiskBelow {
   readonly #queue: DiskQueue;
   readonly #service: DiskService;
   #plugged = true;
+  #otherInItsPlace: DiskBelow | undefined;
   #devices: SimulatedDevice[] = [];
 
   constructor(options: SimulatedDiskOptions) {
@@ -188,8 +189,20 @@ export class SimulatedDisk implements DiskBelow {
     return loss;
   }
 
+  /** Somebody puts another disk where this one was pulled out. */
+  putInItsPlace(other: DiskBelow): void {
+    assert(!this.#plugged, 'SimulatedDisk: there is room for one disk');
+    this.#otherInItsPlace = other;
+  }
+
+  /** For `SimulatedDevice`. */
+  get otherInItsPlace(): DiskBelow | undefined {
+    return this.#otherInItsPlace;
+  }
+
   /** It is back, and can be opened. */
   plug(): void {
+    this.#otherInItsPlace = undefined;
     this.#plugged = true;
   }
 

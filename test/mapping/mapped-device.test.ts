@@ -410,6 +410,26 @@ describe('MappedDevice: flush and close', () => {
     assert.equal(without.reopen, undefined);
   });
 
+  it('R3 waits for late writes of every disk below that gives up on them', async () => {
+    const asked: string[] = [];
+    class Late extends FilterDevice {
+      override readonly drained = (offset: number, length: number): Promise<void> => {
+        asked.push(`${this.name} ${offset} ${length}`);
+        return Promise.resolve();
+      };
+    }
+    const device = await mapped('0 8 linear /dev/a 0\n8 8 linear /dev/b 0', {
+      '/dev/a': new Late(memory(8)),
+      '/dev/b': memory(8),
+    });
+    assert.ok(device.drained !== undefined);
+    await device.drained(0, 512);
+    assert.equal(asked.length, 1);
+    assert.match(asked[0]!, / 0 4096$/);
+    const without = await mapped('0 8 linear /dev/b 0', { '/dev/b': memory(8) });
+    assert.equal(without.drained, undefined);
+  });
+
   it('I6 opens each path once, closes it once, and refuses requests from the call of close on', async () => {
     const shelf = new Shelf({ '/dev/a': memory(16), '/dev/b': memory(16) });
     const table = '0 4 linear /dev/a 0\n4 4 linear /dev/b 0\n8 4 dust /dev/a 8 512';

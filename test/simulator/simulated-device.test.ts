@@ -66,4 +66,25 @@ describe('SimulatedDevice', () => {
       });
     }
   });
+
+  it('R32 opens only the disk that it was again, and asks another one in its place nothing but who it is', async () => {
+    const random = new SeededRandom(7);
+    const clock = new VirtualClock(random);
+    const newDisk = (name: string) => new SimulatedDisk({ name, sizeBytes: 4096, clock, random });
+    const disk = newDisk('disk');
+    const other = newDisk('other');
+    const device = disk.open();
+    disk.unplug();
+    disk.putInItsPlace(other);
+    const gone = { name: 'DeviceError', kind: 'path' };
+    await assert.rejects(clock.run(device.reopen()), gone);
+    await assert.rejects(clock.run(device.write(new Uint8Array(512), 0)), gone);
+    await assert.rejects(clock.run(device.flush()), gone);
+    const { reads, writes, flushes, discards, writeZeroes } = other.counts;
+    assert.deepEqual([reads, writes, flushes, discards, writeZeroes], [1, 0, 0, 0, 0]);
+    disk.plug();
+    await clock.run(device.reopen());
+    await clock.run(device.write(new Uint8Array(512), 0));
+    assert.equal(disk.counts.writes, 1);
+  });
 });

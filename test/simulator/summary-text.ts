@@ -14,6 +14,8 @@ export function summaryText(outcome: WorldOutcome, seconds: number): string {
       `${outcome.sectorsChecked + forks.sectorsChecked} sectors compared`,
     `main:     ${counts({ ...outcome.mainFaults })}`,
     `spare:    ${counts({ ...outcome.spareFaults })}`,
+    `targets:  ${counts(outcome.targetFaults)}; ${outcome.foreignDisks} foreign disks asked ${outcome.foreignReopens} times, ` +
+      `${outcome.refusedSpares} lying spares refused`,
     `states:   ${counts(outcome.states)}`,
     `counters: ${counts(outcome.counters)}`,
   ].join('\n');

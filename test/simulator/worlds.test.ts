@@ -75,6 +75,10 @@ describe('worlds with every fault of a disk', () => {
     for (const verb of requests) assert.ok((outcome.requests[verb] ?? 0) > 0, `never answered: ${verb}`);
     for (const how of ['close', 'power', 'kill'])
       assert.ok((outcome.sessionEnds[how] ?? 0) > 50, `sessions that ended by ${how}`);
+    for (const target of ['linear', 'dust', 'flakey', 'delay'])
+      assert.ok((outcome.targetFaults[target] ?? 0) > 0, `never under main: ${target}`);
+    assert.ok(outcome.foreignDisks > 5, `another disk was in the place of one ${outcome.foreignDisks} times`);
+    assert.ok(outcome.foreignReopens > 5, `another disk was asked who it is ${outcome.foreignReopens} times`);
     assert.ok(outcome.remappedGranules > 300, `only ${outcome.remappedGranules} remaps`);
     assert.ok(outcome.checkpoints > 50, `only ${outcome.checkpoints} checkpoints`);
     assert.ok(outcome.lostSectors > 0, 'no sector was ever lost');

@@ -1,5 +1,7 @@
 import { sectorBytes } from '../../block/block-device.ts';
+import type { DeviceError } from '../../block/device-error.ts';
 import { failureKindOfErrno } from '../../block/errno.ts';
+import type { OperationKind } from '../operation-counter.ts';
 import type { FaultStrike, SimulatedDisk } from '../simulated-disk.ts';
 import type { PowerCutLoss, SectorContent } from '../simulated-media.ts';
 import type { Stamp } from './contents.ts';
@@ -32,16 +34,35 @@ export class FaultEffects {
     if (kind === 'read' && aboutSector) this.lostIfRead(disk, sector, sectorCount);
   }
 
+  /** A request failed above main's targets: while one of them misbehaves, it may have done that. */
+  targetFailed(kind: OperationKind, error: DeviceError): void {
+    const { trouble, main, clock } = this.#world;
+    if (!trouble.met(clock.nowMs())) return;
+    for (const range of error.ranges) {
+      if (range.kind !== 'suspect') continue;
+      const [sector, sectorCount] = [range.offset / sectorBytes, range.length / sectorBytes];
+      trouble.mayMove(sector, sectorCount);
+      if (kind === 'read') this.lostIfRead(main, sector, sectorCount);
+      else trouble.markSpecial(sector, sectorCount);
+    }
+  }
+
   spareTrouble(): void {
     const { session } = this.#world;
     if (session !== undefined) session.spareTrouble = true;
   }
 
+  /** What the spare's flushes had lied about is lost. */
+  spareLied(): void {
+    this.#world.spareLied = true;
+    this.#world.trouble.excuseSpecial(this.#world.judge);
+  }
+
   /** A disk lost its power alone. What its flushes had lied about is lost with it. */
   lied(disk: SimulatedDisk, loss: PowerCutLoss): void {
-    const { spare, judge, trouble } = this.#world;
+    const { spare, judge } = this.#world;
     if (loss.lied.length === 0) return;
-    if (disk === spare) trouble.excuseSpecial(judge);
+    if (disk === spare) this.spareLied();
     else judge.lied(loss.lied);
   }
 

@@ -1,16 +1,23 @@
+import type { MappedDevice } from '../../mapping/mapped-device.ts';
 import type { SimulatedDisk } from '../simulated-disk.ts';
 import type { FaultEffects } from './fault-effects.ts';
-import type { DiskName, FaultStep } from './world-plan.ts';
+import type { ForeignDisks } from './foreign-disks.ts';
+import { JudgeViolation } from './judge.ts';
+import { targetMessages } from './main-targets.ts';
+import { countOne } from './world-outcome.ts';
+import type { DiskName, FaultStep, MainSegment } from './world-plan.ts';
 import type { WorldState } from './world-state.ts';
 
 /** Breaks disks as the plan says, and mends what does not stay broken. */
 export class FaultInjector {
   readonly #world: WorldState;
   readonly #effects: FaultEffects;
+  readonly #foreign: ForeignDisks;
   /** How long the next request that gets stuck stays so. */
   #stuckForMs = 0;
 
-  constructor(world: WorldState, effects: FaultEffects) {
+  constructor(world: WorldState, effects: FaultEffects, foreign: ForeignDisks) {
+    this.#foreign = foreign;
     this.#world = world;
     this.#effects = effects;
   }
@@ -41,6 +48,12 @@ export class FaultInjector {
         break;
       case 'unplugged':
         this.#unplug(disk, what.forMs);
+        break;
+      case 'swapped':
+        this.#swap(disk, what.forMs);
+        break;
+      case 'target':
+        this.#misbehave(what);
         break;
       case 'failing-flush':
         faults.failFlush('once');
@@ -74,6 +87,35 @@ export class FaultInjector {
     this.#world.trouble.lasts();
     this.#effects.lied(disk, disk.unplug());
     this.#liftAfter(forMs, () => disk.plug());
+  }
+
+  /** R32: the disk in its place is another one for some time, and must stay as it is. */
+  #swap(disk: SimulatedDisk, forMs: number): void {
+    if (!disk.plugged) return;
+    const { session, clock } = this.#world;
+    this.#unplug(disk, forMs);
+    clock.schedule(forMs / 4, () => {
+      if (this.#world.session === session) this.#foreign.putInPlaceOf(disk);
+    });
+  }
+
+  #misbehave(what: Extract<FaultStep, { fault: 'target' }>): void {
+    const { session, plan, outcome } = this.#world;
+    const segment = plan.mainSegments?.[what.segment];
+    const targets = session?.targets;
+    if (segment === undefined || targets === undefined) return;
+    const { begin, end } = targetMessages(segment, what.amount, plan.geometry.logicalBlockBytes);
+    countOne(outcome.targetFaults, segment.target);
+    if (begin.length === 0) return;
+    for (const words of begin) this.#tell(targets, segment, words);
+    this.#forAWhile(what.forMs, () => this.#tell(targets, segment, end));
+  }
+
+  #tell(targets: MappedDevice, segment: MainSegment, words: readonly string[]): void {
+    targets.message(segment.sector, words).catch((cause: unknown) => {
+      const what = `a target refuses '${words.join(' ')}'`;
+      this.#world.violation ??= new JudgeViolation(what, { cause });
+    });
   }
 
   #forAWhile(forMs: number, heal: () => void): void {

@@ -1,6 +1,7 @@
 import { Errno } from '../../block/errno.ts';
 import type { OperationKind } from '../operation-counter.ts';
 import { SeededRandom } from '../seeded-random.ts';
+import { drawExtras } from './plan-extras.ts';
 import { drawGeometry, layoutOf, type WorldGeometry } from './world-geometry.ts';
 import type { DiskName, FaultStep, PlannedStep, SessionEnd, Step, WorldPlan } from './world-plan.ts';
 
@@ -116,7 +117,11 @@ class PlanDrawing {
       sessions.push({ how, afterOperations: random.chance(0.5) ? random.below(250) : 1_000_000 });
       this.#drawSession(session);
     }
-    return { seed: this.#seed, geometry: this.#geometry, sessions, steps: this.#steps };
+    const extras = drawExtras(this.#seed, this.#geometry, count);
+    // Behind all others: their numbers stay as they are.
+    const steps = [...this.#steps, ...extras.steps];
+    const { mainSegments } = extras;
+    return { seed: this.#seed, geometry: this.#geometry, mainSegments, sessions, steps };
   }
 
   #drawSession(session: number): void {

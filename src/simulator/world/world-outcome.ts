@@ -19,6 +19,13 @@ export interface WorldOutcome {
   sectorsChecked: number;
   readonly mainFaults: FaultCounts;
   readonly spareFaults: FaultCounts;
+  /** Times that a target over main began to misbehave, by its name. */
+  readonly targetFaults: Record<string, number>;
+  /** Times that another disk was in the place of one, and was asked whether it is the right one. */
+  foreignDisks: number;
+  foreignReopens: number;
+  /** Worlds that ended early: their spare had lied about flushes and was refused, as documented. */
+  refusedSpares: number;
   /** Times that a status said so: states of the device and of its metadata. */
   readonly states: Record<string, number>;
   /** Everything that the stack counted itself: which rules really ran. */
@@ -38,6 +45,10 @@ export function emptyOutcome(): WorldOutcome {
     sectorsChecked: 0,
     mainFaults: zeroFaultCounts(),
     spareFaults: zeroFaultCounts(),
+    targetFaults: {},
+    foreignDisks: 0,
+    foreignReopens: 0,
+    refusedSpares: 0,
     states: {},
     counters: {},
   };
@@ -68,6 +79,10 @@ export function addOutcome(sum: WorldOutcome, one: WorldOutcome): void {
   sum.remappedGranules += one.remappedGranules;
   sum.lostSectors += one.lostSectors;
   sum.checkpoints += one.checkpoints;
+  sum.foreignDisks += one.foreignDisks;
+  sum.refusedSpares += one.refusedSpares;
+  sum.foreignReopens += one.foreignReopens;
+  addNumbers(sum.targetFaults, one.targetFaults);
   sum.sectorsChecked += one.sectorsChecked;
   addNumbers(sum.requests, one.requests);
   addNumbers(sum.failedRequests, one.failedRequests);

@@ -25,6 +25,10 @@ export type FaultStep =
   | { readonly fault: 'delay'; readonly kinds: readonly OperationKind[]; readonly delay: RequestDelay }
   | { readonly fault: 'path'; readonly errno: number; readonly forMs: number }
   | { readonly fault: 'unplugged'; readonly forMs: number }
+  /** Another disk is in its place for the second half of the time. */
+  | { readonly fault: 'swapped'; readonly forMs: number }
+  /** A segment of the table over main misbehaves; `amount` says how. */
+  | { readonly fault: 'target'; readonly segment: number; readonly amount: number; readonly forMs: number }
   | { readonly fault: 'failing-flush' }
   | { readonly fault: 'lying-flush'; readonly count: number };
 
@@ -60,10 +64,19 @@ export interface SessionEnd {
   readonly afterOperations: number;
 }
 
+/** A part of main that is seen through a target, at its own place. */
+export interface MainSegment {
+  readonly target: 'linear' | 'dust' | 'flakey' | 'delay';
+  readonly sector: number;
+  readonly sectorCount: number;
+}
+
 /** Everything that is to happen in one world, drawn before it begins, so that steps can be left out. */
 export interface WorldPlan {
   readonly seed: number;
   readonly geometry: WorldGeometry;
+  /** The table that main is seen through; undefined: none. */
+  readonly mainSegments: readonly MainSegment[] | undefined;
   readonly sessions: readonly SessionEnd[];
   readonly steps: readonly PlannedStep[];
 }

@@ -1,3 +1,4 @@
+import type { MappedDevice } from '../../mapping/mapped-device.ts';
 import type { RemapDevice } from '../../remap/remap-device.ts';
 import type { SimulatedDisk } from '../simulated-disk.ts';
 import type { GenerationClock, VirtualClock } from '../virtual-clock.ts';
@@ -14,7 +15,9 @@ const requestMaxMs = 240_000;
 /** One run of the process that has opened the device. */
 export interface Session {
   readonly clock: GenerationClock;
-  readonly stack: StackParts;
+  stack: StackParts;
+  /** Over main, in worlds that have it. */
+  targets: MappedDevice | undefined;
   readonly end: SessionEnd;
   device: RemapDevice | undefined;
   readonly clients: JudgedClient[];
@@ -35,6 +38,8 @@ export interface WorldState {
   /** The process that runs now; undefined while none does. */
   session: Session | undefined;
   violation: JudgeViolation | undefined;
+  /** The spare lost what a flush had promised, and was not opened since: it may be refused, as documented. */
+  spareLied: boolean;
 }
 
 /**

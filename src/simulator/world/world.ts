@@ -1,4 +1,5 @@
 import { sectorBytes } from '../../block/block-device.ts';
+import { MetadataError } from '../../metadata/metadata-error.ts';
 import type { RemapDevice } from '../../remap/remap-device.ts';
 import { OperationCounter } from '../operation-counter.ts';
 import { SeededRandom } from '../seeded-random.ts';
@@ -6,9 +7,11 @@ import { type FaultStrike, SimulatedDisk } from '../simulated-disk.ts';
 import { GenerationClock, VirtualClock } from '../virtual-clock.ts';
 import { FaultEffects } from './fault-effects.ts';
 import { FaultInjector } from './fault-injector.ts';
+import { ForeignDisks } from './foreign-disks.ts';
 import { Judge, JudgeViolation } from './judge.ts';
 import { judgeMoved } from './judge-lists.ts';
 import { JudgedClient } from './judged-client.ts';
+import { mapMain, WatchedDevice } from './main-targets.ts';
 import { drawPlan } from './plan-drawing.ts';
 import { SessionSteps } from './session-steps.ts';
 import { closeStack, createMetadata, newArena, openStack, type StackParts } from './simulated-stack.ts';
@@ -45,6 +48,7 @@ export class World {
   readonly #counter = new OperationCounter();
   readonly #world: WorldState;
   readonly #effects: FaultEffects;
+  readonly #foreign: ForeignDisks;
   readonly #injector: FaultInjector;
   readonly #steps: SessionSteps;
   readonly #forks: WorldForks;
@@ -64,17 +68,25 @@ export class World {
       outcome: emptyOutcome(),
       session: undefined,
       violation: undefined,
+      spareLied: false,
     };
     this.#effects = new FaultEffects(this.#world);
-    this.#injector = new FaultInjector(this.#world, this.#effects);
+    this.#foreign = new ForeignDisks(this.#world, this.#random);
+    this.#injector = new FaultInjector(this.#world, this.#effects, this.#foreign);
     this.#steps = new SessionSteps(this.#world, this.#injector);
     this.#forks = new WorldForks(this.#world, options.forkEvery ?? 1, this.#random, this.#counter);
   }
 
   async run(): Promise<WorldOutcome> {
     await this.#create();
-    for (const [index, end] of this.#world.plan.sessions.entries()) await this.#runSession(index, end);
-    await this.#lastSession();
+    try {
+      for (const [index, end] of this.#world.plan.sessions.entries()) await this.#runSession(index, end);
+      await this.#lastSession();
+    } catch (error) {
+      // The world ends early: a spare that forgot what it had promised is refused rather than believed.
+      if (!this.#world.spareLied || !(error instanceof MetadataError)) throw error;
+      this.#world.outcome.refusedSpares += 1;
+    }
     return this.#finish();
   }
 
@@ -194,6 +206,7 @@ export class World {
       clock,
       stack,
       end,
+      targets: undefined,
       device: undefined,
       clients: [],
       operations: 0,
@@ -203,7 +216,17 @@ export class World {
   }
 
   async #open(session: Session): Promise<RemapDevice> {
+    const { mainSegments } = this.#world.plan;
+    if (mainSegments !== undefined) {
+      const { main, clock, random } = session.stack;
+      session.targets = await mapMain(main, mainSegments, clock, random);
+      const watched = new WatchedDevice(session.targets, (kind, error) =>
+        this.#effects.targetFailed(kind, error),
+      );
+      session.stack = { ...session.stack, main: watched };
+    }
     const device = await openStack(session.stack);
+    this.#world.spareLied = false;
     session.device = device;
     return device;
   }
@@ -251,7 +274,7 @@ export class World {
     }
     const spareLoss = this.#world.spare.powerCut();
     this.#world.judge.powerCut(this.#world.main.powerCut().lied);
-    if (spareLoss.lied.length > 0) this.#world.trouble.excuseSpecial(this.#world.judge);
+    if (spareLoss.lied.length > 0) this.#effects.spareLied();
   }
 
   /** A machine that starts again finds its disks as they are, without what hung or was unplugged. */
@@ -284,6 +307,8 @@ export class World {
 
   #finish(): WorldOutcome {
     const outcome = this.#world.outcome;
+    this.#foreign.judge();
+    this.#foreign.count(outcome);
     outcome.sectorsChecked = this.#world.judge.sectorsChecked;
     Object.assign(outcome.mainFaults, this.#world.main.faults.counts);
     Object.assign(outcome.spareFaults, this.#world.spare.faults.counts);

@@ -1,0 +1,59 @@
+import { SeededRandom } from '../seeded-random.ts';
+import type { WorldGeometry } from './world-geometry.ts';
+import type { DiskName, FaultStep, MainSegment, PlannedStep, Step } from './world-plan.ts';
+
+/** Worlds whose main is a table of targets, and worlds where somebody puts another disk in the place of one. */
+const mappedShare = 0.15;
+const swappedShare = 0.12;
+/** Does nothing but break things: no other client of a plan has this number. */
+const saboteur = 100;
+const segmentsMax = 6;
+
+/** What is drawn beside the plan itself, from chance of its own: worlds without any of it are as they were. */
+export interface PlanExtras {
+  /** Undefined: main is the disk itself. */
+  readonly mainSegments: readonly MainSegment[] | undefined;
+  readonly steps: readonly PlannedStep[];
+}
+
+export function drawExtras(seed: number, geometry: WorldGeometry, sessions: number): PlanExtras {
+  const random = new SeededRandom(seed).fork('extras');
+  const mainSegments = random.chance(mappedShare) ? drawSegments(random, geometry) : undefined;
+  const swaps = random.chance(swappedShare);
+  const steps: PlannedStep[] = [];
+  for (let session = 0; session < sessions; session += 1) {
+    const add = (step: Step): void => void steps.push({ session, client: saboteur, step });
+    const sabotage = (disk: DiskName, what: FaultStep): void => {
+      add({ verb: 'pause', forMs: random.below(400) });
+      add({ verb: 'fault', disk, what });
+    };
+    if (mainSegments !== undefined) {
+      for (let count = 1 + random.below(3); count > 0; count -= 1) {
+        const segment = random.below(mainSegments.length);
+        const forMs = 5 + random.below(4000);
+        sabotage('main', { fault: 'target', segment, amount: random.below(1000), forMs });
+      }
+    }
+    if (swaps) {
+      const disk = random.pick(['main', 'spare'] as const);
+      sabotage(disk, { fault: 'swapped', forMs: 50 + random.below(12_000) });
+    }
+  }
+  return { mainSegments, steps };
+}
+
+/** Borders anywhere between logical blocks: also inside of granules. */
+function drawSegments(random: SeededRandom, geometry: WorldGeometry): MainSegment[] {
+  const perBlock = geometry.logicalBlockBytes / 512;
+  const blocks = geometry.mainSectors / perBlock;
+  const borders = new Set([0, blocks]);
+  for (let count = 1 + random.below(segmentsMax - 1); count > 0; count -= 1) {
+    borders.add(1 + random.below(blocks - 1));
+  }
+  const sorted = [...borders].sort((one, other) => one - other);
+  return sorted.slice(1).map((end, index) => ({
+    target: random.pick(['linear', 'dust', 'dust', 'flakey', 'flakey', 'delay'] as const),
+    sector: sorted[index]! * perBlock,
+    sectorCount: (end - sorted[index]!) * perBlock,
+  }));
+}
