@@ -113,6 +113,8 @@ export class ProbeRound {
     const read = await this.#read(granule, buffer);
     // A sector that cannot be read says nothing about writing. What a late answer brings must not be written elsewhere (I27).
     if (read !== 'works') return read === 'timed-out' ? read : 'path';
+    // Nobody counts a write any more: the device may be suspended by now, and its disks somebody else's (R30).
+    if (this.#abandoned) return 'path';
     // Without FUA nothing is owed either: the bytes are those that were there.
     const flags = device.capabilities.fua ? IoFlags.fua : IoFlags.none;
     try {

@@ -201,6 +201,21 @@ describe('PathProbe', () => {
     await finish(stack);
   });
 
+  it('R30 a round that took too long writes nothing any more, when the device is suspended perhaps', async () => {
+    const stack = makeStack();
+    await writeSectors(stack, 800, patternOf(800, 8));
+    stack.mainDisk.faults.delayNext(1, { doneMs: 8000 }, { kinds: ['read'], sector: 800, sectorCount: 8 });
+    assert(!(await stack.clock.run(stack.core.probe.deviceWorks('write'))));
+    await stack.clock.run(stack.device.suspend({ flush: true }));
+    const { writes } = stack.mainDisk.counts;
+    assert.equal(stack.mainDisk.inFlightCount, 1, 'its read has no answer yet');
+    await stack.clock.runFor(5000);
+    assert.equal(stack.mainDisk.inFlightCount, 0);
+    assert.equal(stack.mainDisk.counts.writes, writes);
+    await stack.clock.run(stack.device.resume());
+    await finish(stack);
+  });
+
   it('R1 probing a write holds the granule’s lock: a client’s write at that time is not overwritten', async () => {
     for (let seed = 0; seed < 40; seed += 1) {
       const stack = makeStack({ seed: `probe ${seed}` });
