@@ -1,12 +1,17 @@
+import { apart } from '../block/block-device.ts';
 import type { FailedRange } from '../block/device-error.ts';
 import { StateCause } from '../metadata/mapping-state.ts';
 import { freshZeros } from './fresh-map.ts';
 import type { RemapCore } from './remap-core.ts';
 import { sectorMask } from './sector-mask.ts';
+import { tryOnce } from './try-often.ts';
 
 /**
  * R14: finds out beside the reader, who has his EIO, whose fault a read of main without an answer was, and marks the
  * sectors when it is theirs. The kernel may still fill the reader's memory, so nothing is read into that again (I27).
+ *
+ * They are asked once more under the lock: while the read hung, or the probe ran, a write may have made them good, and a mark
+ * would take its acknowledged bytes away.
  */
 export async function blameTimeout(core: RemapCore, range: FailedRange): Promise<void> {
   const { granuleBytes, clock } = core.parts;
@@ -15,6 +20,7 @@ export async function blameTimeout(core: RemapCore, range: FailedRange): Promise
   const fault = await core.paths.judgeTimeout('main', 'read', first, last);
   // Of a granule that was never written a mark would say that it reads as zeros (R13).
   if (fault !== 'granule' || core.fresh?.isUnwritten(first) === true) return;
+  const memory = await core.parts.arena.whenFree(range.length, 'remap');
   const lock = await core.locks.acquire(first, first);
   try {
     const state = core.stateOf(first);
@@ -23,10 +29,13 @@ export async function blameTimeout(core: RemapCore, range: FailedRange): Promise
     const from = range.offset - first * granuleBytes;
     const mask = sectorMask(from, from + range.length) & ~(state.held | state.unreadable | state.gone);
     if (mask === 0 || !core.roomForMarks()) return;
+    const again = await tryOnce(() => core.parts.main.read(memory, range.offset, apart(first)));
+    if (again?.kind !== 'timed-out' && again?.kind !== 'medium') return;
     const unreadable = (state.unreadable | mask) >>> 0;
     const unixSeconds = Math.floor(clock.unixMs() / 1000);
     core.commitLazily([core.recordOf({ ...state, unreadable, cause: StateCause.readError, unixSeconds })]);
   } finally {
     core.locks.release(lock);
+    core.parts.arena.release(memory);
   }
 }

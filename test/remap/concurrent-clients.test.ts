@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { IoFlags, sectorBytes } from '../../src/block/block-device.ts';
 import { delay } from '../../src/block/clock.ts';
 import { DeviceError } from '../../src/block/device-error.ts';
-import { Errno } from '../../src/block/errno.ts';
+import { Errno, type FailureKind } from '../../src/block/errno.ts';
 import { MessageError } from '../../src/remap/message-error.ts';
 import { allocationsMax } from '../../src/remap/relocation.ts';
 import { SeededRandom } from '../../src/simulator/seeded-random.ts';
@@ -220,11 +220,12 @@ function disturb(stack: Stack, model: SectorModel, chance: SeededRandom): void {
   if (chance.chance(0.03)) stack.metadata.failures.push('METADATA_NOT_COMMITTED');
 }
 
-function failedOf(error: unknown): Set<number> {
+function failedOf(error: unknown, only?: FailureKind): Set<number> {
   assert(error instanceof DeviceError, String(error));
   const sectors = new Set<number>();
-  for (const { offset, length } of error.ranges) {
+  for (const { offset, length, kind } of error.ranges) {
     assert(length > 0);
+    if (only !== undefined && kind !== only) continue;
     for (let at = offset; at < offset + length; at += sectorBytes) sectors.add(at / sectorBytes);
   }
   return sectors;
@@ -265,11 +266,13 @@ async function readOnce(stack: Stack, model: SectorModel, first: number, count: 
   const { seen, stop } = model.watch(first, count);
   const outagesEnded = model.outagesEnded;
   let failed: ReadonlySet<number> = new Set();
+  let transient: ReadonlySet<number> = new Set();
   let why = '';
   try {
     await stack.device.read(target, first * sectorBytes);
   } catch (error) {
     failed = failedOf(error);
+    transient = failedOf(error, 'transient');
     why = String(error);
   }
   stop();
@@ -279,6 +282,8 @@ async function readOnce(stack: Stack, model: SectorModel, first: number, count: 
     if (failed.has(sector)) {
       // An outage, a good probe, another outage: nobody can tell that from a bad sector, and it is marked as one.
       if (model.outagesBegun - outagesEnded >= 2) model.badReads.add(sector);
+      // One request is sent again after transient errors a few times only (R15).
+      if (transient.has(sector)) continue;
       assert(model.badReads.has(sector), `sector ${sector} was never bad to read: ${why}`);
       continue;
     }

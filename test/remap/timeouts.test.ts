@@ -72,16 +72,17 @@ describe('R14 a read without an answer', () => {
     const { stack, device } = impatientStack();
     await writeSectors(stack, 0, patternOf(0, 2048));
     for (let turn = 1; turn <= 2; turn += 1) {
-      stick(stack, 'read', 10);
+      // The second time it is asked once more, under the lock.
+      for (let ask = 0; ask < turn; ask += 1) stick(stack, 'read', 10);
       const startMs = stack.clock.nowMs();
       assert.equal((await failedRead(stack, 80, 8)).error.kind, 'timed-out');
       assert(stack.clock.nowMs() - startMs < 1001);
-      await stack.clock.runFor(100);
+      await stack.clock.runFor(1100);
       assert.equal(stack.core.table.totals().unreadableSectors, turn === 1 ? 0 : 8);
       stack.mainDisk.releaseStuck();
       await stack.clock.runFor(1);
     }
-    assert.equal(device.timeouts, 2);
+    assert.equal(device.timeouts, 3);
     const { reads } = stack.mainDisk.counts;
     assert.equal((await failedRead(stack, 80, 8)).error.kind, 'lost');
     assert.equal(stack.mainDisk.counts.reads, reads);
@@ -200,6 +201,25 @@ describe('R3 a write that its device has given up on', () => {
     assert(!closed);
     stack.mainDisk.releaseStuck();
     await stack.clock.run(Promise.all([writing, closing]));
+    await finish(stack);
+  });
+
+  it('R14 leaves alone what answers again: a write may have made it good while the read hung', async () => {
+    const { stack, device } = impatientStack();
+    await writeSectors(stack, 0, patternOf(0, 2048));
+    for (let turn = 1; turn <= 2; turn += 1) {
+      stick(stack, 'read', 10);
+      const reading = stack.device.read(new Uint8Array(8 * 512), 80 * 512);
+      const refused = assert.rejects(reading, { code: 'DEVICE_TIMED_OUT' });
+      if (turn === 2) await writeSectors(stack, 80, patternOf(80, 8, 2));
+      await stack.clock.run(refused);
+      await stack.clock.runFor(1100);
+      stack.mainDisk.releaseStuck();
+      await stack.clock.runFor(1);
+    }
+    assert.equal(device.timeouts, 2);
+    assert.equal(stack.core.table.totals().unreadableSectors, 0);
+    assert.deepEqual(await readSectors(stack, 80, 8), patternOf(80, 8, 2));
     await finish(stack);
   });
 
