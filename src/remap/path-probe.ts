@@ -5,6 +5,8 @@ import { type PathProbeParts, type ProbeDirection, ProbeRound } from './probe-ro
 const probeReserve: ArenaReserve = 'remap';
 /** Granules asked in one round of probing, each from another eighth of the device (R16). */
 const probeGranules = 8;
+/** Granules of one eighth looked at for one that is not moved or lost: a look into a bitmap each, 0.1 ms for all. */
+const candidatesLookedAtMax = 4096;
 /** A device that did not work is not asked again for this long: every round to a dead one may cost as much as it waits. */
 const failureValidMs = 1000;
 /**
@@ -144,17 +146,31 @@ export class PathProbe {
     return direction === 'write' ? this.#goodWrites : this.#goodReads + this.#goodWrites;
   }
 
-  /** Granules that worked, then one of each eighth that has none, so that the first request ever can be judged too. */
+  /**
+   * Granules that worked, then one of each eighth that has none, so that the first request ever can be judged too. One that
+   * was moved or lost since is no evidence, and with none at all a dead path would pass for a good one.
+   */
   #candidates(): number[] {
     const known: number[] = [];
     const unknown: number[] = [];
     for (let eighth = 0; eighth < probeGranules; eighth += 1) {
       const good = this.#goodGranules[eighth]!;
-      if (good >= 0) known.push(good);
-      else unknown.push(Math.floor(((eighth + 0.5) * this.granuleCount) / probeGranules));
+      if (good >= 0 && !this.#parts.isSpecial(good)) known.push(good);
+      else unknown.push(...this.#ordinaryGranule(eighth));
     }
     const hangs = (granule: number): number => (this.#hanging.has(granule) ? 1 : 0);
     return [...known, ...unknown].sort((a, b) => hangs(a) - hangs(b));
+  }
+
+  /** One of this eighth, from its middle on, whose bytes are on the device; none when there are too many others. */
+  #ordinaryGranule(eighth: number): number[] {
+    const first = Math.ceil((eighth * this.granuleCount) / probeGranules);
+    const count = Math.ceil(((eighth + 1) * this.granuleCount) / probeGranules) - first;
+    for (let at = 0; at < Math.min(count, candidatesLookedAtMax); at += 1) {
+      const granule = first + ((Math.floor(count / 2) + at) % count);
+      if (!this.#parts.isSpecial(granule)) return [granule];
+    }
+    return [];
   }
 
   /** One of each eighth at most: its place is taken by the next one that works there. */

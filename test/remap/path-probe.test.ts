@@ -80,6 +80,34 @@ describe('PathProbe', () => {
     await finish(stack);
   });
 
+  it('R15, R16 asks other granules where the usual ones have been moved: a dead path has no good sector remapped', async () => {
+    const stack = makeStack();
+    const eighths = [0, 1, 2, 3, 4, 5, 6, 7];
+    const moved = eighths.map((eighth) => eighth * 32 + 16);
+    for (const granule of moved) {
+      stack.mainDisk.faults.addBadSectors(granule * 8, 8, { on: 'both' });
+      await writeSectors(stack, granule * 8, patternOf(granule * 8, 8));
+    }
+    // Every eighth remembers a good granule that goes bad and is moved since.
+    for (const granule of moved.map((one) => one + 1)) {
+      await readSectors(stack, granule * 8, 8);
+      stack.mainDisk.faults.addBadSectors(granule * 8, 8, { on: 'both' });
+      await writeSectors(stack, granule * 8, patternOf(granule * 8, 8));
+      moved.push(granule);
+    }
+    moved.sort((a, b) => a - b);
+    assert.deepEqual(remappedGranules(stack), moved);
+    stack.mainDisk.faults.setPathError(Errno.EIO);
+    const writing = failureOf(stack.device.write(patternOf(800, 8), 800 * 512));
+    const reading = failureOf(stack.device.read(new Uint8Array(4096), 1600 * 512));
+    for (const error of await stack.clock.run(Promise.all([writing, reading])))
+      assert.equal(error.kind, 'path');
+    assert.deepEqual(remappedGranules(stack), moved);
+    assert.equal(stack.core.table.totals().unreadableSectors, 0);
+    stack.mainDisk.faults.setPathError(undefined);
+    await finish(stack);
+  });
+
   describe('R14 a path that dies right after a good round', () => {
     /** Makes the probes say that main works, now. */
     async function remapOneGranule(stack: Stack): Promise<void> {
