@@ -33,6 +33,7 @@ export class ZeroRequest {
 
   /** Throws a `DeviceError` that names every failed range. */
   async run(): Promise<void> {
+    const failuresBefore = this.#core.mainFlush.failures;
     for (let at = this.#offset; at < this.#end && !this.#hopeless(); ) {
       const next = Math.min(this.#end, at - (at % zeroPartBytesMax) + zeroPartBytesMax);
       await this.#zeroPart(at, next - at);
@@ -42,7 +43,7 @@ export class ZeroRequest {
       }
     }
     if (this.#failed.length > 0) throw new DeviceError(this.#name, this.#failed);
-    if (this.#zeroedOnMain && (this.#flags & IoFlags.fua) !== 0) await this.#flushMain();
+    if (this.#zeroedOnMain && (this.#flags & IoFlags.fua) !== 0) await this.#flushMain(failuresBefore);
   }
 
   /** After these the rest is not asked: it would fail alike, or wait as long again. */
@@ -112,15 +113,18 @@ export class ZeroRequest {
     }
   }
 
-  /** As for a write: a flush that fails is about no sector. */
-  async #flushMain(): Promise<void> {
+  /** As for a write: a flush that fails is about no sector. One that failed for others may have lost earlier parts (R7). */
+  async #flushMain(failuresBefore: number): Promise<void> {
+    const { mainFlush } = this.#core;
+    let errno: number = Errno.EIO;
     try {
-      await this.#core.mainFlush.flush();
+      await mainFlush.flush();
+      if (mainFlush.failures === failuresBefore) return;
     } catch (error) {
-      const { errno } = asDeviceError(error);
-      const length = this.#end - this.#offset;
-      const detail = 'the flush behind the zeroes failed';
-      throw deviceError(this.#name, 'path', this.#offset, length, errno, detail);
+      errno = asDeviceError(error).errno;
     }
+    const length = this.#end - this.#offset;
+    const detail = 'the flush behind the zeroes failed';
+    throw deviceError(this.#name, 'path', this.#offset, length, errno, detail);
   }
 }

@@ -168,6 +168,23 @@ describe('write-zeroes', () => {
     await finish(stack);
   });
 
+  it('R7 with FUA fails when somebody’s flush has failed over one of its parts', async () => {
+    const stack = makeStack({ mainBytes: 4 << 20 });
+    const sectors = (2 * zeroPartBytesMax) / 512;
+    await writeSectors(stack, 0, patternOf(0, sectors));
+    await stack.clock.run(stack.device.flush());
+    // The second part takes long: the first is done, and another client flushes.
+    const second = { kinds: ['write-zeroes'], sector: sectors / 2 } as const;
+    stack.mainDisk.faults.delayNext(1, { doneMs: 1000 }, second);
+    const zeroing = failureOf(stack.device.writeZeroes(0, 2 * zeroPartBytesMax, IoFlags.fua));
+    await stack.clock.runFor(500);
+    stack.mainDisk.faults.failFlush('once');
+    await failureOf(stack.clock.run(stack.device.flush()));
+    assert.equal((await stack.clock.run(zeroing)).kind, 'path');
+    assert.deepEqual([stack.mainDisk.faults.counts.slow, stack.mainDisk.faults.counts.flush], [1, 1]);
+    await finish(stack);
+  });
+
   it('R21 names all of the rest when main refuses, and remaps nothing', async () => {
     const stack = makeStack({ mainBytes: 4 << 20 });
     stack.mainDisk.faults.addBadSectors(0, 4 << 11, { on: 'write', writeErrno: Errno.ENOSPC });
