@@ -75,6 +75,7 @@ describe('worlds with every fault of a disk', () => {
     for (const verb of requests) assert.ok((outcome.requests[verb] ?? 0) > 0, `never answered: ${verb}`);
     for (const how of ['close', 'power', 'kill'])
       assert.ok((outcome.sessionEnds[how] ?? 0) > 50, `sessions that ended by ${how}`);
+    assert.ok(outcome.listLines > 500, `only ${outcome.listLines} lines of the lists`);
     for (const target of ['linear', 'dust', 'flakey', 'delay'])
       assert.ok((outcome.targetFaults[target] ?? 0) > 0, `never under main: ${target}`);
     assert.ok(outcome.foreignDisks > 5, `another disk was in the place of one ${outcome.foreignDisks} times`);

@@ -75,7 +75,7 @@ export class FaultEffects {
     const after = judge.contents.stampOf(bytes);
     const before = judge.contents.stampOf(spare.cachedImage(sector * sectorBytes, sectorBytes));
     if (after === undefined || before?.sector !== after.sector) return;
-    if (judge.mayBe(before.sector, before.version)) judge.wentBad(after.sector);
+    if (judge.mayBe(before.sector, before.version)) this.#blockWentBad(after.sector);
   }
 
   cacheDropped(disk: DiskName, lost: readonly SectorContent[]): void {
@@ -105,9 +105,18 @@ export class FaultEffects {
     for (let at = firstSector; at < firstSector + sectorCount; at += 1) {
       const bytes = disk.cachedImage(at * sectorBytes, sectorBytes);
       const stamp = judge.contents.stampOf(bytes);
-      if (stamp !== undefined && judge.mayBe(stamp.sector, stamp.version)) judge.wentBad(stamp.sector);
-      else if (stamp === undefined && disk === main) judge.wentBad(at);
+      if (stamp !== undefined && judge.mayBe(stamp.sector, stamp.version)) {
+        this.#blockWentBad(stamp.sector);
+      } else if (stamp === undefined && disk === main) this.#blockWentBad(at);
     }
+  }
+
+  /** Clients read whole logical blocks of main: where a part of one is lost, all of it is. */
+  #blockWentBad(sector: number): void {
+    const { judge, plan } = this.#world;
+    const perBlock = plan.geometry.logicalBlockBytes / sectorBytes;
+    const first = sector - (sector % perBlock);
+    for (let at = first; at < first + perBlock; at += 1) judge.wentBad(at);
   }
 
   /** The other disk has it, durably: what was lost was left from before a move. */

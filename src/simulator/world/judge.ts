@@ -197,6 +197,11 @@ export class Judge {
     this.#models.excused[sector] = 1;
   }
 
+  /** True when nothing is expected of this sector. */
+  isExcused(sector: number): boolean {
+    return this.#models.excused[sector] === 1;
+  }
+
   readBegun(firstSector: number, sectorCount: number): ReadToken {
     const { allowed, inFlight, safe } = this.#models;
     const possible: Versions[] = [];

@@ -30,6 +30,8 @@ export class JudgedClient {
   #flushEpoch: number;
   /** The device has failed a flush, or lost writes by one, and has not told this client. */
   owedFailure = false;
+  /** Sectors of which the last `readAll` was told that they are lost. */
+  readonly failedAsLost: Set<number> = new Set();
 
   constructor(device: RemapDevice, judge: Judge, excuses: Excuses) {
     this.#device = device;
@@ -98,6 +100,7 @@ export class JudgedClient {
   /** Reads the whole device, into memory of `readAllBytes` that the caller may use again. */
   async readAll(memory: Buffer = Buffer.allocUnsafeSlow(readAllBytes)): Promise<ReadonlySet<number>> {
     const failed = new Set<number>();
+    this.failedAsLost.clear();
     const { sectorCount } = this.#judge;
     for (let sector = 0; sector < sectorCount; sector += readSectors) {
       const count = Math.min(readSectors, sectorCount - sector);
@@ -146,6 +149,7 @@ export class JudgedClient {
       for (let at = 0; at < range.length; at += sectorBytes) {
         const sector = (range.offset + at) / sectorBytes;
         failed.add(sector);
+        if (range.kind === 'lost') this.failedAsLost.add(sector);
         if (!aboutSectors(range)) continue;
         try {
           this.#judge.checkLost(token, sector);

@@ -24,6 +24,8 @@ export interface WorldOutcome {
   /** Times that another disk was in the place of one, and was asked whether it is the right one. */
   foreignDisks: number;
   foreignReopens: number;
+  /** Lines of `list` and `lost` that were compared. */
+  listLines: number;
   /** Worlds that ended early: their spare had lied about flushes and was refused, as documented. */
   refusedSpares: number;
   /** Times that a status said so: states of the device and of its metadata. */
@@ -49,6 +51,7 @@ export function emptyOutcome(): WorldOutcome {
     foreignDisks: 0,
     foreignReopens: 0,
     refusedSpares: 0,
+    listLines: 0,
     states: {},
     counters: {},
   };
@@ -80,6 +83,7 @@ export function addOutcome(sum: WorldOutcome, one: WorldOutcome): void {
   sum.lostSectors += one.lostSectors;
   sum.checkpoints += one.checkpoints;
   sum.foreignDisks += one.foreignDisks;
+  sum.listLines += one.listLines;
   sum.refusedSpares += one.refusedSpares;
   sum.foreignReopens += one.foreignReopens;
   addNumbers(sum.targetFaults, one.targetFaults);

@@ -9,7 +9,7 @@ import { FaultEffects } from './fault-effects.ts';
 import { FaultInjector } from './fault-injector.ts';
 import { ForeignDisks } from './foreign-disks.ts';
 import { Judge, JudgeViolation } from './judge.ts';
-import { judgeMoved } from './judge-lists.ts';
+import { type DeviceLists, judgeLists, listsOf } from './judge-lists.ts';
 import { JudgedClient } from './judged-client.ts';
 import { mapMain, WatchedDevice } from './main-targets.ts';
 import { drawPlan } from './plan-drawing.ts';
@@ -177,25 +177,23 @@ export class World {
       await this.#world.clock.run(client.write(sector, Math.min(step, mainSectors - sector), false));
     }
     await this.#world.clock.run(client.flush());
-    await this.#world.clock.run(client.readAll());
-    await this.#world.clock.run(judgeMoved(this.#world, session, device));
-    const { remappedGranules } = device.status();
+    await this.#world.clock.run(judgeLists(this.#world, session, device, client));
+    const lists = await this.#world.clock.run(listsOf(this.#world, session, device));
     await this.#world.clock.run(this.#end(session, device));
-    await this.#reopenedTheSame(remappedGranules);
+    await this.#reopenedTheSame(lists);
   }
 
-  async #reopenedTheSame(remappedGranules: number): Promise<void> {
+  /** A clean stop keeps every line of the lists. */
+  async #reopenedTheSame(lists: DeviceLists): Promise<void> {
     const session = this.#newSession({ how: 'close', afterOperations: Number.POSITIVE_INFINITY });
     const device = await this.#world.clock.run(this.#open(session));
+    const { moved, lost } = await this.#world.clock.run(listsOf(this.#world, session, device));
+    if (moved !== lists.moved) throw changedList('list', lists.moved, moved);
+    if (lost !== lists.lost) throw changedList('lost', lists.lost, lost);
     await this.#world.clock.run(this.#client(session, device).readAll());
     const status = device.status();
     this.#world.outcome.remappedGranules += status.remappedGranules;
     this.#world.outcome.lostSectors += status.unreadableSectors + status.goneSectors;
-    if (status.remappedGranules !== remappedGranules) {
-      throw new JudgeViolation(
-        `${remappedGranules} remaps before a clean stop, ${status.remappedGranules} after it`,
-      );
-    }
     await this.#world.clock.run(this.#end(session, device));
   }
 
@@ -314,4 +312,8 @@ export class World {
     Object.assign(outcome.spareFaults, this.#world.spare.faults.counts);
     return outcome;
   }
+}
+
+function changedList(name: string, before: string, after: string): JudgeViolation {
+  return new JudgeViolation(`${name} before a clean stop:\n${before}\nand after it:\n${after}`);
 }
