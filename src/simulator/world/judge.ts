@@ -13,6 +13,8 @@ export interface FlushToken {
   readonly lastVersion: number;
   readonly allowed: readonly Versions[];
   readonly inFlight: readonly Versions[];
+  /** By sector, 1: what is there depends on something that was lost by a lie. */
+  readonly excused: Uint8Array;
 }
 
 /** What a read that is under way may give. */
@@ -99,6 +101,7 @@ export class Judge {
       if (!durable) continue;
       models.durable[sector] = version;
       models.afterPowerCut[sector] = only;
+      models.excusedIfCut[sector] = 0;
     }
   }
 
@@ -122,16 +125,23 @@ export class Judge {
   }
 
   flushBegun(): FlushToken {
-    const { allowed, inFlight } = this.#models;
-    return { lastVersion: this.#lastVersion, allowed: allowed.slice(), inFlight: inFlight.slice() };
+    const { allowed, inFlight, excused } = this.#models;
+    return {
+      lastVersion: this.#lastVersion,
+      allowed: allowed.slice(),
+      inFlight: inFlight.slice(),
+      excused: excused.slice(),
+    };
   }
 
   /** `honest`: no disk has lied about a flush, as far as the faults know. */
   flushAcknowledged(token: FlushToken, honest: boolean): void {
-    const { afterPowerCut, afterLie } = this.#models;
+    const { afterPowerCut, afterLie, excusedIfCut } = this.#models;
     for (let sector = 0; sector < this.sectorCount; sector += 1) {
       if (afterPowerCut[sector]!.length > 1) this.#narrow(afterPowerCut, sector, token);
       if (honest && afterLie[sector]!.length > 1) this.#narrow(afterLie, sector, token);
+      if (honest && token.excused[sector] === 0 && afterPowerCut[sector]!.length === 1)
+        excusedIfCut[sector] = 0;
     }
   }
 
@@ -165,9 +175,12 @@ export class Judge {
 
   /** Unflushed content may be gone; a write under way may have arrived. `lied`: sectors whose flush was a lie. */
   powerCut(lied: readonly number[]): void {
-    const { allowed, afterPowerCut } = this.#models;
+    const { allowed, afterPowerCut, excused, excusedIfCut } = this.#models;
     this.lied(lied);
-    for (let sector = 0; sector < this.sectorCount; sector += 1) allowed[sector] = afterPowerCut[sector]!;
+    for (let sector = 0; sector < this.sectorCount; sector += 1) {
+      allowed[sector] = afterPowerCut[sector]!;
+      if (excusedIfCut[sector] === 1) excused[sector] = 1;
+    }
     this.#nothingInFlight();
     this.#cutMoment = this.#moment;
   }
@@ -195,6 +208,7 @@ export class Judge {
   /** What this sector depends on was lost by a disk that lied: nothing is expected of it until it is written again. */
   excuse(sector: number): void {
     this.#models.excused[sector] = 1;
+    this.#models.excusedIfCut[sector] = 1;
   }
 
   /** True when nothing is expected of this sector. */

@@ -30,6 +30,8 @@ export interface SectorModels {
   readonly safe: Uint8Array;
   /** 1: a disk that lied about a flush has lost what this sector depends on: anything may be there until it is written. */
   readonly excused: Uint8Array;
+  /** 1: so it would be again, should the power go: what has been written since is not flushed. */
+  readonly excusedIfCut: Uint8Array;
 }
 
 export function newModels(count: number): SectorModels {
@@ -46,6 +48,7 @@ export function newModels(count: number): SectorModels {
     wentBad: new Float64Array(count),
     safe: new Uint8Array(count).fill(1),
     excused: new Uint8Array(count),
+    excusedIfCut: new Uint8Array(count),
   };
 }
 
@@ -63,5 +66,6 @@ export function copyModels(from: SectorModels): SectorModels {
     wentBad: from.wentBad.slice(),
     safe: from.safe.slice(),
     excused: from.excused.slice(),
+    excusedIfCut: from.excusedIfCut.slice(),
   };
 }

@@ -56,13 +56,14 @@ export class WorldForks {
     if (random.chance(killShare)) {
       judge.killed();
       const main = world.main.afterKill(random);
-      return { ...common, kind: 'kill', main, spare: world.spare.afterKill(random), spareLied: false };
+      const { spareLied } = world;
+      return { ...common, kind: 'kill', main, spare: world.spare.afterKill(random), spareLied };
     }
     const main = world.main.afterPowerCut(random);
     const spare = world.spare.afterPowerCut(random);
     judge.powerCut(main.loss.lied);
-    const spareLied = spare.loss.lied.length > 0;
-    if (spareLied) world.trouble.excuseSpecial(judge);
+    if (spare.loss.lied.length > 0) world.trouble.excuseSpecial(judge);
+    const spareLied = world.spareLied || spare.loss.lied.length > 0;
     return { ...common, kind: 'power', main: main.image, spare: spare.image, spareLied };
   }
 
