@@ -6,6 +6,7 @@ import { printJson, type Terminal } from './terminal.ts';
 export interface AdoptMainFlags {
   readonly main?: string;
   readonly acceptChanges?: boolean;
+  readonly forceTakeover?: boolean;
   readonly json?: boolean;
 }
 
@@ -18,6 +19,7 @@ export async function runAdoptMain(terminal: Terminal, path: string, flags: Adop
     path,
     main: { kind: 'path', path: flags.main },
     acceptChanges: flags.acceptChanges === true,
+    takeover: flags.forceTakeover === true,
     stateDirectory: stateDirectory(),
   });
   if (flags.json === true) {

@@ -6,9 +6,14 @@ import { printJson, type Terminal } from './terminal.ts';
 export async function runAdopt(
   terminal: Terminal,
   path: string,
-  options: { readonly force?: boolean; readonly json?: boolean },
+  options: { readonly force?: boolean; readonly forceTakeover?: boolean; readonly json?: boolean },
 ): Promise<void> {
-  const report = await adoptSpare({ path, force: options.force === true, stateDirectory: stateDirectory() });
+  const report = await adoptSpare({
+    path,
+    force: options.force === true,
+    takeover: options.forceTakeover === true,
+    stateDirectory: stateDirectory(),
+  });
   if (options.json === true) {
     printJson(terminal, report);
     return;

@@ -24,6 +24,7 @@ export interface CreateFlags extends DiskFlags {
   readonly table?: string;
   readonly createSpare?: string;
   readonly overwriteSpare?: boolean;
+  readonly forceTakeover?: boolean;
   readonly fresh?: boolean;
   readonly [policy: string]: string | boolean | undefined;
   readonly json?: boolean;
@@ -53,6 +54,7 @@ export async function runCreate(terminal: Terminal, name: string, flags: CreateF
     sparePath,
     cache: serve.cache,
     overwriteSpare: flags.overwriteSpare === true,
+    takeover: flags.forceTakeover === true,
     fresh: flags.fresh === true,
     policies: policiesGiven(flags),
     ...(lengthBytes === undefined ? {} : { lengthBytes }),

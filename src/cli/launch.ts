@@ -94,11 +94,13 @@ function waitForReport(child: ChildProcess, lastWords: number): Promise<Readines
   return new Promise((resolve, reject) => {
     const pipe = child.stdio[reportDescriptor] as Readable;
     let text = '';
+    let settled = false;
     const timer = setTimeout(() => {
       child.kill('SIGKILL');
       reject(new LaunchError(ExitCode.failed, `the device did not start within ${startDeadlineMs} ms`));
     }, startDeadlineMs);
     const finish = (settle: () => void): void => {
+      settled = true;
       clearTimeout(timer);
       pipe.destroy();
       settle();
@@ -114,6 +116,8 @@ function waitForReport(child: ChildProcess, lastWords: number): Promise<Readines
     child.on('error', (error) => finish(() => reject(new LaunchError(ExitCode.failed, error.message))));
     // `close` comes after the pipe's end: a process that reported and ended is heard.
     child.on('close', (code, signal) => {
+      // Its last words may be closed by now.
+      if (settled) return;
       const how = signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`;
       const words = readLastWords(lastWords);
       const message = `the device's process ${how}${words === '' ? '' : `: ${words}`}`;

@@ -21,7 +21,7 @@ export async function runMessage(
 }
 
 /** The device would say so too, in the words of its API. */
-function refuseWords(words: readonly string[]): void {
+export function refuseWords(words: readonly string[]): void {
   if (words.length > messageWordsMax) {
     throw new SetupError('usage', `a message of ${words.length} words: expected at most ${messageWordsMax}`);
   }

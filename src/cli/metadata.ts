@@ -1,4 +1,5 @@
-import { checkMetadata, dumpMetadata, repairMetadata, restoreDump } from '../device/metadata-tools.ts';
+import { checkMetadata, dumpMetadata, repairMetadata } from '../device/metadata-tools.ts';
+import { restoreDump } from '../device/restore-dump.ts';
 import { SetupError } from '../device/setup-error.ts';
 import { stateDirectory } from '../device/state-directory.ts';
 import { ExitCode } from './exit-code.ts';
@@ -31,10 +32,14 @@ export async function runCheck(terminal: Terminal, path: string, options: JsonFl
 export async function runRepair(
   terminal: Terminal,
   path: string,
-  options: JsonFlag & { readonly yes?: boolean },
+  options: JsonFlag & { readonly yes?: boolean; readonly forceTakeover?: boolean },
 ): Promise<void> {
   refuseUnconfirmed(path, options, 'all replicas of its metadata are written anew');
-  const report = await repairMetadata(path, stateDirectory());
+  const report = await repairMetadata({
+    path,
+    takeover: options.forceTakeover === true,
+    stateDirectory: stateDirectory(),
+  });
   if (options.json === true) {
     printJson(terminal, report);
     return;
@@ -49,11 +54,17 @@ export async function runRestore(
   terminal: Terminal,
   dumpPath: string,
   path: string,
-  options: JsonFlag & { readonly yes?: boolean; readonly force?: boolean },
+  options: JsonFlag & { readonly yes?: boolean; readonly force?: boolean; readonly forceTakeover?: boolean },
 ): Promise<void> {
   refuseUnconfirmed(path, options, `its metadata is replaced by that of ${dumpPath}`);
   const force = options.force === true;
-  const report = await restoreDump({ dumpPath, path, force, stateDirectory: stateDirectory() });
+  const report = await restoreDump({
+    dumpPath,
+    path,
+    force,
+    takeover: options.forceTakeover === true,
+    stateDirectory: stateDirectory(),
+  });
   if (options.json === true) {
     printJson(terminal, report);
     return;

@@ -1,4 +1,5 @@
 import { findDevice } from './find-device.ts';
+import { refuseWords } from './message.ts';
 import { printJson, type Terminal } from './terminal.ts';
 
 /** `policy NAME [POLICY [VALUE]]`: the message of that name, with the device's own words about what is wrong. */
@@ -10,6 +11,7 @@ export async function runPolicy(
   options: { readonly json?: boolean },
 ): Promise<void> {
   const words = ['policy', policy, value].filter((word) => word !== undefined);
+  refuseWords(words);
   const { reply } = await findDevice(name).client.message(0, words);
   if (options.json !== true) {
     terminal.print(reply);

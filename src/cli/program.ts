@@ -1,4 +1,5 @@
 import { Command, CommanderError, Option } from 'commander';
+import { addDeviceCommands } from './device-commands.ts';
 import { ExitCode, exitCodeHelp } from './exit-code.ts';
 import { failureOf } from './failure.ts';
 import { addPolicyFlags } from './policy-flags.ts';
@@ -60,18 +61,7 @@ function buildProgram(terminal: Terminal, running: Running): Command {
   addServe(program, running);
   addExamine(program, terminal);
   addSpareCommands(program, terminal, running);
-  addQueries(program, terminal);
-  addSuspension(program, terminal);
-  addRetire(program, terminal);
-  program
-    .command('remove')
-    .description('end a device cleanly; of a killed one, clean up what it left')
-    .summary('end a device cleanly')
-    .argument('<NAME>')
-    .option('--json', 'print what was done as JSON')
-    .action(async (name, options) => {
-      await (await import('./remove.ts')).runRemove(terminal, name, options);
-    });
+  addDeviceCommands(program, terminal);
   program
     .command('version')
     .description('print the version')
@@ -135,7 +125,10 @@ function addAssemblyFlags(command: Command): Command {
       '--force-takeover',
       'take a spare that another process marks as in use and can never write to again',
     )
-    .option('--force', 'open from replicas that are not in sync; acknowledged changes may be missing');
+    .option(
+      '--force',
+      'open an older spare, or replicas that are not in sync; acknowledged changes may be missing',
+    );
   return addPolicyFlags(addExportFlags(command));
 }
 
@@ -156,11 +149,20 @@ function addCreate(program: Command, terminal: Terminal): void {
     .option('--spare <DEVICE>', 'a healthy disk or image file for the bad sectors; its contents are lost')
     .option('--create-spare <SIZE>', 'make the spare as an image file of this size (64M, 1G) first')
     .option('--overwrite-spare', 'format a spare that carries something')
+    .option('--force-takeover', 'also one that another process marks as in use and can never write to again')
     .option('--fresh', "main's old content is worthless: unreadable sectors read as zeros until written")
     .option('--table <LINE>', "'0 LENGTH remap MAIN SPARE' instead of --main and --spare");
   addPolicyFlags(command);
   addExportFlags(command)
     .option('--json', 'print the new device as JSON')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  dm-remap create old-disk --main /dev/sdb --spare /dev/sdc1
+  dm-remap create old-disk --main /dev/sdb --spare spare.img --create-spare 1G
+  dm-remap create scratch --main /dev/sdb --spare /dev/sdc1 --fresh --on-lost zero`,
+    )
     .action(async (name, options) => {
       await (await import('./create.ts')).runCreate(terminal, name, options);
     });
@@ -173,6 +175,14 @@ function addAssemble(program: Command, terminal: Terminal): void {
     .summary('serve a device again, from its spare');
   addAssemblyFlags(command)
     .option('--json', 'print the device as JSON')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  dm-remap assemble --spare /dev/sdc1
+  dm-remap assemble --spare spare.img --main disk.img
+  dm-remap assemble old-disk --without-spare --main /dev/sdb`,
+    )
     .action(async (name, options) => {
       await (await import('./assemble.ts')).runAssemble(terminal, name, options);
     });
@@ -200,92 +210,5 @@ function addExamine(program: Command, terminal: Terminal): void {
     .option('--json', 'as JSON')
     .action(async (path, options) => {
       await (await import('./examine.ts')).runExamine(terminal, path, options);
-    });
-}
-
-function addRetire(program: Command, terminal: Terminal): void {
-  program
-    .command('retire')
-    .description('bring all data home to main and empty the table, so that main can be used alone')
-    .summary('bring all data home to main')
-    .argument('<NAME>')
-    .option('--yes', 'then remove the device and wipe its spare')
-    .option('--json', 'as JSON')
-    .addHelpText('after', '\nExamples:\n  dm-remap retire old-disk\n  dm-remap retire old-disk --yes')
-    .action(async (name, options) => {
-      await (await import('./retire.ts')).runRetire(terminal, name, options);
-    });
-}
-
-function addSuspension(program: Command, terminal: Terminal): void {
-  program
-    .command('suspend')
-    .description('answer what is under way, make it durable, and let clients wait until "resume"')
-    .summary('let clients wait, and touch no disk')
-    .argument('<NAME>')
-    .option('--noflush', 'only let clients wait; what is under way goes on')
-    .option('--json', 'as JSON')
-    .action(async (name, options) => {
-      await (await import('./suspend.ts')).runSuspend(terminal, name, options);
-    });
-  program
-    .command('resume')
-    .description('end "suspend", if both disks are the same; try again what had failed as a whole')
-    .summary('end "suspend"')
-    .argument('<NAME>')
-    .option('--json', 'as JSON')
-    .action(async (name, options) => {
-      await (await import('./suspend.ts')).runResume(terminal, name, options);
-    });
-}
-
-function addQueries(program: Command, terminal: Terminal): void {
-  program
-    .command('ls')
-    .description('list the devices, dead ones too')
-    .option('--json', 'as JSON')
-    .action(async (options) => {
-      await (await import('./list.ts')).runList(terminal, options);
-    });
-  program
-    .command('status')
-    .description('show the state of a device')
-    .argument('<NAME>')
-    .option('--line', 'one line, as dmsetup prints it')
-    .option('--json', 'as JSON')
-    .action(async (name, options) => {
-      await (await import('./status.ts')).runStatus(terminal, name, options);
-    });
-  program
-    .command('table')
-    .description('show the device-mapper table of a device')
-    .argument('<NAME>')
-    .option('--json', 'as JSON')
-    .action(async (name, options) => {
-      await (await import('./table.ts')).runTable(terminal, name, options);
-    });
-  program
-    .command('policy')
-    .description('show the policies of a device, or one of them, or change it for the next request')
-    .summary('show or change the policies of a device')
-    .argument('<NAME>')
-    .argument('[POLICY]')
-    .argument('[VALUE]')
-    .option('--json', 'as JSON')
-    .action(async (name, policy, value, options) => {
-      await (await import('./policy.ts')).runPolicy(terminal, name, policy, value, options);
-    });
-  program
-    .command('message')
-    .description(
-      'send a message to a device; "help" lists them, "main SECTOR WORDS..." goes to main\'s table',
-    )
-    .summary('ask a device; "help" lists the messages')
-    .argument('<NAME>')
-    .argument('<SECTOR>')
-    .argument('<WORDS...>')
-    .option('--json', 'print the reply as JSON')
-    .action(async (name, sector, words, options) => {
-      await (await import('./message.ts')).runMessage(terminal, name, sector, words, options);
     });
 }

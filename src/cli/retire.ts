@@ -31,7 +31,13 @@ export async function runRetire(
   }
   if (options.yes === true) {
     await runRemove(silent(terminal), name, {});
-    const wiping = { path: spare.path, confirmed: true, onlyEmpty: true, stateDirectory: stateDirectory() };
+    const wiping = {
+      path: spare.path,
+      confirmed: true,
+      onlyEmpty: true,
+      takeover: false,
+      stateDirectory: stateDirectory(),
+    };
     await wipeSpare(wiping);
   }
   if (options.json === true) {

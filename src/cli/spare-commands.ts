@@ -1,6 +1,12 @@
 import type { Command } from 'commander';
 import type { Terminal } from './terminal.ts';
 
+/** M11, wherever a spare is written to. */
+const takeoverFlag = [
+  '--force-takeover',
+  'also a spare that another process marks as in use and can never write to again',
+] as const;
+
 /** The commands about a spare that nobody serves. */
 export function addSpareCommands(program: Command, terminal: Terminal, running: { exitCode: number }): void {
   addScan(program, terminal);
@@ -32,6 +38,7 @@ function addWipe(program: Command, terminal: Terminal): void {
     .summary('make a spare an ordinary disk again')
     .argument('<DEVICE>')
     .option('--yes', 'do it')
+    .option(...takeoverFlag)
     .option('--json', 'as JSON')
     .addHelpText('after', '\nExamples:\n  dm-remap examine /dev/sdc1\n  dm-remap wipe /dev/sdc1 --yes')
     .action(async (path, options) => {
@@ -77,6 +84,7 @@ function addMetadata(program: Command, terminal: Terminal, running: { exitCode: 
     .description('write every replica anew from what the good ones hold')
     .argument('<SPARE>')
     .option('--yes', 'do it')
+    .option(...takeoverFlag)
     .option('--json', 'as JSON')
     .action(async (path, options) => {
       await (await import('./metadata.ts')).runRepair(terminal, path, options);
@@ -87,8 +95,10 @@ function addMetadata(program: Command, terminal: Terminal, running: { exitCode: 
     .argument('<FILE>')
     .argument('<SPARE>')
     .option('--yes', 'do it')
-    .option('--force', 'also a dump that is older than the spare; what came in between is lost')
+    .option('--force', 'also an older dump, what came in between is lost; also onto a copy of its spare')
+    .option(...takeoverFlag)
     .option('--json', 'as JSON')
+    .addHelpText('after', '\nExamples:\n  dm-remap metadata restore old-disk.dump /dev/sdc1 --yes')
     .action(async (file, path, options) => {
       await (await import('./metadata.ts')).runRestore(terminal, file, path, options);
     });
@@ -101,7 +111,9 @@ function addAdopt(program: Command, terminal: Terminal): void {
     .summary('move a device to a copy of its spare')
     .argument('<SPARE>')
     .option('--force', 'also an older copy; what was acknowledged since is lost')
+    .option(...takeoverFlag)
     .option('--json', 'as JSON')
+    .addHelpText('after', '\nExamples:\n  dd if=/dev/sdc1 of=/dev/sdd1 bs=1M\n  dm-remap adopt /dev/sdd1')
     .action(async (path, options) => {
       await (await import('./adopt.ts')).runAdopt(terminal, path, options);
     });
@@ -115,7 +127,9 @@ function addAdoptMain(program: Command, terminal: Terminal): void {
     .argument('<SPARE>')
     .option('--main <DEVICE>', 'the disk that main was copied or moved to')
     .option('--accept-changes', 'also when its contents are others, or cannot be compared')
+    .option(...takeoverFlag)
     .option('--json', 'as JSON')
+    .addHelpText('after', '\nExamples:\n  dm-remap adopt-main /dev/sdc1 --main /dev/sde')
     .action(async (path, options) => {
       await (await import('./adopt-main.ts')).runAdoptMain(terminal, path, options);
     });

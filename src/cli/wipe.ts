@@ -6,9 +6,14 @@ import { printJson, type Terminal } from './terminal.ts';
 export async function runWipe(
   terminal: Terminal,
   path: string,
-  options: { readonly yes?: boolean; readonly json?: boolean },
+  options: { readonly yes?: boolean; readonly forceTakeover?: boolean; readonly json?: boolean },
 ): Promise<void> {
-  const report = await wipeSpare({ path, confirmed: options.yes === true, stateDirectory: stateDirectory() });
+  const report = await wipeSpare({
+    path,
+    confirmed: options.yes === true,
+    takeover: options.forceTakeover === true,
+    stateDirectory: stateDirectory(),
+  });
   if (options.json === true) {
     printJson(terminal, report);
     return;

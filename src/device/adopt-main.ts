@@ -22,6 +22,8 @@ export interface AdoptMainOptions {
   readonly path: string;
   readonly main: MainChoice;
   readonly acceptChanges: boolean;
+  /** Also a spare that somebody marks as in use (M11). */
+  readonly takeover: boolean;
   readonly stateDirectory: string | undefined;
 }
 
@@ -42,10 +44,10 @@ export interface AdoptMainReport {
  * Nothing is written to main, and nothing to the spare before all was checked. Throws `SetupError`.
  */
 export function adoptMain(options: AdoptMainOptions): Promise<AdoptMainReport> {
-  const { path, stateDirectory } = options;
-  return withOpenSpare({ path, stateDirectory, force: false }, async (open) => {
+  const { path, takeover, stateDirectory } = options;
+  return withOpenSpare({ path, takeover, stateDirectory, force: false }, async (open) => {
     const { spare, metadata, hostState } = open;
-    const notes = await checkSpare({ spare, facts: metadata.facts, hostState, force: false });
+    const notes = await checkSpare({ spare, facts: metadata.facts, hostState, force: false, tool: true });
     const main = await open.disks.openMain(options.main, 'none');
     try {
       return await adopt(open, main, options.acceptChanges, notes);

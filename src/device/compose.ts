@@ -14,6 +14,7 @@ import { type ClosingStep, runClosingSteps } from './lifecycle.ts';
 import { checkMain, missingMain } from './main-check.ts';
 import { identityRecord, recordedMain } from './main-identity.ts';
 import { refuseWithoutFlush } from './nbd-disk.ts';
+import { takeoverNotes } from './open-spare.ts';
 import { openSpareless } from './open-spareless.ts';
 import type { DeviceFolder } from './runtime-directory.ts';
 import type { ServeOptions } from './serve-options.ts';
@@ -216,7 +217,7 @@ class StackOpening {
   }
 
   #noteReplicas({ report }: OpenedMetadata): void {
-    if (report.takenOver !== undefined) this.#notes.push(`the spare was ${report.takenOver}`);
+    this.#notes.push(...takeoverNotes(report.takenOver));
     for (const replica of report.replicas) {
       if (replica.condition === 'valid') continue;
       this.#notes.push(`metadata replica ${replica.index} was ${replica.condition} and was rewritten`);

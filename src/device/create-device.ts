@@ -1,13 +1,18 @@
 import { describeIdentity } from '../io/identity-verdict.ts';
+import { claimSpare, devicesOf } from '../metadata/claim-spare.ts';
 import { planLayout } from '../metadata/layout.ts';
 import { MetadataStore } from '../metadata/metadata-store.ts';
+import { SpareIo } from '../metadata/spare-io.ts';
+import { scanSuperblocks } from '../metadata/superblock-scan.ts';
 import { describeClosed, describeOpen, describeUnread } from './candidate.ts';
 import { refusePolicies } from './chosen-policies.ts';
 import { type CandidateFacts, createRefusal, createWarnings } from './create-safety.ts';
 import { Disks, type OpenedDisk, type OpenedMain } from './disks.ts';
+import { ownHostIdentity } from './host-identity.ts';
 import { type ClosingStep, runClosingSteps } from './lifecycle.ts';
 import { identityRecord } from './main-identity.ts';
 import { refuseWithoutFlush } from './nbd-disk.ts';
+import { takeoverNotes } from './open-spare.ts';
 import type { CacheMode, MainChoice } from './serve-options.ts';
 import { SetupError } from './setup-error.ts';
 import { isWorldError, setupErrorOf } from './setup-failure.ts';
@@ -22,6 +27,8 @@ export interface CreateOptions {
   readonly sparePath: string;
   readonly cache: CacheMode;
   readonly overwriteSpare: boolean;
+  /** Also a spare that somebody marks as in use (M11). Default false. */
+  readonly takeover?: boolean;
   /** R13: main's old content is worthless: what nobody has written and main cannot read reads as zeros. Default false. */
   readonly fresh?: boolean;
   /** Policies in the operator's words, by name; defaults for the others. */
@@ -115,6 +122,11 @@ async function createOn(
   const mainSizeBytes = main.device.geometry.sizeBytes;
   const fresh = options.fresh === true;
   const layout = planLayout(spare.device.geometry.sizeBytes, mainSizeBytes, granuleBytes, { fresh });
+  const io = new SpareIo(spare.device, arena, clock);
+  const taker = { host: ownHostIdentity(), takeover: options.takeover === true };
+  const claim = await claimSpare(io, random, devicesOf(await scanSuperblocks(io)), taker);
+  // At once: where the marks are now may be anything in the new layout. A released one stops whoever had the spare, too.
+  await claim.release();
   await allocateSpareFile(spare);
   await MetadataStore.create(
     { spare: spare.device, arena, clock, random },
@@ -136,7 +148,7 @@ async function createOn(
     main: describeMain(main),
     spare: describeIdentity(spare.identity),
     layout: layout.explanation(),
-    warnings: createWarnings(mainFacts, spareFacts),
+    warnings: [...claim.takenOver.flatMap(takeoverNotes), ...createWarnings(mainFacts, spareFacts)],
   };
 }
 

@@ -1,6 +1,7 @@
 import { MetadataStore, type OpenedMetadata } from '../metadata/metadata-store.ts';
 import { refuseUsed } from './disk-in-use.ts';
 import { type DiskAccess, type Disks, type OpenedDisk, withDisks } from './disks.ts';
+import { ownHostIdentity } from './host-identity.ts';
 import { HostState } from './host-state.ts';
 import { SetupError } from './setup-error.ts';
 import { setupErrorOf } from './setup-failure.ts';
@@ -16,6 +17,8 @@ export interface OpenSpare {
 export interface OpenSpareOptions {
   readonly path: string;
   readonly force: boolean;
+  /** Also one that somebody marks as in use (M11). */
+  readonly takeover: boolean;
   readonly stateDirectory: string | undefined;
 }
 
@@ -45,16 +48,20 @@ export async function withOpenSpare<T>(
   options: OpenSpareOptions,
   work: (open: OpenSpare) => Promise<T>,
 ): Promise<T> {
-  const { path, force, stateDirectory } = options;
+  const { path, force, takeover, stateDirectory } = options;
   return withOpenDisk(path, 'own', async (disks, spare) => {
     const { arena, clock, random } = disks.plane;
-    const metadata = await MetadataStore.open({ spare: spare.device, arena, clock, random }, { force });
+    const host = ownHostIdentity();
+    const metadata = await MetadataStore.open(
+      { spare: spare.device, arena, clock, random },
+      { force, takeover, ...(host && { host }) },
+    );
     const hostState = stateDirectory === undefined ? undefined : new HostState(stateDirectory);
     return work({ disks, spare, metadata, hostState });
   });
 }
 
-/** Ends a session that a tool has settled; resolves to notes. Throws `SetupError` when the spare did not take it all. */
+/** Ends a session that a tool has settled; resolves to notes, who had the spare before among them. Throws `SetupError` when the spare did not take it all. */
 export async function closeSession({
   spare,
   metadata,
@@ -66,6 +73,7 @@ export async function closeSession({
   const { closedCleanly, acknowledgedSequence, sessionNonce, generation, revision } = store.status();
   if (!closedCleanly)
     throw new SetupError('failed', `${spare.path}: written, but its superblocks could not be closed`);
+  const notes = takeoverNotes(metadata.report.takenOver);
   try {
     await hostState?.writeSession({
       uuid: facts.uuid,
@@ -75,8 +83,16 @@ export async function closeSession({
       closedRevision: revision,
       writtenUnixSeconds: Math.floor(disks.plane.clock.unixMs() / 1000),
     });
-    return [];
+    return notes;
   } catch (error) {
-    return [`this host could not note it: ${error instanceof Error ? error.message : String(error)}`];
+    return [
+      ...notes,
+      `this host could not note it: ${error instanceof Error ? error.message : String(error)}`,
+    ];
   }
+}
+
+/** M11: what people are told of a spare that was somebody's. */
+export function takeoverNotes(takenOver: string | undefined): readonly string[] {
+  return takenOver === undefined ? [] : [`the spare was ${takenOver}`];
 }

@@ -58,7 +58,8 @@ export function setupErrorOf(error: unknown, sparePath: string): unknown {
   if (error instanceof OpenError) return as(reasonOfOpenError[error.code] ?? 'failed', error.message);
   if (error instanceof MetadataError) {
     const reason = reasonOfMetadataError[error.code] ?? 'failed';
-    const named = error.message.startsWith('/') ? error.message : `${sparePath}: ${error.message}`;
+    const isNamed = error.message.startsWith('/') || error.message.startsWith(sparePath);
+    const named = isNamed ? error.message : `${sparePath}: ${error.message}`;
     return as(reason, named);
   }
   if (error instanceof ListenError)

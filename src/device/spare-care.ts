@@ -29,11 +29,16 @@ export class SpareCare {
     this.#next = this.#schedule();
   }
 
-  /** Nothing is begun any more; resolves when nothing runs. */
+  /**
+   * Nothing is begun any more; resolves when nothing runs. Ends with one more beat: what closing writes must not go to a
+   * spare that somebody took over since the last one.
+   */
   async close(): Promise<void> {
+    const wasTaken = this.#ended;
     this.#ended = true;
     this.#next.cancel();
     await this.#running;
+    if (!wasTaken) await this.#beat();
   }
 
   #schedule(): ScheduledAction {

@@ -35,6 +35,8 @@ export interface SpareQuestion {
   readonly force: boolean;
   /** The operator moves the device to this spare. */
   readonly adopt?: boolean;
+  /** A command without `--force` asks. */
+  readonly tool?: boolean;
 }
 
 /**
@@ -57,7 +59,7 @@ export async function checkSpare(question: SpareQuestion): Promise<readonly stri
     const known = await hostState.readSession(facts.uuid);
     const rollback = known === undefined ? undefined : rollbackOf(known, facts);
     if (rollback === undefined) return notes;
-    if (!force) throw rolledBack(spare.path, rollback, question.adopt === true);
+    if (!force) throw rolledBack(spare.path, rollback, question.adopt === true || question.tool === true);
     notes.push(`opened an older spare by force: ${rollback}: what was acknowledged since is lost`);
   } catch (error) {
     if (error instanceof SetupError || !isSystemError(error)) throw error;
@@ -66,8 +68,8 @@ export async function checkSpare(question: SpareQuestion): Promise<readonly stri
   return notes;
 }
 
-function rolledBack(path: string, rollback: string, adopting: boolean): SetupError {
-  const command = adopting ? `dm-remap adopt ${path} --force` : '--force';
+function rolledBack(path: string, rollback: string, byAdopting: boolean): SetupError {
+  const command = byAdopting ? `dm-remap adopt ${path} --force` : '--force';
   return new SetupError(
     'refused',
     `${path}: spare-rolled-back: ${rollback}: an older copy was put back; use the newest, ` +

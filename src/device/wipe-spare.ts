@@ -1,11 +1,13 @@
+import { claimSpare, devicesOf } from '../metadata/claim-spare.ts';
 import { MetadataStore } from '../metadata/metadata-store.ts';
 import { SpareIo } from '../metadata/spare-io.ts';
 import { scanSuperblocks } from '../metadata/superblock-scan.ts';
 import { uuidText } from '../metadata/uuid.ts';
 import { wipeSuperblocks } from '../metadata/wipe-metadata.ts';
 import type { Disks, OpenedDisk } from './disks.ts';
+import { ownHostIdentity } from './host-identity.ts';
 import { HostState } from './host-state.ts';
-import { withOpenDisk } from './open-spare.ts';
+import { takeoverNotes, withOpenDisk } from './open-spare.ts';
 import { RecordedState } from './recorded-state.ts';
 import { SetupError } from './setup-error.ts';
 
@@ -15,6 +17,8 @@ export interface WipeOptions {
   readonly confirmed: boolean;
   /** Refuse a spare whose table is not empty: it holds what main has not. */
   readonly onlyEmpty?: boolean;
+  /** Also a spare that somebody marks as in use (M11). */
+  readonly takeover: boolean;
   readonly stateDirectory: string | undefined;
 }
 
@@ -55,14 +59,18 @@ export function wipeSpare(options: WipeOptions): Promise<WipeReport> {
       );
     }
     if (options.onlyEmpty === true) await refuseUnlessEmpty(disks, disk);
+    const taker = { host: ownHostIdentity(), takeover: options.takeover };
+    const claim = await claimSpare(io, disks.plane.random, devicesOf(scan), taker);
     const { wiped, left } = await wipeSuperblocks(io);
+    await claim.release();
     if (left.length > 0) {
       throw new SetupError(
         'failed',
         `${path}: ${left.length} superblocks could not be wiped, first at byte ${left[0]}`,
       );
     }
-    return { path, name, uuids, superblocksWiped: wiped, notes: await forget(options, uuids) };
+    const notes = [...claim.takenOver.flatMap(takeoverNotes), ...(await forget(options, uuids))];
+    return { path, name, uuids, superblocksWiped: wiped, notes };
   });
 }
 

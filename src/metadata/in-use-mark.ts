@@ -84,13 +84,18 @@ export function encodeMark(block: Uint8Array, uuid: Uint8Array, mark: InUseMark)
   sealBlock(block);
 }
 
+/** UUID of the device whose mark a block is, if it is one. */
+export function markDevice(block: Uint8Array): Uint8Array {
+  return block.subarray(uuidAt, uuidAt + uuidBytes);
+}
+
 /** Undefined for a block that is no mark of this device. */
 export function decodeMark(block: Uint8Array, uuid: Uint8Array): InUseMark | undefined {
   const view = viewOf(block);
   const ours =
     isSealed(block, markMagic) &&
     view.getUint16(versionAt, true) === formatVersion &&
-    sameBytes(block.subarray(uuidAt, uuidAt + uuidBytes), uuid);
+    sameBytes(markDevice(block), uuid);
   const hostNameBytes = view.getUint32(100, true);
   if (!ours || hostNameBytes > blockBytes - hostNameAt) return undefined;
   return {

@@ -1,6 +1,14 @@
 import { delay } from '../block/clock.ts';
 import { asDeviceError } from '../block/device-error.ts';
-import { decodeMark, encodeMark, type InUseMark, type MarkedProcess, markPlaces } from './in-use-mark.ts';
+import {
+  decodeMark,
+  encodeMark,
+  type InUseMark,
+  type MarkedProcess,
+  markDevice,
+  markPlaces,
+} from './in-use-mark.ts';
+import type { SpareLayout } from './layout.ts';
 import { MetadataError } from './metadata-error.ts';
 import { Mutex } from './mutex.ts';
 import { isPlaceFault, type SpareIo } from './spare-io.ts';
@@ -30,27 +38,39 @@ export interface Judgement {
   readonly takenOver: string | undefined;
 }
 
+/** Whose marks, and where. */
+export type MarkedSpare = Pick<SharedFacts, 'uuid' | 'layout'>;
+
 /** The newest mark of the spare, released or not; undefined when there is none that can be read. */
-export async function readMark(io: SpareIo, shared: SharedFacts): Promise<InUseMark | undefined> {
+export function readMark(io: SpareIo, shared: MarkedSpare): Promise<InUseMark | undefined> {
+  return newestMark(io, shared.layout, () => shared.uuid);
+}
+
+async function newestMark(
+  io: SpareIo,
+  layout: SpareLayout,
+  deviceOf: (block: Uint8Array) => Uint8Array,
+): Promise<InUseMark | undefined> {
   let newest: InUseMark | undefined;
-  for (const place of markPlaces(shared.layout)) {
+  for (const place of markPlaces(layout)) {
     await io.readEach(place, 1, (block) => {
-      const mark = block === undefined ? undefined : decodeMark(block, shared.uuid);
+      const mark = block === undefined ? undefined : decodeMark(block, deviceOf(block));
       if (mark !== undefined && (newest === undefined || isNewer(mark, newest))) newest = mark;
     });
   }
   return newest;
 }
 
+/** Beats are counted on from session to session: no clock has to be right. */
 function isNewer(mark: InUseMark, other: InUseMark): boolean {
-  if (mark.nonce === other.nonce) return mark.heartbeat > other.heartbeat;
+  if (mark.heartbeat !== other.heartbeat) return mark.heartbeat > other.heartbeat;
   return mark.writtenUnixSeconds > other.writtenUnixSeconds;
 }
 
 /** M11: may `host` have the spare? Throws `METADATA_IN_USE`. */
 export async function judgeSpare(
   io: SpareIo,
-  shared: SharedFacts,
+  shared: MarkedSpare,
   host: HostIdentity,
   takeover: boolean,
 ): Promise<Judgement> {
@@ -64,7 +84,7 @@ export async function judgeSpare(
  */
 async function judgeMark(
   io: SpareIo,
-  shared: SharedFacts,
+  shared: MarkedSpare,
   mark: InUseMark | undefined,
   host: HostIdentity,
   takeover: boolean,
@@ -96,15 +116,17 @@ async function judgeMark(
 /** The mark of one session, while it lasts. */
 export class InUse {
   readonly #io: SpareIo;
-  readonly #shared: SharedFacts;
+  readonly #shared: MarkedSpare;
   readonly #mutex = new Mutex();
   /** What was there when the spare was judged to be free. */
   readonly #before: InUseMark | undefined;
   readonly #takeover: boolean;
   #mark: InUseMark;
+  /** The mark was seen on the spare. */
+  #claimed = false;
   #taken: MetadataError | undefined;
 
-  constructor(io: SpareIo, shared: SharedFacts, judgement: Judgement, nonce: string) {
+  constructor(io: SpareIo, shared: MarkedSpare, judgement: Judgement, nonce: string) {
     const { machineId, bootId, pid, startTicks, hostName } = judgement.host;
     this.#io = io;
     this.#shared = shared;
@@ -112,7 +134,7 @@ export class InUse {
     this.#takeover = judgement.takeover;
     this.#mark = {
       ...{ machineId, bootId, pid, startTicks, hostName, nonce },
-      heartbeat: 0,
+      heartbeat: judgement.mark?.heartbeat ?? 0,
       writtenUnixSeconds: 0,
       intervalMs: heartbeatIntervalMs,
       released: false,
@@ -135,6 +157,7 @@ export class InUse {
     await this.#io.flusher.flush();
     const written = await readMark(this.#io, this.#shared);
     if (written !== undefined && written.nonce !== this.#mark.nonce) throw this.#lostTo(written);
+    this.#claimed = written !== undefined;
   }
 
   /**
@@ -155,6 +178,7 @@ export class InUse {
     try {
       const found = await readMark(this.#io, this.#shared);
       if (found !== undefined && found.nonce !== this.#mark.nonce) throw this.#lostTo(found);
+      if (found === undefined) await this.#refuseFormatted();
       await this.#write(released);
       return true;
     } catch (error) {
@@ -162,6 +186,13 @@ export class InUse {
       asDeviceError(error);
       return false;
     }
+  }
+
+  /** Our mark is not there any more, and a device that was made since has its own: nothing of ours may go onto that. */
+  async #refuseFormatted(): Promise<void> {
+    if (!this.#claimed) return;
+    const other = await newestMark(this.#io, this.#shared.layout, markDevice);
+    if (other !== undefined) throw this.#lostTo(other);
   }
 
   #isAsJudged(found: InUseMark): boolean {

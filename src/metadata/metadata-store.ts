@@ -243,8 +243,7 @@ export class MetadataStore {
       return await this.#inUse.beat();
     } catch (error) {
       if (!(error instanceof MetadataError)) throw error;
-      this.#taken = error;
-      this.#pipeline?.abandon();
+      this.#isTaken(error);
       throw error;
     }
   }
@@ -304,6 +303,7 @@ export class MetadataStore {
   }
 
   async #close(): Promise<void> {
+    await this.#lookForAnother();
     await this.#updates?.ended();
     await this.#pipeline?.drained();
     if (this.state === 'open') {
@@ -318,6 +318,21 @@ export class MetadataStore {
     }
     await this.#release();
     this.#closed = true;
+  }
+
+  /** M11: taken over since the last beat, this session must not say that it has ended, over what another one wrote. */
+  async #lookForAnother(): Promise<void> {
+    try {
+      await this.#inUse?.beat();
+    } catch (error) {
+      if (!(error instanceof MetadataError)) throw error;
+      this.#isTaken(error);
+    }
+  }
+
+  #isTaken(error: MetadataError): void {
+    this.#taken = error;
+    this.#pipeline?.abandon();
   }
 
   /** The last write of a session. */

@@ -1,5 +1,6 @@
 import { asDeviceError } from '../block/device-error.ts';
 import { sameBytes, uuidAt, uuidBytes } from './block-checksum.ts';
+import { claimSpare, type SpareTaker } from './claim-spare.ts';
 import { forgetOlderGenerations, writeGeneration } from './generation-writer.ts';
 import { type JournalBlock, scanJournals } from './journal-replay.ts';
 import type { MappingStateSource } from './mapping-state.ts';
@@ -8,7 +9,16 @@ import { MetadataError } from './metadata-error.ts';
 import type { MetadataParts } from './opened-metadata.ts';
 import { type Replica, ReplicaSet } from './replica-set.ts';
 import { SpareIo } from './spare-io.ts';
+import type { Superblock } from './superblock.ts';
 import { type SuperblockScan, scanSuperblocks } from './superblock-scan.ts';
+
+export interface RestoreChoices {
+  /** Also a dump that is older than what is on the spare. */
+  readonly force: boolean;
+  readonly taker: SpareTaker;
+  /** The caller's own refusals, when the spare proved to be the dump's. */
+  readonly beforeWriting: () => Promise<void>;
+}
 
 /** Above every revision that may turn up again. */
 const revisionStep: number = 2 ** 20;
@@ -16,14 +26,14 @@ const revisionStep: number = 2 ** 20;
 /**
  * Writes a dump onto a spare that cannot be opened any more, as a fresh generation above everything that is there. `source`
  * holds the dump's records. Only onto the spare that the dump is of: some block of the metadata there must say so, for the
- * slots of another disk hold other bytes. Rejects with a `MetadataError`.
+ * slots of another disk hold other bytes. Resolves to from whom the spare was taken (M11). Rejects with a `MetadataError`.
  */
 export async function restoreMetadata(
   parts: MetadataParts,
   dump: MetadataDump,
   source: MappingStateSource,
-  force: boolean,
-): Promise<void> {
+  { force, taker, beforeWriting }: RestoreChoices,
+): Promise<readonly string[]> {
   const io = new SpareIo(parts.spare, parts.arena, parts.clock);
   const { shared, checkpoint } = dump.superblock;
   const { layout, uuid } = shared;
@@ -33,7 +43,6 @@ export async function restoreMetadata(
   const blocks = await scanJournals(io, layout, uuid, layout.replicas);
   const found = scan.found.map(({ superblock }) => superblock);
   if (found.length + blocks.length === 0 && !(await hasCheckpointBlock(io, dump))) throw notItsSpare(io);
-  refuseNewer(io, dump, blocks, force);
   const sequences = [dump.sequence, ...blocks.map(({ header }) => header.sequence)];
   const generations = [checkpoint.generation, ...blocks.map(({ header }) => header.generation)];
   const revisions = [shared.revision];
@@ -42,6 +51,9 @@ export async function restoreMetadata(
     generations.push(superblock.checkpoint.generation + 1);
     revisions.push(superblock.shared.revision);
   }
+  if (!force) refuseNewer(io, dump.sequence, reachedSequence(blocks, found));
+  await beforeWriting();
+  const claim = await claimSpare(io, parts.random, [shared], taker);
   const replicas = layout.replicas.map(
     (place, index): Replica => ({
       index,
@@ -68,7 +80,10 @@ export async function restoreMetadata(
     await forgetOlderGenerations(set);
     set.change({ cleanlyClosed: true });
     await set.rewriteMembers();
+    await claim.release();
+    return claim.takenOver;
   } catch (error) {
+    if (error instanceof MetadataError) throw error;
     const failure = asDeviceError(error);
     throw new MetadataError(
       'METADATA_SETTLE_FAILED',
@@ -101,12 +116,18 @@ function refuseOthers(io: SpareIo, scan: SuperblockScan, uuid: Uint8Array): void
   );
 }
 
-function refuseNewer(io: SpareIo, dump: MetadataDump, blocks: readonly JournalBlock[], force: boolean): void {
-  const reached = highest(blocks.map(({ header }) => header.sequence));
-  if (force || reached <= dump.sequence) return;
+function reachedSequence(blocks: readonly JournalBlock[], found: readonly Superblock[]): number {
+  return highest([
+    ...blocks.map(({ header }) => header.sequence),
+    ...found.map(({ checkpoint, shared }) => Math.max(checkpoint.lastSequence, shared.reachedSequence)),
+  ]);
+}
+
+function refuseNewer(io: SpareIo, sequence: number, reached: number): void {
+  if (reached <= sequence) return;
   throw new MetadataError(
     'METADATA_GAP',
-    `${io.spare.name}: has records up to sequence ${reached}, the dump only up to ${dump.sequence}: what came in between ` +
+    `${io.spare.name}: has records up to sequence ${reached}, the dump only up to ${sequence}: what came in between ` +
       'would be lost; --force restores it',
   );
 }

@@ -45,6 +45,18 @@ function pass(spare: TestSpare, ms: number): Promise<void> {
 }
 
 describe('what a spare needs while it serves', () => {
+  it('M11 looks once more at the end, for closing writes what a taken spare must not get', () =>
+    withSpare({}, async (spare) => {
+      const device = await spare.createSettled({ host });
+      const cared = careFor(spare, device);
+      await spare.openSettled({ host: { ...host, pid: 9, hostName: 'beta' }, takeover: true });
+      await cared.care.close();
+      assert.equal(cared.taken, 1);
+      assert.equal(cared.log.length, 1);
+      assert.match(cared.log[0]!, /taken over by process 9 of beta/);
+      assert.equal(device.store.state, 'failed');
+    }));
+
   it('M11 a sign of life every ten seconds, and none after the end', () =>
     withSpare({}, async (spare) => {
       const device = await spare.createSettled({ host });

@@ -7,6 +7,7 @@ import {
   encodeMark,
   hostNameBytesMax,
   type InUseMark,
+  markDevice,
   markPlaces,
 } from '../../src/metadata/in-use-mark.ts';
 import { type HostIdentity, heartbeatIntervalMs } from '../../src/metadata/metadata-store.ts';
@@ -187,6 +188,47 @@ describe('M11 a spare in use', () => {
       assert.equal(await second.store.heartbeat(), false);
       await commit(second, [granules(1, 300)]);
       await second.store.close();
+    }));
+
+  it('needs no clock: taken over by one whose clock is years behind, with one bad place', () =>
+    withSpare({}, async (spare) => {
+      const first = await spare.createSettled({ host: host() });
+      for (let beat = 0; beat < 5; beat += 1) assert.equal(await first.store.heartbeat(), true);
+      const [one] = markPlaces(first.opened.layout);
+      const block = spare.disk.cachedImage().subarray(one, one! + 4096);
+      const uuid = markDevice(block);
+      const old = decodeMark(block, uuid)!;
+      spare.kill();
+      // The first place keeps what is there and takes no more writes; it says that it was written in the far future.
+      encodeMark(block, Uint8Array.from(uuid), { ...old, writtenUnixSeconds: old.writtenUnixSeconds + 1e9 });
+      await spare.disk.open().write(Uint8Array.from(block), one!);
+      spare.disk.faults.addBadSectors(one! / 512, 8, { on: 'write' });
+      const second = await spare.openSettled({ host: host({ pid: 200 }) });
+      assert.equal(await second.store.heartbeat(), true);
+      await commit(second, [granules(1, 300)]);
+    }));
+
+  it('is left alone by one who closes and has not yet heard that it was taken over', () =>
+    withSpare({}, async (spare) => {
+      const first = await spare.createSettled({ host: host() });
+      const second = await spare.openSettled({ host: beta, takeover: true });
+      await commit(second, [granules(3, 302)]);
+      const image = spare.disk.cachedImage();
+      await first.store.close();
+      assert.deepEqual(spare.disk.cachedImage(), image, 'not a byte');
+      assert.equal(first.store.status().closedCleanly, false);
+    }));
+
+  it('is left alone by one over whose spare another device was made', () =>
+    withSpare({}, async (spare) => {
+      const first = await spare.createSettled({ host: host() });
+      await spare.create();
+      const other = await spare.openSettled({ host: beta });
+      const image = spare.disk.cachedImage();
+      await rejectsWith(first.store.heartbeat(), 'METADATA_IN_USE');
+      await first.store.close();
+      assert.deepEqual(spare.disk.cachedImage(), image, 'not a byte');
+      assert.equal(await other.store.heartbeat(), true);
     }));
 
   it('keeps serving while the spare is away for some beats', () =>

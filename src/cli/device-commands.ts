@@ -1,0 +1,122 @@
+import type { Command } from 'commander';
+import type { Terminal } from './terminal.ts';
+
+/** The commands about a device that is served, or was. */
+export function addDeviceCommands(program: Command, terminal: Terminal): void {
+  addQueries(program, terminal);
+  addSuspension(program, terminal);
+  addRetire(program, terminal);
+  addRemove(program, terminal);
+}
+
+function addRetire(program: Command, terminal: Terminal): void {
+  program
+    .command('retire')
+    .description('bring all data home to main and empty the table, so that main can be used alone')
+    .summary('bring all data home to main')
+    .argument('<NAME>')
+    .option('--yes', 'then remove the device and wipe its spare')
+    .option('--json', 'as JSON')
+    .addHelpText('after', '\nExamples:\n  dm-remap retire old-disk\n  dm-remap retire old-disk --yes')
+    .action(async (name, options) => {
+      await (await import('./retire.ts')).runRetire(terminal, name, options);
+    });
+}
+
+function addSuspension(program: Command, terminal: Terminal): void {
+  program
+    .command('suspend')
+    .description('answer what is under way, make it durable, and let clients wait until "resume"')
+    .summary('let clients wait, and touch no disk')
+    .argument('<NAME>')
+    .option('--noflush', 'only let clients wait; what is under way goes on')
+    .option('--json', 'as JSON')
+    .action(async (name, options) => {
+      await (await import('./suspend.ts')).runSuspend(terminal, name, options);
+    });
+  program
+    .command('resume')
+    .description('end "suspend", if both disks are the same; try again what had failed as a whole')
+    .summary('end "suspend"')
+    .argument('<NAME>')
+    .option('--json', 'as JSON')
+    .action(async (name, options) => {
+      await (await import('./suspend.ts')).runResume(terminal, name, options);
+    });
+}
+
+function addQueries(program: Command, terminal: Terminal): void {
+  program
+    .command('ls')
+    .description('list the devices, dead ones too')
+    .option('--json', 'as JSON')
+    .action(async (options) => {
+      await (await import('./list.ts')).runList(terminal, options);
+    });
+  program
+    .command('status')
+    .description('show the state of a device')
+    .argument('<NAME>')
+    .option('--line', 'one line, as dmsetup prints it')
+    .option('--json', 'as JSON')
+    .action(async (name, options) => {
+      await (await import('./status.ts')).runStatus(terminal, name, options);
+    });
+  program
+    .command('table')
+    .description('show the device-mapper table of a device')
+    .argument('<NAME>')
+    .option('--json', 'as JSON')
+    .action(async (name, options) => {
+      await (await import('./table.ts')).runTable(terminal, name, options);
+    });
+  program
+    .command('policy')
+    .description('show the policies of a device, or one of them, or change it for the next request')
+    .summary('show or change the policies of a device')
+    .argument('<NAME>')
+    .argument('[POLICY]')
+    .argument('[VALUE]')
+    .option('--json', 'as JSON')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  dm-remap policy old-disk\n  dm-remap policy old-disk path-timeout 60',
+    )
+    .action(async (name, policy, value, options) => {
+      await (await import('./policy.ts')).runPolicy(terminal, name, policy, value, options);
+    });
+  program
+    .command('message')
+    .description(
+      'send a message to a device; "help" lists them, "main SECTOR WORDS..." goes to main\'s table',
+    )
+    .summary('ask a device; "help" lists the messages')
+    .argument('<NAME>')
+    .argument('<SECTOR>')
+    .argument('<WORDS...>')
+    .option('--json', 'print the reply as JSON')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  dm-remap message old-disk 0 help
+  dm-remap message old-disk 0 list
+  dm-remap message old-disk 0 retry all
+  dm-remap message old-disk 0 main 2048 addbadblock 4711`,
+    )
+    .action(async (name, sector, words, options) => {
+      await (await import('./message.ts')).runMessage(terminal, name, sector, words, options);
+    });
+}
+
+function addRemove(program: Command, terminal: Terminal): void {
+  program
+    .command('remove')
+    .description('end a device cleanly; of a killed one, clean up what it left')
+    .summary('end a device cleanly')
+    .argument('<NAME>')
+    .option('--json', 'print what was done as JSON')
+    .action(async (name, options) => {
+      await (await import('./remove.ts')).runRemove(terminal, name, options);
+    });
+}
