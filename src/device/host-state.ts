@@ -55,7 +55,8 @@ export class HostState {
   async listTables(): Promise<readonly TableCopyHeader[]> {
     const headers: TableCopyHeader[] = [];
     for (const uuid of await this.#uuids()) {
-      const bytes = await this.#read(uuid, 'table', headerBytesMax, 'cut');
+      // What cannot be read of one device must not keep the others from being found.
+      const bytes = await this.#read(uuid, 'table', headerBytesMax, 'cut').catch(ignoreSystemError);
       const header = bytes === undefined ? undefined : decodeTableCopyHeader(bytes);
       if (header !== undefined && typeof header !== 'string' && header.uuid === uuid) headers.push(header);
     }
@@ -183,6 +184,10 @@ async function isFolder(path: string): Promise<boolean> {
     if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return false;
     throw error;
   }
+}
+
+function ignoreSystemError(error: unknown): undefined {
+  if (errorCode(error) === undefined) throw error;
 }
 
 function errorCode(error: unknown): string | undefined {
