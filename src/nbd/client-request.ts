@@ -2,6 +2,9 @@ import { asDeviceError } from '../block/device-error.ts';
 import { WireError } from './constants.ts';
 import { wireErrorOf } from './wire-error.ts';
 
+/** Of a request that is no write, or has no call to the device. */
+export const noTicket = -1;
+
 /** Whom a request tells that it has its result. */
 export interface RequestOwner {
   settled(request: ClientRequest): void;
@@ -23,6 +26,8 @@ export class ClientRequest {
   errno: WireError = WireError.none;
   /** Arena memory of `length` bytes while the request needs it: a write's payload, a read's answer. */
   piece: Uint8Array | undefined = undefined;
+  /** Of `UnfinishedWrites`, while the device has the write. */
+  writeTicket: number = noTicket;
   /** When the piece was taken, for its share. */
   takenAt = 0;
   #partsPending = 0;

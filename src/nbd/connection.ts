@@ -9,10 +9,12 @@ import type { NbdLimits } from './limits.ts';
 import type { RequestMemory } from './request-memory.ts';
 import { NbdSession } from './session.ts';
 import { StreamReader } from './stream-reader.ts';
+import type { UnfinishedWrites } from './unfinished-writes.ts';
 
 export interface NbdConnectionOptions {
   readonly device: BlockDevice;
   readonly memory: RequestMemory;
+  readonly unfinishedWrites: UnfinishedWrites;
   readonly clock: Clock;
   readonly exported: ExportDescription;
   /** For clients that never asked for block sizes (R11). */

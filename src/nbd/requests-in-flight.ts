@@ -1,18 +1,21 @@
 import { type BlockDevice, IoFlags } from '../block/block-device.ts';
 import type { ByteStream } from '../io/byte-stream.ts';
-import { ClientRequest } from './client-request.ts';
+import { ClientRequest, noTicket } from './client-request.ts';
 import type { RequestDecoder } from './codec.ts';
 import { Command, CommandFlag, WireError } from './constants.ts';
 import { NbdCounter } from './counters.ts';
 import type { NbdLimits } from './limits.ts';
 import type { MemoryShare } from './memory-share.ts';
 import { ReplyQueue } from './reply-queue.ts';
+import type { UnfinishedWrites } from './unfinished-writes.ts';
 
 export interface RequestsInFlightOptions {
   readonly stream: ByteStream;
   readonly device: BlockDevice;
   /** Gives and takes back the memory of the connection's requests. */
   readonly share: MemoryShare;
+  /** Of all connections. */
+  readonly unfinishedWrites: UnfinishedWrites;
   readonly limits: NbdLimits;
   readonly counters: Float64Array;
   /** Room for the headers of one send: 16 bytes for each of `requestsInFlightMax`. */
@@ -26,6 +29,8 @@ export interface RequestsInFlightOptions {
 export class RequestsInFlight {
   readonly #device: BlockDevice;
   readonly #share: MemoryShare;
+  readonly #unfinished: UnfinishedWrites;
+  readonly #connection: number;
   readonly #limits: NbdLimits;
   readonly #counters: Float64Array;
   readonly #replies: ReplyQueue;
@@ -42,6 +47,8 @@ export class RequestsInFlight {
     this.#device = options.device;
     this.#flushEpoch = options.device.flushEpoch;
     this.#share = options.share;
+    this.#unfinished = options.unfinishedWrites;
+    this.#connection = options.unfinishedWrites.newConnection();
     this.#limits = options.limits;
     this.#counters = options.counters;
     this.#replies = new ReplyQueue({
@@ -86,6 +93,11 @@ export class RequestsInFlight {
     wake?.();
   }
 
+  /** No request is left, and none will come. */
+  close(): void {
+    this.#unfinished.connectionEnded(this.#connection);
+  }
+
   /** Drops the replies of all requests, now and later; their device calls still finish. */
   abandonReplies(): void {
     this.#replies.abandon();
@@ -96,6 +108,26 @@ export class RequestsInFlight {
     const request = this.#admit(header, piece.length);
     request.piece = piece;
     request.takenAt = this.#share.takenAt;
+    const { offset, length } = request;
+    if (request.command !== Command.write) this.#start(request, piece);
+    else if (this.#unfinished.overlapsOthers(this.#connection, offset, length)) {
+      // What throws here is our bug, and ends the process.
+      void this.#startBehindOthers(request, piece);
+    } else {
+      request.writeTicket = this.#unfinished.begin(this.#connection, offset, length);
+      this.#start(request, piece);
+    }
+  }
+
+  /** A write of another connection, perhaps of one that is gone, is still under way on these bytes: it must land first. */
+  async #startBehindOthers(request: ClientRequest, piece: Uint8Array): Promise<void> {
+    const { offset, length } = request;
+    while (this.#unfinished.overlapsOthers(this.#connection, offset, length)) await this.#unfinished.change();
+    request.writeTicket = this.#unfinished.begin(this.#connection, offset, length);
+    this.#start(request, piece);
+  }
+
+  #start(request: ClientRequest, piece: Uint8Array): void {
     const partBytes = this.#limits.deviceRequestBytesMax;
     if (piece.length <= partBytes) {
       request.expectParts(1);
@@ -123,6 +155,8 @@ export class RequestsInFlight {
 
   /** A request has its result. For `ClientRequest`. */
   settled(request: ClientRequest): void {
+    if (request.writeTicket >= 0) this.#unfinished.end(request.writeTicket);
+    request.writeTicket = noTicket;
     const durable = request.command === Command.write && request.ioFlags !== IoFlags.none;
     if (durable || request.command === Command.flush) this.#tellOfFailedFlush(request);
     const counters = this.#counters;

@@ -11,6 +11,7 @@ import { defaultNbdLimits, type NbdLimits } from './limits.ts';
 import { ProtocolNotes } from './protocol-notes.ts';
 import { RequestMemory } from './request-memory.ts';
 import { connectionBufferBytes } from './session.ts';
+import { UnfinishedWrites } from './unfinished-writes.ts';
 
 export interface NbdServerOptions {
   readonly device: BlockDevice;
@@ -46,6 +47,7 @@ export class NbdServer {
   /** One piece for the buffers of all connections, taken while the arena is empty: see `#takeBuffers`. */
   readonly #buffers: Uint8Array;
   readonly #memory: RequestMemory;
+  readonly #unfinishedWrites = new UnfinishedWrites();
   readonly #freeBuffers: Uint8Array[] = [];
   readonly #listeners = new Set<StreamListener>();
   readonly #connections = new Map<NbdConnection, Promise<void>>();
@@ -91,6 +93,7 @@ export class NbdServer {
     const connection = new NbdConnection(stream, buffer, {
       device: this.#options.device,
       memory: this.#memory,
+      unfinishedWrites: this.#unfinishedWrites,
       clock: this.#options.clock,
       exported: this.exported,
       unaligned: this.#unaligned,

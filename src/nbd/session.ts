@@ -10,12 +10,15 @@ import { ReceiveBuffer } from './receive-buffer.ts';
 import type { RequestMemory } from './request-memory.ts';
 import { type RequestRules, validateRequest } from './request-validator.ts';
 import { RequestsInFlight } from './requests-in-flight.ts';
+import type { UnfinishedWrites } from './unfinished-writes.ts';
 
 export interface NbdSessionOptions {
   readonly stream: ByteStream;
   readonly device: BlockDevice;
   /** Of all connections. */
   readonly memory: RequestMemory;
+  /** Of all connections. */
+  readonly unfinishedWrites: UnfinishedWrites;
   readonly exported: ExportDescription;
   readonly limits: NbdLimits;
   readonly counters: Float64Array;
@@ -114,6 +117,7 @@ export class NbdSession {
       else if (!(error instanceof StreamError)) throw error;
     }
     while (this.#requests.count > 0) await this.#requests.change();
+    this.#requests.close();
     this.#share.close();
     await this.#stream.close();
     if (protocolError !== undefined) throw protocolError;

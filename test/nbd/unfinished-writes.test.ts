@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { MemoryDevice } from '../../src/block/memory-device.ts';
+import { UnfinishedWrites } from '../../src/nbd/unfinished-writes.ts';
+import { HeldDevice } from './controlled-devices.ts';
+import { settle } from './manual-clock.ts';
+import { withServer } from './server-fixture.ts';
+import { replyHex, requestHex } from './wire-client.ts';
+
+const write = 1;
+const bytes = (value: number): Uint8Array => new Uint8Array(1024).fill(value);
+
+describe('writes of several connections', () => {
+  test('R3 what a broken connection left behind lands before what its client sends next', async () => {
+    const memory = new MemoryDevice({ name: 'disk', sizeBytes: 1 << 20 });
+    const device = new HeldDevice(memory);
+    await withServer({ device }, async (fixture) => {
+      const first = await fixture.transmission();
+      await first.send(requestHex(write, 1, 4096, 1024, { payload: bytes(2) }));
+      await settle();
+      await first.stream.close();
+      const second = await fixture.transmission();
+      await second.send(
+        requestHex(write, 2, 4608, 1024, { payload: bytes(3) }) +
+          requestHex(write, 3, 8192, 1024, { payload: bytes(4) }),
+      );
+      await settle();
+      assert.deepEqual(device.calls, ['write 4096 1024', 'write 8192 1024'], 'what does not overlap goes on');
+      device.releaseAll();
+      await settle();
+      await second.expect(replyHex(3) + replyHex(2));
+      assert.deepEqual(device.calls, ['write 4096 1024', 'write 8192 1024', 'write 4608 1024']);
+      const found = new Uint8Array(2048);
+      await memory.read(found, 4096);
+      assert.deepEqual(
+        found,
+        new Uint8Array([...bytes(2).subarray(0, 512), ...bytes(3), ...new Uint8Array(512)]),
+      );
+    });
+  });
+
+  test('R3 a write waits for the unanswered write of a live connection too, and for none of its own', async () => {
+    const device = new HeldDevice(new MemoryDevice({ name: 'disk', sizeBytes: 1 << 20 }));
+    await withServer({ device }, async (fixture) => {
+      const [first, second] = [await fixture.transmission(), await fixture.transmission()];
+      await first.send(requestHex(write, 1, 0, 1024, { payload: bytes(1) }));
+      await first.send(requestHex(write, 2, 512, 1024, { payload: bytes(2) }));
+      await settle();
+      assert.equal(device.calls.length, 2);
+      await second.send(requestHex(write, 3, 1024, 1024, { payload: bytes(3) }));
+      await settle();
+      assert.equal(device.calls.length, 2);
+      device.releaseOne();
+      await settle();
+      assert.equal(device.calls.length, 2, 'the other one overlaps');
+      device.releaseAll();
+      await settle();
+      assert.equal(device.calls.length, 3);
+      await first.expect(replyHex(1) + replyHex(2));
+      await second.expect(replyHex(3));
+    });
+  });
+});
+
+test('UnfinishedWrites agrees with a list of ranges', () => {
+  const step = fc.record({
+    connection: fc.nat(2),
+    offset: fc.nat(20),
+    length: fc.integer({ min: 1, max: 6 }),
+    ends: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const writes = new UnfinishedWrites();
+      const numbers = [writes.newConnection(), writes.newConnection(), writes.newConnection()];
+      const model: { ticket: number; connection: number; offset: number; end: number }[] = [];
+      for (const { connection, offset, length, ends } of steps) {
+        const expected = model.some(
+          (other) => other.connection !== connection && other.offset < offset + length && offset < other.end,
+        );
+        assert.equal(writes.overlapsOthers(numbers[connection]!, offset, length), expected);
+        const oldest = ends ? model.shift() : undefined;
+        if (oldest !== undefined) writes.end(oldest.ticket);
+        const ticket = writes.begin(numbers[connection]!, offset, length);
+        model.push({ ticket, connection, offset, end: offset + length });
+      }
+      for (const { ticket } of model) writes.end(ticket);
+      for (const number of numbers) writes.connectionEnded(number);
+      assert(!writes.overlapsOthers(writes.newConnection(), 0, 100));
+    }),
+  );
+});
