@@ -17,6 +17,7 @@ import {
   stillThere,
   toVirtual,
 } from './request-rounds.ts';
+import { WaitedTime } from './waited-time.ts';
 import { FlushBehindError } from './write-through.ts';
 
 /** What narrowing one request may cost. */
@@ -51,6 +52,7 @@ export abstract class SplitRequest {
   readonly #startMs: number;
   protected readonly direction: ProbeDirection;
   readonly #pathWait: PathWait;
+  readonly #lockWait = new WaitedTime();
   /** Failures of one granule that may be a neighbour's or the path's. */
   readonly #late: LateRange[] = [];
   readonly #alone: { readonly range: FailedRange; readonly place: DevicePlace }[] = [];
@@ -72,9 +74,9 @@ export abstract class SplitRequest {
     this.#startMs = core.parts.clock.nowMs();
   }
 
-  /** When narrowing ends. Time spent waiting for a device that is away is not counted. */
+  /** When narrowing ends. Time spent waiting for a device that is away, or for another's move, is not counted. */
   protected get deadlineMs(): number {
-    return this.#startMs + this.#budget.msMax + this.#pathWait.waitedMs;
+    return this.#startMs + this.#budget.msMax + this.#pathWait.waitedMs + this.#lockWait.totalMs;
   }
 
   /** Sends one piece to its device; `flags` are those of `apart`. A lost piece is the subclass's to answer. */
@@ -169,7 +171,7 @@ export abstract class SplitRequest {
     const { inFlight, locks, table, parts } = this.core;
     const first = Math.floor(range.offset / parts.granuleBytes);
     const last = Math.floor((range.offset + range.length - 1) / parts.granuleBytes);
-    while (locks.blocked(first, last)) await locks.whenUnblocked(first, last);
+    while (locks.blocked(first, last)) await this.#waitForLock(first, last);
     // M1: the move that was waited for may be in doubt; its record must not come to shadow these bytes after a crash.
     if (this.direction === 'write' && this.core.metadataPath.failed) {
       this.progress.failed.push({
@@ -194,6 +196,13 @@ export abstract class SplitRequest {
     for (const [index, failure] of failures.entries()) {
       if (failure !== undefined) this.#classify(pieces[index]!, failure, range.flags);
     }
+  }
+
+  async #waitForLock(first: number, last: number): Promise<void> {
+    const { locks, parts } = this.core;
+    this.#lockWait.begin(parts.clock.nowMs());
+    await locks.whenUnblocked(first, last);
+    this.#lockWait.end(parts.clock.nowMs());
   }
 
   /** Pieces for a device that is known to be away are not sent. */

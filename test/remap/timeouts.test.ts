@@ -8,6 +8,7 @@ import { TimeoutLedger } from '../../src/remap/timeout-ledger.ts';
 import { DeadlineDevice } from './deadline-device.ts';
 import {
   failedRead,
+  failedSectors,
   failureOf,
   finish,
   makeStack,
@@ -185,6 +186,26 @@ describe('R3 a write that its device has given up on', () => {
     await stack.clock.run(Promise.all([writing, moving]));
     assert.deepEqual(await readSectors(stack, 80, 8), patternOf(80, 8, 2));
     assert.deepEqual(remappedGranules(stack), [10]);
+    await finish(stack);
+  });
+
+  it('R18 a read that has waited for it has all of its time left: only the bad sector fails', async () => {
+    const { stack } = impatientStack();
+    await writeSectors(stack, 72, patternOf(72, 16));
+    stack.mainDisk.faults.addBadSectors(72, 1, { on: 'read' });
+    stick(stack, 'write', 10);
+    const writing = stack.device.write(patternOf(80, 8, 2), 80 * 512);
+    await stack.clock.runFor(1);
+    const moving = stack.device.message(['remap', '80']);
+    await stack.clock.runFor(1);
+    const target = new Uint8Array(16 * 512);
+    const reading = failureOf(stack.device.read(target, 72 * 512));
+    await stack.clock.runFor(20_000);
+    stack.mainDisk.releaseStuck();
+    assert.deepEqual(failedSectors(await stack.clock.run(reading)), [72]);
+    assert.deepEqual(target.subarray(512, 8 * 512), patternOf(73, 7));
+    assert.deepEqual(target.subarray(8 * 512), patternOf(80, 8, 2));
+    await stack.clock.run(Promise.all([writing, moving]));
     await finish(stack);
   });
 

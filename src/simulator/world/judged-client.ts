@@ -28,6 +28,8 @@ export class JudgedClient {
   readonly #excuses: Excuses;
   /** As an export's connection: a failed flush is told once (R7). */
   #flushEpoch: number;
+  /** The same at its last flush. */
+  #flushedEpoch: number;
   /** The device has failed a flush, or lost writes by one, and has not told this client. */
   owedFailure = false;
   /** Sectors of which the last `readAll` was told that they are lost. */
@@ -38,6 +40,7 @@ export class JudgedClient {
     this.#judge = judge;
     this.#excuses = excuses;
     this.#flushEpoch = device.flushEpoch;
+    this.#flushedEpoch = device.flushEpoch;
   }
 
   async write(sector: number, sectorCount: number, fua: boolean): Promise<void> {
@@ -74,9 +77,10 @@ export class JudgedClient {
   async flush(): Promise<void> {
     const sinceMs = this.#excuses.nowMs();
     const token = this.#judge.flushBegun();
-    // Of a flush that failed behind its back it is told whenever it comes (R7).
-    const isOwed = this.#device.flushEpoch !== this.#flushEpoch;
+    // Of a flush that failed behind its back it is told whenever it comes: by the device, whatever its own number said (R7).
+    const isOwed = this.#device.flushEpoch !== this.#flushedEpoch;
     const error = await this.#outcome(this.#device.flush());
+    this.#flushedEpoch = this.#device.flushEpoch;
     if (error !== undefined && !isOwed) this.#excuses.allowFailure('flush', error, sinceMs);
     if (this.#wasTold(error !== undefined)) return;
     if (this.owedFailure)
