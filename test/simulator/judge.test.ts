@@ -32,4 +32,16 @@ describe('Judge', () => {
     readVersion(judge, version);
     assert.throws(() => readVersion(judge, 0), JudgeViolation);
   });
+
+  it('R13 takes zeros of a fresh sector from a read that a write has overtaken, and from none that begins behind it', () => {
+    const judge = new Judge(1, 1, true);
+    judge.wentBad(0);
+    const overtaken = judge.readBegun(0, 1);
+    write(judge);
+    judge.readAnswered(overtaken, Buffer.alloc(512), new Set());
+    assert.throws(
+      () => judge.readAnswered(judge.readBegun(0, 1), Buffer.alloc(512), new Set()),
+      JudgeViolation,
+    );
+  });
 });

@@ -271,7 +271,8 @@ export class Judge {
   }
 
   #isFreshZero(token: ReadToken, bytes: Buffer, index: number): boolean {
-    if (!this.#fresh || this.#models.safe[token.firstSector + index] === 1) return false;
+    // As it was when the read began: a write that was acknowledged since may have come behind it.
+    if (!this.#fresh || token.safe[index] === 1) return false;
     return this.#possible(token, index).includes(initialVersion) && isZero(bytes, index * sectorBytes);
   }
 
