@@ -121,4 +121,31 @@ describe('FlushGate', () => {
     assert.equal(await next, 'good');
     assert.equal(device.submitted, 2, 'the write behind the failure is still owed a flush');
   });
+
+  it('R6 R7 after a failed flush the next one is sent, until one is good: nobody is told of success that no disk gave', async () => {
+    const device = new HeldFlushes();
+    const gate = new FlushGate(device);
+    gate.wroteUnstable();
+    for (const failures of [1, 2]) {
+      const flush = outcome(gate.flush());
+      device.running.at(-1)!.fail();
+      assert.equal(await flush, 'failed');
+      assert.equal(device.submitted, failures);
+      assert(gate.due, 'still owed');
+    }
+    const good = outcome(gate.flush());
+    assert.equal(device.submitted, 3);
+    device.running.at(-1)!.end();
+    assert.equal(await good, 'good');
+    await gate.flush();
+    assert.equal(device.submitted, 3, 'nothing is owed any more');
+    assert.equal(gate.failures, 2);
+  });
+
+  it('R6 a device that fails every flush is not asked for one when nothing was written to it', async () => {
+    const gate = new FlushGate({ flush: () => Promise.reject(deviceError('dead', 'path', 0, 512)) });
+    await gate.flush();
+    assert(!gate.due);
+    assert.equal(gate.failures, 0);
+  });
 });
