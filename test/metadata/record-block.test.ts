@@ -10,6 +10,7 @@ import {
   type RecordBlockHeader,
   recordsPerBlock,
 } from '../../src/metadata/record-block.ts';
+import { recordBytes } from '../../src/metadata/record-codec.ts';
 import { granules } from './metadata-fixture.ts';
 
 const freshRegionCount = 32_768;
@@ -103,6 +104,22 @@ describe('a record block', () => {
       ),
       { numRuns: 200 },
     );
+  });
+
+  it('R25 leaves the room for a checksum of the slot’s data zero, and takes no notice of what a later format puts there', () => {
+    const records = [granules(3, 9), granules(4, noSlot, { gone: 1 }), granules(70_000, 12)];
+    const block = new Uint8Array(4096).fill(0xdb);
+    encodeRecordBlock(block, header, records, units);
+    const view = new DataView(block.buffer);
+    for (let record = 0; record < recordsPerBlock; record += 1) {
+      const at = 4096 - (recordsPerBlock - record) * recordBytes + 44;
+      assert.equal(view.getUint32(at, true), 0, `record ${record}`);
+      view.setUint32(at, 0xfeed_f00d, true);
+    }
+    sealBlock(block);
+    const decoded = decodeRecordBlock(block, 'journal', uuid);
+    assert.ok(decoded !== undefined);
+    assert.deepEqual(decodeRecords(block, decoded, units), records);
   });
 
   for (const kind of ['journal', 'checkpoint'] as const) {

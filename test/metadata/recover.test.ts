@@ -137,7 +137,7 @@ describe('M2 a replica that left the set', () => {
     return device;
   }
 
-  it('comes back while the device serves, with everything that was committed meanwhile', () =>
+  it('I25 comes back while the device serves, with everything that was committed meanwhile', () =>
     withSpare({}, async (spare) => {
       const device = await loseReplica(spare, 1);
       await commit(device, [granules(2, 301)]);

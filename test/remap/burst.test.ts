@@ -36,7 +36,7 @@ async function healthyRequest(stack: Stack, turn: number): Promise<void> {
   assert(answeredMs - sentMs <= mainLatencyMaxMs, 'R36 answered with main’s own latency');
 }
 
-describe('R36 a burst of ten thousand new bad granules', () => {
+describe('I2 R36 a burst of ten thousand new bad granules', () => {
   it('never makes a healthy request wait for our locks, slots or queues', async () => {
     const stack = burstStack();
     let done = 0;

@@ -4,6 +4,8 @@ import { type BlockDevice, sectorBytes } from '../../src/block/block-device.ts';
 import { MemoryDevice } from '../../src/block/memory-device.ts';
 import { createMappedDevice } from '../../src/mapping/create-mapped-device.ts';
 import { RemapOpenError } from '../../src/remap/open-remap.ts';
+import { OperationCounter } from '../../src/simulator/operation-counter.ts';
+import { RecordingDevice } from '../../src/simulator/recording-device.ts';
 import { describeBlockDevice } from '../block/device-contract.ts';
 import { badSectorsOf, faultMap, faultTable } from '../fixtures/fault-tables.ts';
 import { standardRegistry } from '../fixtures/standard-registry.ts';
@@ -62,6 +64,26 @@ describe('openRemapDevice', () => {
     assert.equal(status.slotsUsed, slots.length);
     assert.equal(status.slotsFree + status.slotsUsed, status.slotsTotal);
     await place.clock.run(second.close());
+    assert.equal(place.arena.usedBytes, 0);
+  });
+
+  it('I5 asks main for nothing before the metadata is loaded, and never when it is absent or refused', async () => {
+    const place = new RemapPlace();
+    const counter = new OperationCounter();
+    const disk = new MemoryDevice({ name: 'disk', sizeBytes: 1 << 20, physicalBlockBytes: 4096 });
+    const main = new RecordingDevice(disk, counter);
+    await assert.rejects(place.open(main), { name: 'MetadataError' });
+    await place.create(main);
+    const device = await place.open(main);
+    assert.equal(main.operations.length, 0, 'opening is about the spare alone');
+    await place.clock.run(device.write(patternOf(8, 8), 8 * sectorBytes));
+    assert(main.operations.length > 0, 'the recorder sees what reaches main');
+    await place.clock.run(device.close());
+    const asked = main.operations.length;
+    // Nothing of the metadata is left that could be believed.
+    await place.clock.run(place.spare.write(new Uint8Array(spareBytes).fill(0x5a), 0));
+    await assert.rejects(place.open(main), { name: 'MetadataError' });
+    assert.equal(main.operations.length, asked);
     assert.equal(place.arena.usedBytes, 0);
   });
 

@@ -58,7 +58,7 @@ const requests: readonly string[] = [
 ];
 
 describe('worlds with every fault of a disk', () => {
-  it('R1-R24 M1-M9 I8 I17 R36 keep what was acknowledged, answer everything, and work again when all is well', async (test) => {
+  it('R1-R24 M1-M9 I8 I17 I26 R36 keep what was acknowledged, answer everything, and work again when all is well', async (test) => {
     const { outcome, seeds } = await runWorlds({
       firstSeed: 1,
       seedsMin: 200,
