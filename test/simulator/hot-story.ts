@@ -96,9 +96,14 @@ function geometryOf(random: SeededRandom): WorldGeometry {
   };
 }
 
-/** Runs one story. Throws `JudgeViolation`, or what the stack throws, when a promise is broken. */
-export function hotStory(seed: number): Promise<HotOutcome> {
-  return new HotStory(seed).run();
+/** Runs one story. Throws `JudgeViolation`, which names the seed, or what the stack throws, when a promise is broken. */
+export async function hotStory(seed: number): Promise<HotOutcome> {
+  try {
+    return await new HotStory(seed).run();
+  } catch (error) {
+    if (!(error instanceof JudgeViolation)) throw error;
+    throw new JudgeViolation(`hotStory(${seed}): ${error.message}`, { cause: error });
+  }
 }
 
 /**
@@ -227,7 +232,8 @@ class HotStory {
 
   #hotGranule(random: SeededRandom): number {
     if (this.#lateGranule !== undefined && random.chance(0.7)) return this.#lateGranule;
-    return random.pick(hotGranules);
+    // Slots that fail under one granule while others write to it are what this theme is about.
+    return this.#theme === 'failing slots' ? random.pick(badGranules.slice(0, 2)) : random.pick(hotGranules);
   }
 
   /** Reads what the others are writing; in one granule, so that a failure is about one moment. */
@@ -304,7 +310,7 @@ class HotStory {
   async #sabotage(device: RemapDevice): Promise<void> {
     const random = this.#random.fork('saboteur');
     while (this.#clientsAtWork > 0) {
-      await delay(this.#clock, 2 + random.below(25));
+      await delay(this.#clock, 2 + random.below(this.#theme === 'failing slots' ? 6 : 25));
       if (this.#theme === 'late writes') this.#delayWrite(random);
       else if (this.#theme === 'outages') await this.#outage(random);
       else if (this.#theme === 'latent slots' || this.#theme === 'failing slots')
