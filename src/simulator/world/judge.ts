@@ -271,8 +271,9 @@ export class Judge {
   }
 
   #isFreshZero(token: ReadToken, bytes: Buffer, index: number): boolean {
-    // As it was when the read began: a write that was acknowledged since may have come behind it.
-    if (!this.#fresh || token.safe[index] === 1) return false;
+    // When the read began or now: a write may have been acknowledged since, and a sector gone bad.
+    const wasSafe = token.safe[index] === 1;
+    if (!this.#fresh || (wasSafe && this.#models.safe[token.firstSector + index] === 1)) return false;
     return this.#possible(token, index).includes(initialVersion) && isZero(bytes, index * sectorBytes);
   }
 
