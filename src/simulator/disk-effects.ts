@@ -15,6 +15,8 @@ export interface DiskEffectsParts {
   readonly logicalBlockBytes: number;
   /** Failed ranges name the bad blocks only. */
   readonly exactRanges: boolean;
+  /** Nothing stays in the cache. */
+  readonly writeThrough: boolean;
   /** A write is about to succeed on sectors that cannot be read back. `before`: what is there. */
   readonly onBlindWrite: ((sector: number, bytes: Uint8Array) => void) | undefined;
 }
@@ -39,10 +41,10 @@ export class DiskEffects {
 
   /** Writes some blocks: a discard, and a write that fails without a bad sector. */
   writeSome(request: DiskRequest): void {
-    const { media, faults, random } = this.#parts;
+    const { faults, random } = this.#parts;
     const block = new BlockChance(random, this.#blockSectors);
     forEachSector(request, (sector, bytes) => {
-      if (block.half(sector) && faults.isWritable(sector)) media.cacheSector(sector, bytes, request);
+      if (block.half(sector) && faults.isWritable(sector)) this.#put(sector, bytes, request);
     });
   }
 
@@ -61,8 +63,12 @@ export class DiskEffects {
   }
 
   #write(request: DiskRequest): void {
-    const { media, faults, random, onBlindWrite } = this.#parts;
+    const { media, faults, random, onBlindWrite, writeThrough } = this.#parts;
     const failed = this.#strike(request, 'write');
+    if (writeThrough && failed.size === 0) {
+      media.load(request.bytes, request.offset);
+      return;
+    }
     if (failed.size > 0) {
       faults.counts.badSectorWrites += 1;
       request.failedRanges = this.#failedRanges(request, failed);
@@ -72,8 +78,14 @@ export class DiskEffects {
     forEachSector(request, (sector, bytes) => {
       if (failed.has(sector) || !(all || block.half(sector))) return;
       if (onBlindWrite !== undefined && faults.isBlind(sector)) onBlindWrite(sector, bytes);
-      media.cacheSector(sector, bytes, request);
+      this.#put(sector, bytes, request);
     });
+  }
+
+  #put(sector: number, bytes: Uint8Array, request: DiskRequest): void {
+    const { media, writeThrough } = this.#parts;
+    if (writeThrough) media.load(bytes, sector * sectorBytes);
+    else media.cacheSector(sector, bytes, request);
   }
 
   #strike(request: DiskRequest, kind: 'read' | 'write'): Map<number, number> {

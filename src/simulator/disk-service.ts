@@ -94,7 +94,7 @@ export class DiskService {
     this.#parts.announceSettled(request);
     // The announcement may have cut the power.
     if (request.dead) return;
-    if (request.kind === 'write') assertUntouched(request);
+    if (request.kind === 'write' && request.buffer !== request.bytes) assertUntouched(request);
     const { kind, offset, length } = request;
     const pathErrno = this.#parts.faults.takePathErrno();
     if (pathErrno !== undefined) {

@@ -45,6 +45,8 @@ export interface SimulatedDiskOptions {
   readonly latencyMaxMs?: number;
   /** Every request is done and answered before its call returns: no time passes. Default false. */
   readonly immediate?: boolean;
+  /** Nobody will cut the power: writes go to the media as a whole, which is a quarter of the work. Only with `immediate`. */
+  readonly writeThrough?: boolean;
   /** What the media holds; zeros by default. */
   readonly image?: PagedImage;
   readonly badSectors?: ReadonlyMap<number, SectorFault>;

@@ -73,6 +73,7 @@ export class SimulatedDisk implements DiskBelow {
       random: this.#random,
       logicalBlockBytes,
       exactRanges: options.exactRanges ?? false,
+      writeThrough: options.writeThrough ?? false,
       onBlindWrite: options.onBlindWrite,
     });
     this.#queue = new DiskQueue({
@@ -257,8 +258,9 @@ export class SimulatedDisk implements DiskBelow {
 
   /** A read that is answered before its call returns needs no room of its own. */
   #bytesOf(kind: OperationKind, length: number, buffer: Uint8Array | undefined): Uint8Array {
-    const inPlace = kind === 'read' && this.#options.immediate === true && buffer !== undefined;
-    return inPlace ? buffer : requestBytes(kind, length, buffer);
+    const { immediate = false, writeThrough = false } = this.#options;
+    const inPlace = kind === 'read' ? immediate : kind === 'write' && immediate && writeThrough;
+    return inPlace && buffer !== undefined ? buffer : requestBytes(kind, length, buffer);
   }
 
   #count(kind: OperationKind, length: number): void {

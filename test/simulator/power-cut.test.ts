@@ -5,7 +5,13 @@ import { runWorlds } from './worlds.ts';
 
 describe('a power cut at every device operation', () => {
   it('M4 M5 I12 R1 R22 loses nothing that was acknowledged and flushed', async (test) => {
-    const { outcome } = await runWorlds({ firstSeed: 1, seedsMin: 8, seedsMax: 30, forkEvery: 1 });
+    const { outcome } = await runWorlds({
+      firstSeed: 1,
+      seedsMin: 8,
+      seedsMax: 60,
+      forkEvery: 1,
+      budgetMs: 60_000,
+    });
     test.diagnostic(summaryText(outcome, 1));
     const { forks } = outcome;
     assert.ok(forks.powerCuts > 2000, `only ${forks.powerCuts} power cuts`);

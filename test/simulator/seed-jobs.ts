@@ -50,8 +50,13 @@ export async function runSeeds(run: SeedRun): Promise<WorldOptions | undefined> 
   return failure;
 }
 
-/** One job: `hear` says whether to go on. */
+/**
+ * One job: `hear` says whether to go on. Errors have no stacks meanwhile: failing disks make thousands of them a second, and
+ * the world that fails is run again for its own.
+ */
 export async function doJob(order: JobOrder, hear: (report: JobReport) => boolean): Promise<void> {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
   for (let index = 0; index < order.seeds; index += 1) {
     const seed = order.firstSeed + index * order.step;
     let report: JobReport;
@@ -60,8 +65,9 @@ export async function doJob(order: JobOrder, hear: (report: JobReport) => boolea
     } catch {
       report = { seed, failed: true };
     }
-    if (!hear(report)) return;
+    if (!hear(report)) break;
   }
+  Error.stackTraceLimit = stackTraceLimit;
 }
 
 function doInThread(order: JobOrder, hear: (report: JobReport) => boolean): Promise<void> {

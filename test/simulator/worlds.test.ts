@@ -4,7 +4,7 @@ import type { FaultCounts } from '../../src/simulator/simulated-faults.ts';
 import { runWorld } from '../../src/simulator/world/world.ts';
 import { optionsOfReplay, replayLine } from './failed-world.ts';
 import { summaryText } from './summary-text.ts';
-import { runWorlds } from './worlds.ts';
+import { firstHalf, runWorlds } from './worlds.ts';
 
 /** What a disk of these worlds may do: each must have struck both disks (I26). */
 const faults: readonly (keyof FaultCounts)[] = [
@@ -59,12 +59,7 @@ const requests: readonly string[] = [
 
 describe('worlds with every fault of a disk', () => {
   it('R1-R24 M1-M9 I8 I17 I26 R36 keep what was acknowledged, answer everything, and work again when all is well', async (test) => {
-    const { outcome, seeds } = await runWorlds({
-      firstSeed: 1,
-      seedsMin: 200,
-      seedsMax: 250,
-      forkEvery: 60,
-    });
+    const { outcome, seeds } = await runWorlds(firstHalf);
     test.diagnostic(`${seeds} seeds\n${summaryText(outcome, 1)}`);
     for (const fault of faults) {
       assert.ok(outcome.mainFaults[fault] > 0, `main never had: ${fault}`);
@@ -75,6 +70,7 @@ describe('worlds with every fault of a disk', () => {
     for (const verb of requests) assert.ok((outcome.requests[verb] ?? 0) > 0, `never answered: ${verb}`);
     for (const how of ['close', 'power', 'kill'])
       assert.ok((outcome.sessionEnds[how] ?? 0) > 50, `sessions that ended by ${how}`);
+    assert.ok(outcome.overlaps > 500, `only ${outcome.overlaps} sectors were written by two clients at once`);
     assert.ok(outcome.listLines > 500, `only ${outcome.listLines} lines of the lists`);
     for (const target of ['linear', 'dust', 'flakey', 'delay'])
       assert.ok((outcome.targetFaults[target] ?? 0) > 0, `never under main: ${target}`);

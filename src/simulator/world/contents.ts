@@ -77,7 +77,7 @@ export class Contents {
   /** The one of `versions` that these sector's bytes are, whole and exact; undefined when none. */
   identify(bytes: Buffer, at: number, sector: number, versions: readonly number[]): number | undefined {
     const version = bytes.readUInt32LE(at + versionAt);
-    if (versions.includes(version) && this.#isVersion(bytes, at, sector, version)) return version;
+    if (versions.includes(version) && this.isVersion(bytes, at, sector, version)) return version;
     return versions.find((candidate) => this.isZeroVersion(candidate) && isZero(bytes, at));
   }
 
@@ -90,12 +90,15 @@ export class Contents {
     return this.#sources.get(version) ?? this.#before?.sourceOf(version);
   }
 
-  #isVersion(bytes: Buffer, at: number, sector: number, version: number): boolean {
+  /** True when these sectors have exactly what write `version` sent for them. */
+  isVersion(bytes: Buffer, at: number, sector: number, version: number, sectorCount = 1): boolean {
     const source = this.sourceOf(version);
     if (source === undefined) return false;
     const from = (sector - source.firstSector) * sectorBytes;
-    assert(from >= 0 && from < source.bytes.length, 'Contents: a version knows its sectors');
-    return bytes.compare(source.bytes, from, from + sectorBytes, at, at + sectorBytes) === 0;
+    const length = sectorCount * sectorBytes;
+    const isInside = from >= 0 && from + length <= source.bytes.length;
+    assert(isInside, 'Contents: a version knows its sectors');
+    return bytes.compare(source.bytes, from, from + length, at, at + length) === 0;
   }
 }
 

@@ -5,6 +5,11 @@ import type { DiskName, FaultStep, MainSegment, PlannedStep, Step } from './worl
 /** Worlds whose main is a table of targets, and worlds where somebody puts another disk in the place of one. */
 const mappedShare = 0.15;
 const swappedShare = 0.12;
+/** Worlds where two clients write the same few sectors at the same time. */
+const rivalsShare = 0.15;
+const rivals = [101, 102];
+/** Sectors that they fight over. */
+const arenaSectors = 24;
 /** Does nothing but break things: no other client of a plan has this number. */
 const saboteur = 100;
 const segmentsMax = 6;
@@ -20,6 +25,8 @@ export function drawExtras(seed: number, geometry: WorldGeometry, sessions: numb
   const random = new SeededRandom(seed).fork('extras');
   const mainSegments = random.chance(mappedShare) ? drawSegments(random, geometry) : undefined;
   const swaps = random.chance(swappedShare);
+  // A disk that loses its cache alone may bring back any of several writes that overlapped: not judged yet.
+  const fights = random.chance(rivalsShare) && !swaps;
   const steps: PlannedStep[] = [];
   for (let session = 0; session < sessions; session += 1) {
     const add = (step: Step): void => void steps.push({ session, client: saboteur, step });
@@ -38,8 +45,29 @@ export function drawExtras(seed: number, geometry: WorldGeometry, sessions: numb
       const disk = random.pick(['main', 'spare'] as const);
       sabotage(disk, { fault: 'swapped', forMs: 50 + random.below(12_000) });
     }
+    if (fights) steps.push(...drawFight(random, geometry, session));
   }
   return { mainSegments, steps };
+}
+
+function drawFight(random: SeededRandom, geometry: WorldGeometry, session: number): PlannedStep[] {
+  const perBlock = geometry.logicalBlockBytes / 512;
+  const blocks = Math.max(1, Math.floor(arenaSectors / perBlock));
+  const first = random.below(geometry.mainSectors / perBlock - blocks + 1);
+  const steps: PlannedStep[] = [];
+  for (let count = 12; count > 0; count -= 1) {
+    for (const client of rivals) {
+      const from = random.below(blocks);
+      const sector = (first + from) * perBlock;
+      const sectorCount = (1 + random.below(blocks - from)) * perBlock;
+      const dice = random.below(8);
+      const write: Step = { verb: 'write', sector, sectorCount, fua: dice === 1 };
+      const step: Step =
+        dice === 0 ? { verb: 'flush' } : dice === 2 ? { verb: 'read', sector, sectorCount } : write;
+      steps.push({ session, client, step });
+    }
+  }
+  return steps;
 }
 
 /** Borders anywhere between logical blocks: also inside of granules. */

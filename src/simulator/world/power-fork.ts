@@ -69,11 +69,11 @@ const noExcuses: Excuses = {
 export async function checkFork(fork: PowerFork, parts: ForkParts, counts: ForkCounts): Promise<void> {
   const { random } = fork;
   const clock = new VirtualClock(random);
-  const life = new ForkedLife(fork, parts, clock, random);
+  const again = random.chance(secondLives);
+  const life = new ForkedLife(fork, parts, clock, again);
   if (fork.kind === 'power') counts.powerCuts += 1;
   else counts.kills += 1;
   try {
-    const again = random.chance(secondLives);
     await clock.run(again ? life.liveTwice() : life.live());
     if (again) counts.secondLives += 1;
   } catch (error) {
@@ -91,12 +91,14 @@ class ForkedLife {
   readonly #main: SimulatedDisk;
   readonly #spare: SimulatedDisk;
   readonly #excuses: Excuses;
+  readonly #writeThrough: boolean;
 
-  constructor(fork: PowerFork, parts: ForkParts, clock: VirtualClock, random: SeededRandom) {
+  constructor(fork: PowerFork, parts: ForkParts, clock: VirtualClock, again: boolean) {
     this.#judge = fork.judge;
     this.#parts = parts;
     this.#clock = clock;
-    this.#random = random;
+    this.#random = fork.random;
+    this.#writeThrough = !again;
     this.#main = this.#disk('main', fork.main, fork.mainBad);
     this.#spare = this.#disk('spare', fork.spare, fork.spareBad);
     const mayBeFull = fork.spareBad.size > 0;
@@ -159,6 +161,7 @@ class ForkedLife {
       clock: this.#clock,
       random: this.#random,
       immediate: true,
+      writeThrough: this.#writeThrough,
       image,
       badSectors,
       exactRanges: geometry.exactRanges,

@@ -6,6 +6,15 @@ export type Versions = readonly number[];
 export const none: Versions = [];
 const firstOnly: Versions = [initialVersion];
 
+/** A write that was answered while others of its sector were under way: which of them is the last, nobody can say. */
+export interface Rival {
+  readonly version: number;
+  /** Those that were under way then. */
+  readonly others: Versions;
+}
+
+const noRivals: readonly Rival[] = [];
+
 /** What a judge knows of every sector. */
 export interface SectorModels {
   /** What a read may give now. One version unless a write failed, a flush failed or the power was cut. */
@@ -16,6 +25,8 @@ export interface SectorModels {
   readonly afterLie: Versions[];
   /** Writes that are under way. */
   readonly inFlight: Versions[];
+  /** Writes that ended beside those. None when none is under way. */
+  readonly rivals: (readonly Rival[])[];
   /** Of these: what a disk has already thrown away again. */
   readonly dropped: Versions[];
   /** No older version may come back, whatever happens. */
@@ -23,7 +34,6 @@ export interface SectorModels {
   /** Flushes do not vouch for versions up to this one. */
   readonly doubtful: Float64Array;
   /** Moments of the last write's begin, of anything that happened to a sector, and of the last fault. */
-  readonly begun: Float64Array;
   readonly touched: Float64Array;
   readonly wentBad: Float64Array;
   /** 1: an acknowledged write has covered it since its place went bad: no read may fail any more. */
@@ -40,10 +50,10 @@ export function newModels(count: number): SectorModels {
     afterPowerCut: new Array<Versions>(count).fill(firstOnly),
     afterLie: new Array<Versions>(count).fill(firstOnly),
     inFlight: new Array<Versions>(count).fill(none),
+    rivals: new Array<readonly Rival[]>(count).fill(noRivals),
     dropped: new Array<Versions>(count).fill(none),
     durable: new Float64Array(count),
     doubtful: new Float64Array(count).fill(-1),
-    begun: new Float64Array(count),
     touched: new Float64Array(count),
     wentBad: new Float64Array(count),
     safe: new Uint8Array(count).fill(1),
@@ -58,10 +68,10 @@ export function copyModels(from: SectorModels): SectorModels {
     afterPowerCut: from.afterPowerCut.slice(),
     afterLie: from.afterLie.slice(),
     inFlight: from.inFlight.slice(),
+    rivals: from.rivals.slice(),
     dropped: from.dropped.slice(),
     durable: from.durable.slice(),
     doubtful: from.doubtful.slice(),
-    begun: from.begun.slice(),
     touched: from.touched.slice(),
     wentBad: from.wentBad.slice(),
     safe: from.safe.slice(),

@@ -26,6 +26,8 @@ export interface WorldOutcome {
   foreignReopens: number;
   /** Lines of `list` and `lost` that were compared. */
   listLines: number;
+  /** Sectors of writes that overlapped another write of the sector. */
+  overlaps: number;
   /** Worlds that ended early: their spare had lied about flushes and was refused, as documented. */
   refusedSpares: number;
   /** Times that a status said so: states of the device and of its metadata. */
@@ -51,6 +53,7 @@ export function emptyOutcome(): WorldOutcome {
     foreignDisks: 0,
     foreignReopens: 0,
     refusedSpares: 0,
+    overlaps: 0,
     listLines: 0,
     states: {},
     counters: {},
@@ -84,6 +87,7 @@ export function addOutcome(sum: WorldOutcome, one: WorldOutcome): void {
   sum.checkpoints += one.checkpoints;
   sum.foreignDisks += one.foreignDisks;
   sum.listLines += one.listLines;
+  sum.overlaps += one.overlaps;
   sum.refusedSpares += one.refusedSpares;
   sum.foreignReopens += one.foreignReopens;
   addNumbers(sum.targetFaults, one.targetFaults);

@@ -307,6 +307,7 @@ export class World {
     const outcome = this.#world.outcome;
     this.#foreign.judge();
     this.#foreign.count(outcome);
+    outcome.overlaps = this.#world.judge.overlapsJudged;
     outcome.sectorsChecked = this.#world.judge.sectorsChecked;
     Object.assign(outcome.mainFaults, this.#world.main.faults.counts);
     Object.assign(outcome.spareFaults, this.#world.spare.faults.counts);
