@@ -121,9 +121,9 @@ export class DiskService {
       return;
     }
     this.strikes(request, 'flush', errno);
-    const dropped = this.#parts.media.dropSome();
-    this.#parts.faults.counts.droppedSectors += dropped.length;
-    this.#parts.options.onCacheDropped?.(dropped);
+    const loss = this.#parts.media.dropSome();
+    this.#parts.faults.counts.droppedSectors += loss.lost.length;
+    this.#parts.options.onCacheDropped?.(loss);
     request.failedRanges = [failedRange(request.offset, request.length, errno)];
   }
 

@@ -4,7 +4,7 @@ import type { OperationCounter, OperationKind, OperationPhase } from './operatio
 import type { PagedImage } from './paged-image.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import type { SectorFault } from './simulated-faults.ts';
-import type { SectorContent } from './simulated-media.ts';
+import type { PowerCutLoss } from './simulated-media.ts';
 
 /** One device operation, as the world hears of it while it happens. */
 export interface DiskOperation {
@@ -56,7 +56,7 @@ export interface SimulatedDiskOptions {
   /** A write is about to succeed on a sector that fails reads and is not healed by it. Before it takes effect. */
   readonly onBlindWrite?: (sector: number, bytes: Uint8Array) => void;
   /** Called when a failing flush, or an unplugging, has thrown away what was not flushed. */
-  readonly onCacheDropped?: (lost: readonly SectorContent[]) => void;
+  readonly onCacheDropped?: (loss: PowerCutLoss) => void;
   /** Shared by the disks of a world, so that operation N is one moment in it. */
   readonly counter?: OperationCounter;
   /** Called at every submission and before every settlement; may cut the power then and there. */

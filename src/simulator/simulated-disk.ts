@@ -186,7 +186,7 @@ export class SimulatedDisk implements DiskBelow {
       request.failedRanges = [failedRange(request.offset, request.length, Errno.ENODEV)];
       this.#service.strikes(request, 'path', Errno.ENODEV);
     }
-    this.#options.onCacheDropped?.(loss.lost);
+    this.#options.onCacheDropped?.(loss);
     return loss;
   }
 

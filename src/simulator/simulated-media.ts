@@ -137,19 +137,22 @@ export class SimulatedMedia {
     }
   }
 
-  /** Forgets the cached contents of some sectors, as disks do whose flush fails. Returns the newest of what is gone. */
-  dropSome(): SectorContent[] {
-    const dropped: SectorContent[] = [];
+  /** Forgets the cached contents of some sectors, as disks do whose flush fails. `lost`: the newest of what is gone. */
+  dropSome(): PowerCutLoss {
+    const lost: SectorContent[] = [];
+    const lied: number[] = [];
     const drops = this.#byBlock(() => (this.#random.chance(0.5) ? 1 : 0));
     for (const [sector, versions] of this.#cache) {
       if (drops(sector) === 0) continue;
       const kept = versions.filter((version) => !version.owner.settled);
       if (kept.length === versions.length) continue;
-      if (believed(sector, versions)) dropped.push({ sector, bytes: versions.at(-1)!.bytes });
+      if (believed(sector, versions)) lost.push({ sector, bytes: versions.at(-1)!.bytes });
+      const promised = versions[this.#promised(versions)];
+      if (promised?.owner.settled === true) lied.push(sector);
       if (kept.length === 0) this.#cache.delete(sector);
       else this.#cache.set(sector, kept);
     }
-    return dropped;
+    return { lost, lied };
   }
 
   /** The power goes: each sector keeps one of its possible contents. */

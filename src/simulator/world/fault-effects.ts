@@ -3,7 +3,7 @@ import type { DeviceError } from '../../block/device-error.ts';
 import { failureKindOfErrno } from '../../block/errno.ts';
 import type { OperationKind } from '../operation-counter.ts';
 import type { FaultStrike, SimulatedDisk } from '../simulated-disk.ts';
-import type { PowerCutLoss, SectorContent } from '../simulated-media.ts';
+import type { PowerCutLoss } from '../simulated-media.ts';
 import type { Stamp } from './contents.ts';
 import type { DiskName } from './world-plan.ts';
 import type { WorldState } from './world-state.ts';
@@ -78,12 +78,14 @@ export class FaultEffects {
     if (judge.mayBe(before.sector, before.version)) this.#blockWentBad(after.sector);
   }
 
-  cacheDropped(disk: DiskName, lost: readonly SectorContent[]): void {
+  /** A disk threw writes away: because its flush failed, or because it was pulled out. */
+  cacheDropped(disk: DiskName, loss: PowerCutLoss): void {
     const { judge, session, main, spare } = this.#world;
+    this.lied(disk === 'main' ? main : spare, loss);
     judge.flushFailed();
     let acknowledged = false;
     const durable = (disk === 'main' ? main : spare).durableImage;
-    for (const { sector, bytes } of lost) {
+    for (const { sector, bytes } of loss.lost) {
       // Written once more what was durable, as a probe does: nothing is lost.
       const at = sector * sectorBytes;
       if (bytes.every((byte, index) => byte === durable[at + index])) continue;

@@ -85,7 +85,7 @@ export class FaultInjector {
     if (!disk.plugged) return;
     if (disk === this.#world.spare) this.#effects.spareTrouble();
     this.#world.trouble.lasts();
-    this.#effects.lied(disk, disk.unplug());
+    disk.unplug();
     this.#liftAfter(forMs, () => disk.plug());
   }
 

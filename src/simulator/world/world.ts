@@ -108,7 +108,7 @@ export class World {
       onOperation: () => this.#onOperation(),
       ...(isMain ? {} : { onBlindWrite: (sector, bytes) => this.#effects.blindWrite(sector, bytes) }),
       onStrike: (strike) => this.#onStrike(strike),
-      onCacheDropped: (lost) => this.#effects.cacheDropped(name, lost),
+      onCacheDropped: (loss) => this.#effects.cacheDropped(name, loss),
     });
   }
 
