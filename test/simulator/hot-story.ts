@@ -5,7 +5,7 @@ import { MessageError } from '../../src/remap/message-error.ts';
 import type { RemapDevice } from '../../src/remap/remap-device.ts';
 import { OperationCounter } from '../../src/simulator/operation-counter.ts';
 import { SeededRandom } from '../../src/simulator/seeded-random.ts';
-import { SimulatedDisk } from '../../src/simulator/simulated-disk.ts';
+import { type FaultStrike, SimulatedDisk } from '../../src/simulator/simulated-disk.ts';
 import { VirtualClock } from '../../src/simulator/virtual-clock.ts';
 import { Judge, JudgeViolation } from '../../src/simulator/world/judge.ts';
 import { type Excuses, JudgedClient, readAllBytes } from '../../src/simulator/world/judged-client.ts';
@@ -62,6 +62,16 @@ export const hotThemes = [
   'operator',
 ] as const;
 export type HotTheme = (typeof hotThemes)[number];
+
+/** The least time between two acts of the saboteur, virtual milliseconds. */
+const sabotageMs: Readonly<Record<HotTheme, number>> = {
+  'latent slots': 8,
+  'failing slots': 2,
+  'blind slots': 100,
+  'late writes': 8,
+  outages: 40,
+  operator: 100,
+};
 
 /** What happened: an injection that did not happen proves nothing (I26). */
 export interface HotOutcome {
@@ -127,6 +137,11 @@ class HotStory {
   /** The one whose writes are late just now. */
   #lateGranule: number | undefined;
   #lateWrites = 0;
+  #outages = 0;
+  /** Outages that met a granule of a disk, by the disk's name and the granule. */
+  readonly #met = new Map<string, Set<number>>();
+  /** Granules that may be moved though nothing is wrong with them. */
+  readonly #suspected = new Set<number>();
 
   constructor(seed: number) {
     this.#random = new SeededRandom(seed).fork('hot story');
@@ -161,6 +176,7 @@ class HotStory {
       exactRanges: geometry.exactRanges,
       counter,
       onOperation: () => this.#maybeFork(0.02),
+      onStrike: (strike) => this.#metOutage(strike),
     });
   }
 
@@ -225,7 +241,7 @@ class HotStory {
       else if (dice < 88) await client.flush();
       else if (dice < 94) await client.discard(sector, count);
       else await client.read(sector, count);
-      if (random.chance(0.5)) await delay(this.#clock, random.below(6));
+      if (random.chance(0.5)) await delay(this.#clock, random.below(this.#theme === 'outages' ? 20 : 6));
     }
     this.#clientsAtWork -= 1;
   }
@@ -310,7 +326,7 @@ class HotStory {
   async #sabotage(device: RemapDevice): Promise<void> {
     const random = this.#random.fork('saboteur');
     while (this.#clientsAtWork > 0) {
-      await delay(this.#clock, 2 + random.below(this.#theme === 'failing slots' ? 6 : 25));
+      await delay(this.#clock, sabotageMs[this.#theme] * (1 + random.below(3)));
       if (this.#theme === 'late writes') this.#delayWrite(random);
       else if (this.#theme === 'outages') await this.#outage(random);
       else if (this.#theme === 'latent slots' || this.#theme === 'failing slots')
@@ -362,9 +378,28 @@ class HotStory {
 
   async #outage(random: SeededRandom): Promise<void> {
     const { faults } = random.chance(0.5) ? this.#main : this.#spare;
+    this.#outages += 1;
     faults.setPathError(Errno.EIO);
     await delay(this.#clock, random.pick([2, 5, 10, 30, 200]));
     faults.setPathError(undefined);
+  }
+
+  /** What fails in two outages, with a good probe between them, may rightly count as bad (R17). */
+  #metOutage({ name, fault, kind, offset, length }: FaultStrike): void {
+    if (fault !== 'path' || kind === 'flush') return;
+    const last = Math.floor((offset + length - 1) / granuleBytes);
+    for (let granule = Math.floor(offset / granuleBytes); granule <= last; granule += 1) {
+      const key = `${name} ${granule}`;
+      const outages = this.#met.get(key) ?? new Set();
+      this.#met.set(key, outages.add(this.#outages));
+      if (outages.size < 2) continue;
+      const first = granule * granuleSectors;
+      if (name === 'spare') this.#nowUnreadable(first, granuleSectors);
+      else {
+        this.#suspected.add(granule);
+        for (let at = first; at < first + granuleSectors; at += 1) this.#judge.wentBad(at);
+      }
+    }
   }
 
   async #calm(): Promise<void> {
@@ -380,7 +415,7 @@ class HotStory {
     if (this.#theme === 'late writes') return;
     for (const line of lines(await device.message(['list']))) {
       const granule = Math.floor(Number.parseInt(line, 10) / granuleSectors);
-      if (badGranules.includes(granule)) continue;
+      if (badGranules.includes(granule) || this.#suspected.has(granule)) continue;
       throw new JudgeViolation(
         `I17: nothing was ever wrong with granule ${granule}, and it was moved: ${line}`,
       );
