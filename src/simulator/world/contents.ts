@@ -67,6 +67,10 @@ export class Contents {
     this.#zeroVersions.add(version);
   }
 
+  isZeroes(version: number): boolean {
+    return this.#zeroVersions.has(version);
+  }
+
   /** Whose bytes these are; undefined when they are of no write of this world. They may be damaged behind the stamp. */
   stampOf(bytes: Uint8Array, at = 0): Stamp | undefined {
     const view = new DataView(bytes.buffer, bytes.byteOffset + at, 16);

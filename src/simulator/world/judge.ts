@@ -177,8 +177,12 @@ export class Judge {
     const { allowed, afterPowerCut, inFlight, dropped, touched } = this.#models;
     touched[sector] = this.#nextMoment();
     // A part of a write that is still under way: it will be acknowledged all the same.
-    const underWay = version !== undefined && inFlight[sector]!.includes(version);
-    if (underWay) dropped[sector] = [...dropped[sector]!, version];
+    // Zeros have no number: they may be of any that writes them.
+    const isIt = (other: number): boolean =>
+      version === undefined ? this.contents.isZeroes(other) : other === version;
+    const parts = inFlight[sector]!.filter(isIt);
+    const underWay = parts.length > 0;
+    if (underWay) dropped[sector] = [...dropped[sector]!, ...parts];
     const before = [...allowed[sector]!, ...inFlight[sector]!];
     const more = afterPowerCut[sector]!.filter((other) => !before.includes(other));
     if (more.length === 0) return underWay;
