@@ -1,5 +1,6 @@
 import { sectorBytes } from '../../block/block-device.ts';
 import { Contents, initialVersion, isZero } from './contents.ts';
+import { mayGive, type ReadToken } from './read-token.ts';
 import {
   copyModels,
   newModels,
@@ -24,18 +25,6 @@ export interface FlushToken {
   readonly excused: Uint8Array;
 }
 
-/** What a read that is under way may give. */
-export interface ReadToken {
-  readonly firstSector: number;
-  readonly sectorCount: number;
-  readonly moment: number;
-  readonly lastVersion: number;
-  /** By sector of the read, as it was when the read began. */
-  readonly possible: readonly Versions[];
-  /** As `SectorModels.safe`, when the read began: it may be about the time before a write that was acknowledged meanwhile. */
-  readonly safe: Uint8Array;
-}
-
 /**
  * Independent of everything it judges: knows only what a client sent, what was acknowledged and flushed, and which faults
  * were injected.
@@ -48,6 +37,8 @@ export class Judge {
   readonly #models: SectorModels;
   /** Moments at which writes that are under way began. A fork has none under way. */
   readonly #begun = new Map<number, number>();
+  /** Reads that are under way: each may give what is written, and even replaced, before its answer. */
+  readonly #reads = new Set<ReadToken>();
   #lastVersion: number;
   #moment: number;
   /** When the power last went: what was not touched since is on the media. */
@@ -90,6 +81,7 @@ export class Judge {
     const { touched, inFlight, afterPowerCut, afterLie } = this.#models;
     const moment = this.#nextMoment();
     this.#begun.set(version, moment);
+    for (const token of this.#reads) mayGive(token, firstSector, count, version);
     for (let sector = firstSector; sector < firstSector + count; sector += 1) {
       touched[sector] = moment;
       inFlight[sector] = [...inFlight[sector]!, version];
@@ -240,7 +232,7 @@ export class Judge {
       const writing = inFlight[sector]!;
       possible.push(writing.length === 0 ? allowed[sector]! : [...allowed[sector]!, ...writing]);
     }
-    return {
+    const token: ReadToken = {
       firstSector,
       sectorCount,
       moment: this.#moment,
@@ -248,10 +240,13 @@ export class Judge {
       possible,
       safe: safe.slice(firstSector, firstSector + sectorCount),
     };
+    this.#reads.add(token);
+    return token;
   }
 
   /** A read gave these bytes, except for the failed sectors. Throws when they are not what was written. */
   readAnswered(token: ReadToken, bytes: Buffer, failed: ReadonlySet<number>): void {
+    this.#reads.delete(token);
     for (let index = 0; index < token.sectorCount; index += 1) {
       const sector = token.firstSector + index;
       if (failed.has(sector)) continue;
@@ -391,6 +386,7 @@ export class Judge {
     inFlight.fill(none);
     rivals.fill([]);
     this.#begun.clear();
+    this.#reads.clear();
     touched.fill(this.#nextMoment());
   }
 

@@ -1,7 +1,8 @@
 import { IoFlags, sectorBytes } from '../../block/block-device.ts';
 import { asDeviceError, type DeviceError, type FailedRange } from '../../block/device-error.ts';
 import type { RemapDevice } from '../../remap/remap-device.ts';
-import { type Judge, JudgeViolation, type ReadToken } from './judge.ts';
+import { type Judge, JudgeViolation } from './judge.ts';
+import type { ReadToken } from './read-token.ts';
 
 /** What the world knows about why a request may fail. */
 export interface Excuses {
