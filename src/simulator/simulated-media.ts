@@ -27,6 +27,8 @@ export interface SectorContent {
 export interface PowerCutLoss {
   /** Contents that were the newest of their sector, were said to be written, and are gone. */
   readonly lost: readonly SectorContent[];
+  /** Newest contents of sectors that are gone although nobody had said that they were written: what failed writes left. */
+  readonly left: readonly SectorContent[];
   /** Sectors that lost a content which a flush had promised to keep: that flush lied. */
   readonly lied: readonly number[];
 }
@@ -140,19 +142,23 @@ export class SimulatedMedia {
   /** Forgets the cached contents of some sectors, as disks do whose flush fails. `lost`: the newest of what is gone. */
   dropSome(): PowerCutLoss {
     const lost: SectorContent[] = [];
+    const left: SectorContent[] = [];
     const lied: number[] = [];
     const drops = this.#byBlock(() => (this.#random.chance(0.5) ? 1 : 0));
     for (const [sector, versions] of this.#cache) {
       if (drops(sector) === 0) continue;
       const kept = versions.filter((version) => !version.owner.settled);
       if (kept.length === versions.length) continue;
-      if (believed(sector, versions)) lost.push({ sector, bytes: versions.at(-1)!.bytes });
+      const newest = versions.at(-1)!;
+      if (newest.owner.settled) {
+        (believed(sector, versions) ? lost : left).push({ sector, bytes: newest.bytes });
+      }
       const promised = versions[this.#promised(versions)];
       if (promised?.owner.settled === true) lied.push(sector);
       if (kept.length === 0) this.#cache.delete(sector);
       else this.#cache.set(sector, kept);
     }
-    return { lost, lied };
+    return { lost, left, lied };
   }
 
   /** The power goes: each sector keeps one of its possible contents. */
@@ -190,12 +196,13 @@ export class SimulatedMedia {
     const choose = this.#byBlock((count) => chooseVersion(survival, count, random));
     const lied: number[] = [];
     const lost: SectorContent[] = [];
+    const left: SectorContent[] = [];
     for (const [sector, versions] of this.#cache) {
       const alsoBegun = begun.get(sector);
       const count = versions.length + (alsoBegun?.length ?? 0);
       const chosen = Math.min(choose(sector, count), count - 1);
-      if (chosen < versions.length - 1 && believed(sector, versions)) {
-        lost.push({ sector, bytes: versions.at(-1)!.bytes });
+      if (chosen < versions.length - 1) {
+        (believed(sector, versions) ? lost : left).push({ sector, bytes: versions.at(-1)!.bytes });
       }
       if (chosen < this.#promised(versions)) lied.push(sector);
       if (chosen < 0) continue;
@@ -208,7 +215,7 @@ export class SimulatedMedia {
       const chosen = Math.min(choose(sector, contents.length), contents.length - 1);
       if (chosen >= 0) image.write(contents[chosen]!, sector * sectorBytes);
     }
-    return { lost, lied };
+    return { lost, left, lied };
   }
 
   /** The same answer for all sectors of a block: they have the same versions, for they were written together. */

@@ -97,6 +97,11 @@ export class FaultEffects {
       if (stamp !== undefined && this.#isElsewhere(disk, stamp)) continue;
       if (judge.cacheDropped(owner, stamp?.version)) acknowledged = true;
     }
+    // What a failed write had left is gone with the rest, and nobody was promised it.
+    if (disk === 'main') {
+      for (const { sector, bytes } of loss.left)
+        judge.cacheDropped(sector, judge.contents.stampOf(bytes)?.version);
+    }
     if (!acknowledged) return;
     for (const client of session?.clients ?? []) client.owedFailure = true;
   }
