@@ -1,9 +1,9 @@
 import { sectorBytes } from '../block/block-device.ts';
 import { MetadataStore, type OpenedMetadata } from '../metadata/metadata-store.ts';
 import { NbdServer } from '../nbd/server.ts';
-import { AlignmentFilter } from '../remap/alignment-filter.ts';
 import { openRemapDevice } from '../remap/open-remap.ts';
 import type { RemapDevice } from '../remap/remap-device.ts';
+import { AlignmentFilter } from '../remap/request/alignment-filter.ts';
 import { refuseUsed } from './disk-in-use.ts';
 import { Disks, type OpenedDisk, type OpenedMain } from './disks.ts';
 import { exportClosing, listenForClients } from './export-server.ts';

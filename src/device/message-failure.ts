@@ -1,8 +1,8 @@
 import { DeviceError } from '../block/device-error.ts';
 import { TargetError } from '../mapping/target-error.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
-import { MessageError } from '../remap/message-error.ts';
-import { SuspendError } from '../remap/suspension.ts';
+import { MessageError } from '../remap/message/message-error.ts';
+import { SuspendError } from '../remap/order/suspension.ts';
 import type { ControlFailure } from './messages.ts';
 import { SetupError } from './setup-error.ts';
 

@@ -5,7 +5,7 @@ import type {
   StateCursor,
 } from '../metadata/mapping-state.ts';
 import { noSlot } from '../metadata/mapping-state.ts';
-import { type GranuleState, GranuleTable } from '../remap/granule-table.ts';
+import { type GranuleState, GranuleTable } from '../remap/table/granule-table.ts';
 
 /**
  * The state that a list of records leads to, without the disks: what tools look at, and write back as a checkpoint. Later

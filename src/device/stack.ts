@@ -4,7 +4,7 @@ import { TargetError } from '../mapping/target-error.ts';
 import type { OpenedMetadata } from '../metadata/metadata-store.ts';
 import { NbdCounter } from '../nbd/counters.ts';
 import type { NbdServer } from '../nbd/server.ts';
-import type { DevicePlace } from '../remap/device-paths.ts';
+import type { DevicePlace } from '../remap/path/device-paths.ts';
 import type { RemapDevice } from '../remap/remap-device.ts';
 import { diskStatus } from './disk-status.ts';
 import type { OpenedDisk, OpenedMain } from './disks.ts';

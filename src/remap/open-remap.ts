@@ -5,10 +5,10 @@ import type { Clock } from '../block/clock.ts';
 import { noSlot } from '../metadata/mapping-state.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import type { OpenedMetadata, SettleOptions } from '../metadata/metadata-store.ts';
-import { relocationBufferBytes } from './relocation.ts';
+import { relocationBufferBytes } from './move/relocation.ts';
 import { RemapCore } from './remap-core.ts';
 import { RemapDevice } from './remap-device.ts';
-import { SlotAllocator, type SlotRun } from './slot-allocator.ts';
+import { SlotAllocator, type SlotRun } from './table/slot-allocator.ts';
 
 export interface OpenRemapParts {
   readonly main: BlockDevice;

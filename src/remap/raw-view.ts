@@ -9,8 +9,8 @@ import { asDeviceError, DeviceError, deviceError, type FailedRange } from '../bl
 import { Errno } from '../block/errno.ts';
 import { RequestGate } from '../block/request-gate.ts';
 import type { RemapCore } from './remap-core.ts';
-import { type ByteRange, unitsOf } from './request-rounds.ts';
-import { runsOf, sectorMask } from './sector-mask.ts';
+import { type ByteRange, unitsOf } from './request/request-rounds.ts';
+import { runsOf, sectorMask } from './table/sector-mask.ts';
 
 /** A part of a read: main's to answer, or nobody's. Bytes. */
 interface RawPiece extends ByteRange {

@@ -14,25 +14,25 @@ import {
 } from '../metadata/mapping-state.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
-import { DevicePaths, type DevicePlace } from './device-paths.ts';
-import { FlushGate } from './flush-gate.ts';
-import { FreshMap } from './fresh-map.ts';
-import { FreshRegions } from './fresh-regions.ts';
-import { GranuleLocks } from './granule-locks.ts';
-import { type GranuleState, GranuleTable, healthyState } from './granule-table.ts';
-import { InFlight } from './in-flight.ts';
-import { MainCache } from './main-cache.ts';
-import { OptionalCommands } from './optional-commands.ts';
-import { PathProbe } from './path-probe.ts';
-import { PathState } from './path-state.ts';
+import { FlushGate } from './order/flush-gate.ts';
+import { GranuleLocks } from './order/granule-locks.ts';
+import { InFlight } from './order/in-flight.ts';
+import { writeThrough } from './order/write-through.ts';
+import { DevicePaths, type DevicePlace } from './path/device-paths.ts';
+import { PathProbe } from './path/path-probe.ts';
+import { PathState } from './path/path-state.ts';
+import type { ProbeDirection } from './path/probe-round.ts';
 import { type Policies, policiesOf } from './policies.ts';
-import type { ProbeDirection } from './probe-round.ts';
 import { newCounters, type RemapCounters } from './remap-counters.ts';
-import type { Place } from './request-plan.ts';
-import { RetiredSlots } from './retired-slots.ts';
-import type { SlotAllocator } from './slot-allocator.ts';
-import { SpecialMap } from './special-map.ts';
-import { writeThrough } from './write-through.ts';
+import { MainCache } from './request/main-cache.ts';
+import { OptionalCommands } from './request/optional-commands.ts';
+import type { Place } from './request/request-plan.ts';
+import { FreshMap } from './table/fresh-map.ts';
+import { FreshRegions } from './table/fresh-regions.ts';
+import { type GranuleState, GranuleTable, healthyState } from './table/granule-table.ts';
+import { RetiredSlots } from './table/retired-slots.ts';
+import type { SlotAllocator } from './table/slot-allocator.ts';
+import { SpecialMap } from './table/special-map.ts';
 
 /** The journal and the spare's flushes, as remap sees them: a part of `MetadataStore`. */
 export type MetadataPort = Pick<

@@ -1,8 +1,8 @@
 import type { MetadataStatus } from '../metadata/metadata-store.ts';
-import type { MainCacheUse } from './main-cache.ts';
 import { policyRecord } from './policies.ts';
 import type { RemapCore } from './remap-core.ts';
 import type { RemapCounters } from './remap-counters.ts';
+import type { MainCacheUse } from './request/main-cache.ts';
 
 /**
  * The worst thing that lasts.

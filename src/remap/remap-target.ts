@@ -6,7 +6,7 @@ import type { StatusKind, Target, TargetContext, TargetType } from '../mapping/t
 import { TargetError } from '../mapping/target-error.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import { MetadataStore } from '../metadata/metadata-store.ts';
-import { MessageError } from './message-error.ts';
+import { MessageError } from './message/message-error.ts';
 import { openRemapDevice, RemapOpenError } from './open-remap.ts';
 import type { RemapDevice } from './remap-device.ts';
 import { statusWords } from './remap-status.ts';

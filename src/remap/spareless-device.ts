@@ -8,8 +8,8 @@ import {
 import { asDeviceError, DeviceError, deviceError, type FailedRange } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import { FilterDevice } from '../block/filter-device.ts';
-import type { GranuleTable } from './granule-table.ts';
-import { type Piece, planPieces } from './request-plan.ts';
+import { type Piece, planPieces } from './request/request-plan.ts';
+import type { GranuleTable } from './table/granule-table.ts';
 
 export interface SparelessOptions {
   readonly name: string;

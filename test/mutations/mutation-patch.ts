@@ -28,8 +28,8 @@ export class MutationPatchError extends Error {
  *
  *     R22 A flush joins one that is already submitted.
  *
- *     --- a/src/remap/flush-gate.ts
- *     +++ b/src/remap/flush-gate.ts
+ *     --- a/src/remap/order/flush-gate.ts
+ *     +++ b/src/remap/order/flush-gate.ts
  *     @@
  *      a line that stays
  *     -a line that goes

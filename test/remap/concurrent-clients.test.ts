@@ -5,8 +5,8 @@ import { IoFlags, sectorBytes } from '../../src/block/block-device.ts';
 import { delay } from '../../src/block/clock.ts';
 import { DeviceError } from '../../src/block/device-error.ts';
 import { Errno, type FailureKind } from '../../src/block/errno.ts';
-import { MessageError } from '../../src/remap/message-error.ts';
-import { allocationsMax } from '../../src/remap/relocation.ts';
+import { MessageError } from '../../src/remap/message/message-error.ts';
+import { allocationsMax } from '../../src/remap/move/relocation.ts';
 import { SeededRandom } from '../../src/simulator/seeded-random.ts';
 import { finish, makeStack, patternOf, type Stack } from './remap-stack.ts';
 

@@ -3,8 +3,8 @@ import { describe, it } from 'node:test';
 import type { BlockDevice } from '../../src/block/block-device.ts';
 import { Errno } from '../../src/block/errno.ts';
 import { StateFlags } from '../../src/metadata/mapping-state.ts';
-import { freshBitmapBytesMax } from '../../src/remap/fresh-map.ts';
 import type { RemapDevice } from '../../src/remap/remap-device.ts';
+import { freshBitmapBytesMax } from '../../src/remap/table/fresh-map.ts';
 import { SimulatedDisk } from '../../src/simulator/simulated-disk.ts';
 import { RemapPlace } from './remap-place.ts';
 import {

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { type BlockDevice, type Extent, sectorBytes } from '../../src/block/block-device.ts';
 import { Errno } from '../../src/block/errno.ts';
 import { FilterDevice } from '../../src/block/filter-device.ts';
-import { extentsBytesMax } from '../../src/remap/remapped-extents.ts';
+import { extentsBytesMax } from '../../src/remap/request/remapped-extents.ts';
 import {
   failedRead,
   failedSectors,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { IoFlags } from '../../src/block/block-device.ts';
 import { DeviceError } from '../../src/block/device-error.ts';
-import { MessageError } from '../../src/remap/message-error.ts';
+import { MessageError } from '../../src/remap/message/message-error.ts';
 import {
   failureOf,
   finish,

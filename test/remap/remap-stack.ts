@@ -5,7 +5,7 @@ import { DeviceError } from '../../src/block/device-error.ts';
 import { FilterDevice } from '../../src/block/filter-device.ts';
 import { RemapCore } from '../../src/remap/remap-core.ts';
 import { RemapDevice } from '../../src/remap/remap-device.ts';
-import { SlotAllocator, type SlotRun } from '../../src/remap/slot-allocator.ts';
+import { SlotAllocator, type SlotRun } from '../../src/remap/table/slot-allocator.ts';
 import { OperationCounter } from '../../src/simulator/operation-counter.ts';
 import { RecordingDevice } from '../../src/simulator/recording-device.ts';
 import { SeededRandom } from '../../src/simulator/seeded-random.ts';

@@ -5,8 +5,8 @@ import { DeviceError } from '../../src/block/device-error.ts';
 import { Errno } from '../../src/block/errno.ts';
 import { MemoryDevice } from '../../src/block/memory-device.ts';
 import { noSlot } from '../../src/metadata/mapping-state.ts';
-import { GranuleTable } from '../../src/remap/granule-table.ts';
 import { SparelessDevice } from '../../src/remap/spareless-device.ts';
+import { GranuleTable } from '../../src/remap/table/granule-table.ts';
 
 const sectorBytes = 512;
 const granuleSectors = 8;

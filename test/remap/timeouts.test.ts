@@ -4,7 +4,7 @@ import { deviceError } from '../../src/block/device-error.ts';
 import { Errno } from '../../src/block/errno.ts';
 import { MemoryDevice } from '../../src/block/memory-device.ts';
 import { StateFlags } from '../../src/metadata/mapping-state.ts';
-import { TimeoutLedger } from '../../src/remap/timeout-ledger.ts';
+import { TimeoutLedger } from '../../src/remap/path/timeout-ledger.ts';
 import { DeadlineDevice } from './deadline-device.ts';
 import {
   failedRead,

@@ -1,7 +1,7 @@
 import { sectorBytes } from '../../src/block/block-device.ts';
 import { delay } from '../../src/block/clock.ts';
 import { Errno } from '../../src/block/errno.ts';
-import { MessageError } from '../../src/remap/message-error.ts';
+import { MessageError } from '../../src/remap/message/message-error.ts';
 import type { RemapDevice } from '../../src/remap/remap-device.ts';
 import { OperationCounter } from '../../src/simulator/operation-counter.ts';
 import { SeededRandom } from '../../src/simulator/seeded-random.ts';

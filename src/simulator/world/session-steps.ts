@@ -1,7 +1,7 @@
 import { assert } from '../../block/assert.ts';
 import { delay } from '../../block/clock.ts';
-import { MessageError } from '../../remap/message-error.ts';
-import { SuspendError } from '../../remap/suspension.ts';
+import { MessageError } from '../../remap/message/message-error.ts';
+import { SuspendError } from '../../remap/order/suspension.ts';
 import type { FaultInjector } from './fault-injector.ts';
 import type { JudgedClient } from './judged-client.ts';
 import { countOne, noteStates } from './world-outcome.ts';

@@ -1,0 +1,56 @@
+import { IoFlags } from '../../block/block-device.ts';
+import { asDeviceError } from '../../block/device-error.ts';
+import type { RemapCore } from '../remap-core.ts';
+import { type Piece, planPieces } from './request-plan.ts';
+
+/**
+ * Bytes that one plan covers: a trim of a whole disk holds up a move for no longer than this part takes, and plans no
+ * million pieces.
+ */
+export const discardPartBytesMax: number = 64 * 1024 * 1024;
+
+/**
+ * R20: best effort. Mappings and marks stay as they are, nothing is remapped, and a disk that fails it has said nothing
+ * about its sectors. For order it is a write: it waits for moves, and moves wait for it. Never rejects for the world.
+ */
+export async function discardRange(core: RemapCore, offset: number, length: number): Promise<void> {
+  const end = offset + length;
+  for (let at = offset; at < end; at += discardPartBytesMax) {
+    await discardPart(core, at, Math.min(discardPartBytesMax, end - at));
+  }
+}
+
+async function discardPart(core: RemapCore, offset: number, length: number): Promise<void> {
+  const { inFlight, locks, table, parts } = core;
+  const first = Math.floor(offset / parts.granuleBytes);
+  const last = Math.floor((offset + length - 1) / parts.granuleBytes);
+  while (locks.blocked(first, last)) await locks.whenUnblocked(first, last);
+  // Refused like a write; nobody was promised that it is done (M1).
+  if (core.metadataPath.failed) return;
+  // From the plan to the ticket nothing is awaited: a move that begins later waits for this ticket (R1).
+  const pieces = planPieces(table, parts.granuleBytes, offset, length);
+  const ticket = inFlight.begin(first, last);
+  try {
+    await Promise.all(pieces.map((piece) => discardPiece(core, piece)));
+  } finally {
+    inFlight.end(ticket);
+  }
+}
+
+async function discardPiece(core: RemapCore, piece: Piece): Promise<void> {
+  const { place } = piece;
+  if (place === 'lost' || !core.optional.knows(place, 'discard')) return;
+  const device = place === 'main' ? core.parts.main : core.parts.spare;
+  // A slot may be smaller than a block of the spare: what shares its block with other sectors stays.
+  const block = device.geometry.logicalBlockBytes;
+  const from = Math.ceil(piece.deviceOffset / block) * block;
+  const to = Math.floor((piece.deviceOffset + piece.length) / block) * block;
+  if (from >= to) return;
+  try {
+    // A spare that gives its room away has none when a sector must be saved (M17).
+    await device.discard(from, to - from, place === 'main' ? IoFlags.none : IoFlags.keepAllocated);
+    (place === 'main' ? core.mainFlush : core.spareFlush).wroteUnstable();
+  } catch (error) {
+    core.optional.noteFailure(place, 'discard', asDeviceError(error));
+  }
+}

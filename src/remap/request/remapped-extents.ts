@@ -1,0 +1,65 @@
+import type { Extent, ExtentState } from '../../block/block-device.ts';
+import { asDeviceError } from '../../block/device-error.ts';
+import type { RemapCore } from '../remap-core.ts';
+import { type Piece, planPieces } from './request-plan.ts';
+
+/** Bytes that one answer covers at most: a plan of 131 072 sectors in the worst case. */
+export const extentsBytesMax: number = 64 * 1024 * 1024;
+
+const stateOfPlace = { main: 'data', spare: 'remapped', lost: 'lost' } as const;
+
+/**
+ * R29: states of a range in order. That a part is a hole or zeros is main's word, and counts only for what is simply main's:
+ * not remapped, not lost.
+ */
+export async function extentsOf(core: RemapCore, offset: number, length: number): Promise<readonly Extent[]> {
+  const { inFlight, locks, table, parts } = core;
+  const covered = Math.min(length, extentsBytesMax);
+  const first = Math.floor(offset / parts.granuleBytes);
+  const last = Math.floor((offset + covered - 1) / parts.granuleBytes);
+  while (locks.blocked(first, last)) await locks.whenUnblocked(first, last);
+  // Main is asked about what is main's: a move that begins later waits for this ticket (R1).
+  const pieces = planPieces(table, parts.granuleBytes, offset, covered);
+  const ticket = inFlight.begin(first, last);
+  try {
+    const extents: Extent[] = [];
+    for (const piece of pieces) {
+      for (const extent of await extentsOfPiece(core, piece)) append(extents, extent.state, extent.length);
+    }
+    return extents;
+  } finally {
+    inFlight.end(ticket);
+  }
+}
+
+/** Main's answer, cut to the piece; what it does not cover, or fails to tell, is data. */
+async function extentsOfPiece(core: RemapCore, piece: Piece): Promise<readonly Extent[]> {
+  if (piece.place !== 'main') return [{ length: piece.length, state: stateOfPlace[piece.place] }];
+  const extents: Extent[] = [];
+  let left = piece.length;
+  for (const extent of await askMain(core, piece)) {
+    const length = Math.min(left, extent.length);
+    // What lies below main may be remapped or lost there: none of it is to be taken for a hole here.
+    const state = extent.state === 'hole' || extent.state === 'zero' ? extent.state : 'data';
+    append(extents, state, length);
+    left -= length;
+  }
+  append(extents, 'data', left);
+  return extents;
+}
+
+async function askMain(core: RemapCore, piece: Piece): Promise<readonly Extent[]> {
+  try {
+    return await core.parts.main.extents(piece.deviceOffset, piece.length);
+  } catch (error) {
+    asDeviceError(error);
+    return [];
+  }
+}
+
+function append(extents: Extent[], state: ExtentState, length: number): void {
+  if (length === 0) return;
+  const last = extents.at(-1);
+  if (last?.state === state) extents[extents.length - 1] = { state, length: last.length + length };
+  else extents.push({ state, length });
+}
