@@ -70,7 +70,7 @@ describe('R35 a bug of ours is never taken for an error of a disk', () => {
 
   it('in a probe that nobody waits for: the process ends', () => {
     const { status, stderr } = runAlone(`
-      import { PathState } from 'SRC/remap/path-state.js';
+      import { PathState } from 'SRC/remap/path/path-state.js';
       const clock = {
         nowMs: () => performance.now(),
         unixMs: () => 0,
