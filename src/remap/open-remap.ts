@@ -70,9 +70,9 @@ export async function openRemapDevice(
     freshSizeBytes: facts.freshSizeBytes,
     storedPolicies: (options.settle?.properties ?? facts.properties).policies,
   });
-  core.activate(metadata.records);
+  core.live.activate(metadata.records);
   deriveAllocator(core);
-  await store.settle(core, options.settle);
+  await store.settle(core.live, options.settle);
   return new RemapDevice(facts.properties.name, geometry, core, store);
 }
 

@@ -3,15 +3,7 @@ import type { BufferArena } from '../block/buffer-arena.ts';
 import type { Clock } from '../block/clock.ts';
 import { asDeviceError, deviceError } from '../block/device-error.ts';
 import { isGone } from '../block/errno.ts';
-import {
-  type GranuleRecord,
-  type MappingRecord,
-  type MappingStateSource,
-  type RetiredSlotsRecord,
-  StateCause,
-  type StateCursor,
-  StateFlags,
-} from '../metadata/mapping-state.ts';
+import type { MappingRecord } from '../metadata/mapping-state.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
 import { FlushGate } from './order/flush-gate.ts';
@@ -28,11 +20,11 @@ import { MainCache } from './request/main-cache.ts';
 import { OptionalCommands } from './request/optional-commands.ts';
 import type { Place } from './request/request-plan.ts';
 import { FreshMap } from './table/fresh-map.ts';
-import { FreshRegions } from './table/fresh-regions.ts';
-import { type GranuleState, GranuleTable, healthyState } from './table/granule-table.ts';
-import { RetiredSlots } from './table/retired-slots.ts';
+import type { FreshRegions } from './table/fresh-regions.ts';
+import { type GranuleState, type GranuleTable, healthyState } from './table/granule-table.ts';
+import { LiveTable, retiredRecord } from './table/live-table.ts';
 import type { SlotAllocator } from './table/slot-allocator.ts';
-import { SpecialMap } from './table/special-map.ts';
+import type { SpecialMap } from './table/special-map.ts';
 
 /** The journal and the spare's flushes, as remap sees them: a part of `MetadataStore`. */
 export type MetadataPort = Pick<
@@ -45,9 +37,6 @@ export type MetadataPort = Pick<
  * a commit can take. The others follow with the next one.
  */
 const retiredPerCommitMax = 64;
-
-/** Causes that say that main has a bad sector; records of earlier sessions say it too (R8). */
-const causesOfBadMain: ReadonlySet<StateCause> = new Set([StateCause.writeError, StateCause.readError]);
 
 /** As many as a move has slots to try (R5). */
 const markAttemptsMax = 4;
@@ -85,9 +74,11 @@ export interface RemapCoreParts {
 }
 
 /** What the parts of the remap target share: the live table with its locks, and the two devices with their flushes. */
-export class RemapCore implements MappingStateSource {
+export class RemapCore {
   readonly parts: RemapCoreParts;
-  readonly table: GranuleTable = new GranuleTable();
+  /** What records say, and the two parts of it that every request looks into. */
+  readonly live: LiveTable;
+  readonly table: GranuleTable;
   readonly specials: SpecialMap;
   readonly inFlight: InFlight = new InFlight();
   readonly locks: GranuleLocks = new GranuleLocks(this.inFlight);
@@ -110,10 +101,8 @@ export class RemapCore implements MappingStateSource {
   readonly counters: RemapCounters = newCounters();
   /** Failed: a record is in doubt and could not be settled. Writes are refused until `recover` succeeds (M1). */
   readonly metadataPath: PathState;
-  readonly freshRegions: FreshRegions;
   /** R13; undefined on a device that was not created fresh. */
   readonly fresh: FreshMap | undefined;
-  readonly #retired = new RetiredSlots();
   readonly #doubtfulSlots: number[] = [];
   /** Slots retired since the last commit that took them along. */
   #unrecordedRetired: number[] = [];
@@ -129,8 +118,14 @@ export class RemapCore implements MappingStateSource {
     this.policies = parts.policies ?? policiesOf(this.storedPolicies);
     this.mainCache = new MainCache(parts.main.capabilities.volatileCache ?? true);
     this.optional = new OptionalCommands(parts.main, parts.spare);
-    this.specials = new SpecialMap(Math.ceil(parts.sizeBytes / parts.granuleBytes));
-    this.freshRegions = new FreshRegions(parts.freshSizeBytes ?? 0);
+    this.live = new LiveTable({
+      granuleCount: Math.ceil(parts.sizeBytes / parts.granuleBytes),
+      freshSizeBytes: parts.freshSizeBytes ?? 0,
+      lostGranulesMax: parts.lostGranulesMax,
+      onBadMain: () => this.mainCache.noteMediumError(),
+    });
+    this.table = this.live.granules;
+    this.specials = this.live.specials;
     this.fresh = this.freshRegions.regionCount === 0 ? undefined : this.#freshMap();
     this.mainFlush = new FlushGate(parts.main);
     // What an earlier process had acknowledged and not flushed may still be in main's cache, and a client that came back
@@ -190,13 +185,8 @@ export class RemapCore implements MappingStateSource {
     return this.table.get(granule) ?? healthyState(granule);
   }
 
-  /** Makes stored, or soon stored, records the live table (I13: the very next request sees them). */
-  activate(records: readonly MappingRecord[]): void {
-    for (const record of records) {
-      if (record.type === 'retired-slots') this.#activateRetired(record);
-      else if (record.type === 'fresh-ended') this.freshRegions.end(record.region, record.regionCount);
-      else this.#activateGranules(record);
-    }
+  get freshRegions(): FreshRegions {
+    return this.live.freshRegions;
   }
 
   /**
@@ -209,7 +199,7 @@ export class RemapCore implements MappingStateSource {
     try {
       await this.parts.metadata.commit([...records, ...retired.map(retiredRecord)], {
         dataFlush: false,
-        activate: () => this.activate(records),
+        activate: () => this.live.activate(records),
         ...(dataEpoch === undefined ? {} : { dataEpoch }),
       });
     } catch (error) {
@@ -236,7 +226,7 @@ export class RemapCore implements MappingStateSource {
    * main is the only truth and will be asked again (R4). The caller holds the lock.
    */
   commitLazily(records: readonly MappingRecord[]): void {
-    this.activate(records);
+    this.live.activate(records);
     const commit = this.parts.metadata.commit(records, { dataFlush: false }).catch((error: unknown) => {
       if (commitErrorCode(error) === 'METADATA_FAILED') this.metadataPath.noteFailed();
       this.counters.lazyCommitsFailed += 1;
@@ -262,17 +252,17 @@ export class RemapCore implements MappingStateSource {
 
   /** A slot that proved bad: recorded with the next commit (M9). */
   retireSlot(slot: number): void {
-    if (this.#retired.has(slot)) return;
+    if (this.live.retired.has(slot)) return;
     this.parts.allocator.retire(slot);
-    this.#retired.add(slot);
+    this.live.retired.add(slot);
     this.#unrecordedRetired.push(slot);
   }
 
   /** On open: takes the retired slots of the stored table out of use. A slot that is also mapped stays mapped. */
   claimRetired(): void {
-    for (const slot of this.#retired.all()) {
+    for (const slot of this.live.retired.all()) {
       if (this.parts.allocator.claim(slot, 1)) this.parts.allocator.retire(slot);
-      else this.#retired.delete(slot);
+      else this.live.retired.delete(slot);
     }
   }
 
@@ -287,41 +277,10 @@ export class RemapCore implements MappingStateSource {
     return writeThrough(this.parts.spare, this.spareFlush, source, offset, flags);
   }
 
-  recordOf(state: GranuleState): GranuleRecord {
-    // The flag is about the marks: it must not outlive them and catch later ones (R13).
-    const flags = state.unreadable === 0 ? state.flags & ~StateFlags.freshZero : state.flags;
-    return {
-      type: 'granules',
-      granuleCount: 1,
-      ...state,
-      flags,
-      cause: state.cause as GranuleRecord['cause'],
-    };
-  }
-
-  recordCountMax(): number {
-    return this.table.totals().entries + this.#retired.count + this.freshRegions.endedCount;
-  }
-
-  recordsAfter(
-    cursor: StateCursor,
-    limit: number,
-  ): { records: MappingRecord[]; cursor: StateCursor | undefined } {
-    if (cursor.section === 'granules') return this.#granulesAfter(cursor.next, limit);
-    if (cursor.section === 'retired-slots') return this.#retiredAfter(cursor.next, limit);
-    return this.freshRegions.recordsAfter(cursor.next, limit);
-  }
-
   /** Bytes of a granule that exist on main: the last one may be cut. */
   bytesOfGranule(granule: number): number {
     const { granuleBytes, sizeBytes } = this.parts;
     return Math.min(granuleBytes, sizeBytes - granule * granuleBytes);
-  }
-
-  /** False when the metadata has no room for one more lost range: a mark is then not made, main is asked again (R4). */
-  roomForMarks(): boolean {
-    const { entries, remappedGranules } = this.table.totals();
-    return entries - remappedGranules < this.parts.lostGranulesMax;
   }
 
   /**
@@ -329,7 +288,7 @@ export class RemapCore implements MappingStateSource {
    * too when all that room is taken, so that the table can never outgrow a checkpoint.
    */
   roomWithoutSlot(state: GranuleState): boolean {
-    return (state.unreadable | state.gone) === 0 || this.roomForMarks();
+    return (state.unreadable | state.gone) === 0 || this.live.roomForMarks();
   }
 
   /** The main device has just done what it was asked, at this granule. On the hot path. */
@@ -429,45 +388,6 @@ export class RemapCore implements MappingStateSource {
       commit: (records) => this.commitMarks(records),
     });
   }
-
-  #activateGranules(record: GranuleRecord): void {
-    if (causesOfBadMain.has(record.cause)) this.mainCache.noteMediumError();
-    for (let at = 0; at < record.granuleCount; at += 1) {
-      const granule = record.granule + at;
-      const before = this.table.get(granule) !== undefined;
-      this.table.set({ ...record, granule, slot: record.slot < 0 ? record.slot : record.slot + at });
-      const after = this.table.get(granule) !== undefined;
-      if (after && !before) this.specials.add(granule);
-      if (before && !after) this.specials.remove(granule);
-    }
-  }
-
-  #activateRetired(record: RetiredSlotsRecord): void {
-    this.#retired.add(record.slot, record.slotCount);
-  }
-
-  #granulesAfter(next: number, limit: number): { records: MappingRecord[]; cursor: StateCursor } {
-    const records: MappingRecord[] = [];
-    let granule = next;
-    while (records.length < limit) {
-      const state = this.table.atOrAfter(granule);
-      if (state === undefined) return { records, cursor: { section: 'retired-slots', next: 0 } };
-      records.push(this.recordOf(state));
-      granule = state.granule + 1;
-    }
-    return { records, cursor: { section: 'granules', next: granule } };
-  }
-
-  #retiredAfter(next: number, limit: number): { records: MappingRecord[]; cursor: StateCursor } {
-    const { slots, rest } = this.#retired.after(next, limit);
-    const records = slots.map(retiredRecord);
-    if (rest === undefined) return { records, cursor: { section: 'fresh-ended', next: 0 } };
-    return { records, cursor: { section: 'retired-slots', next: rest } };
-  }
-}
-
-function retiredRecord(slot: number): RetiredSlotsRecord {
-  return { type: 'retired-slots', slot, slotCount: 1 };
 }
 
 /** What a failed commit means for its caller; anything else than a failed commit is our bug and is thrown on. */

@@ -89,7 +89,7 @@ export class RemapDevice implements PartWriter {
 
   /** The live table, for a copy of it on the host (M13). */
   get mappingState(): MappingStateSource {
-    return this.#core;
+    return this.#core.live;
   }
 
   /** Requests under way (I7). */

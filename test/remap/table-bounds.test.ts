@@ -18,7 +18,7 @@ function recordsOfPass(stack: Stack): number {
   let count = 0;
   let cursor: StateCursor | undefined = startCursor;
   while (cursor !== undefined) {
-    const piece = stack.core.recordsAfter(cursor, 7);
+    const piece = stack.core.live.recordsAfter(cursor, 7);
     count += piece.records.length;
     cursor = piece.cursor;
   }

@@ -4,6 +4,7 @@ import { type HomeOutcome, takeHome } from '../move/take-home.ts';
 import { commitErrorCode, type RemapCore } from '../remap-core.ts';
 import { freshZeros } from '../table/fresh-map.ts';
 import type { GranuleState } from '../table/granule-table.ts';
+import { recordOf } from '../table/live-table.ts';
 import { sectorCountOf } from '../table/sector-mask.ts';
 import { type StopReason, stopReason, Tally, walkTable } from '../table/table-walk.ts';
 import type { MessageContext } from './message-context.ts';
@@ -113,7 +114,7 @@ async function confirmBad(core: RemapCore, granule: number, tally: Tally): Promi
     tally.add('main-bad');
     if (state.slot === noSlot || !isUnverified(state)) return undefined;
     const confirmed = { ...state, flags: state.flags & ~StateFlags.unverified, cause: StateCause.verify };
-    await core.commitMarks([core.recordOf(confirmed)]);
+    await core.commitMarks([recordOf(confirmed)]);
     return undefined;
   } catch (error) {
     commitErrorCode(error);
@@ -142,9 +143,7 @@ async function dropMarks(core: RemapCore, granule: number, tally: Tally): Promis
     const state = core.stateOf(granule);
     // Without its mark a sector that was never written would no longer read as zeros (R13).
     if (state.unreadable === 0 || freshZeros(state) !== 0) return undefined;
-    await core.commitMarks([
-      core.recordOf({ ...state, unreadable: 0, flags: state.flags & ~StateFlags.suspect }),
-    ]);
+    await core.commitMarks([recordOf({ ...state, unreadable: 0, flags: state.flags & ~StateFlags.suspect })]);
     tally.add('marks-dropped', sectorCountOf(state.unreadable));
     return undefined;
   } catch (error) {

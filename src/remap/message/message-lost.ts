@@ -4,6 +4,7 @@ import { repairWrite } from '../move/write-repair.ts';
 import { commitErrorCode, type RemapCore } from '../remap-core.ts';
 import { freshZeros } from '../table/fresh-map.ts';
 import type { GranuleState } from '../table/granule-table.ts';
+import { recordOf } from '../table/live-table.ts';
 import { runsOf, sectorCountOf, sectorMask } from '../table/sector-mask.ts';
 import { type StopReason, stopReason, Tally, walkGranules, walkTable } from '../table/table-walk.ts';
 import type { MessageContext } from './message-context.ts';
@@ -148,10 +149,10 @@ async function importGranule(core: RemapCore, granule: number, mask: number): Pr
     const fresh = (mask & ~(state.held | state.unreadable | state.gone)) >>> 0;
     // A mark beside those of sectors that were never written would read as zeros with them (R13).
     if (fresh === 0 || freshZeros(state) !== 0) return 0;
-    if (!core.roomForMarks())
+    if (!core.live.roomForMarks())
       throw new MessageError('MESSAGE_FAILED', 'import: the metadata has no room for more lost ranges');
     await core.commitMarks([
-      core.recordOf({
+      recordOf({
         ...state,
         unreadable: (state.unreadable | fresh) >>> 0,
         flags: state.flags | StateFlags.suspect,

@@ -3,6 +3,7 @@ import { StateFlags } from '../../metadata/mapping-state.ts';
 import { commitErrorCode, type RemapCore } from '../remap-core.ts';
 import { freshZeros } from '../table/fresh-map.ts';
 import type { GranuleState } from '../table/granule-table.ts';
+import { recordOf } from '../table/live-table.ts';
 import { sectorMask } from '../table/sector-mask.ts';
 import { relocationBufferBytes, relocationBuffers } from './relocation.ts';
 import { moveSaved } from './salvage-block.ts';
@@ -148,7 +149,7 @@ async function keep(
   if (readable === 0 && flags === state.flags) return { readable, unreadable, undecided, moved: 0, away };
   const left = { ...state, unreadable: (state.unreadable & ~readable) >>> 0, flags };
   try {
-    await core.commitMarks([core.recordOf(left)]);
+    await core.commitMarks([recordOf(left)]);
   } catch (error) {
     commitErrorCode(error);
     const as = (readable | unreadable | undecided) >>> 0;

@@ -6,6 +6,7 @@ import { zeroUnwritten } from '../request/fresh-read.ts';
 import { type ByteRange, type RangeFailure, waitingFor } from '../request/request-rounds.ts';
 import { freshZeros } from '../table/fresh-map.ts';
 import type { GranuleState } from '../table/granule-table.ts';
+import { recordOf } from '../table/live-table.ts';
 import { sectorMask } from '../table/sector-mask.ts';
 import { relocationBuffers } from './relocation.ts';
 import { moveSaved, withMarks } from './salvage-block.ts';
@@ -178,7 +179,7 @@ async function keepFindings(
   { unreadable, shaky }: Findings,
 ): Promise<void> {
   const { granuleBytes } = core.parts;
-  const marks = core.roomForMarks() ? unreadable : 0;
+  const marks = core.live.roomForMarks() ? unreadable : 0;
   const marked = withMarks(core, state, marks);
   if (shaky !== 0) {
     const memory = relocationBuffers(buffer, granuleBytes);
@@ -186,7 +187,7 @@ async function keepFindings(
     if (await moveSaved(core, marked, shaky, memory.bytes, memory.buffer)) return;
   }
   // A mark may be lost without harm, so the reader's answer does not wait for it.
-  if (marks !== 0) core.commitLazily([core.recordOf(marked)]);
+  if (marks !== 0) core.commitLazily([recordOf(marked)]);
 }
 
 function isAboutBlock(failure: FailedRange): boolean {

@@ -4,6 +4,7 @@ import { StateCause } from '../../metadata/mapping-state.ts';
 import { commitErrorCode, type RemapCore } from '../remap-core.ts';
 import { type RangeFailure, waitingFor } from '../request/request-rounds.ts';
 import type { GranuleState } from '../table/granule-table.ts';
+import { recordOf } from '../table/live-table.ts';
 import { runsOf, sectorMask } from '../table/sector-mask.ts';
 import { salvageFromMain } from './main-salvage.ts';
 import { readSlot, relocate, relocationBufferBytes } from './relocation.ts';
@@ -103,7 +104,7 @@ async function recordGone(
   if (failure !== 'spare-full' && failure !== 'spare-bad') return 'failed';
   const lost = (state.held & ~saved) >>> 0;
   try {
-    await core.commitMarks([core.recordOf({ ...state, held: saved, gone: (state.gone | lost) >>> 0 })]);
+    await core.commitMarks([recordOf({ ...state, held: saved, gone: (state.gone | lost) >>> 0 })]);
     return 'durable';
   } catch (error) {
     commitErrorCode(error);

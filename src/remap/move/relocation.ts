@@ -5,6 +5,7 @@ import { noSlot, type StateCause, StateFlags } from '../../metadata/mapping-stat
 import { commitErrorCode, type RemapCore } from '../remap-core.ts';
 import { transientRetriesMax } from '../request/request-rounds.ts';
 import type { GranuleState } from '../table/granule-table.ts';
+import { recordOf } from '../table/live-table.ts';
 import { runsOf } from '../table/sector-mask.ts';
 import { tryOnce } from './try-often.ts';
 import { UnprovedSlots } from './unproved-slots.ts';
@@ -122,7 +123,7 @@ async function forget(
 ): Promise<RelocationFailure | undefined> {
   const leaves = core.roomWithoutSlot(kept);
   try {
-    await core.commitMarks([core.recordOf(leaves ? { ...kept, slot: noSlot } : kept)]);
+    await core.commitMarks([recordOf(leaves ? { ...kept, slot: noSlot } : kept)]);
   } catch (error) {
     commitErrorCode(error);
     return 'metadata-failed';
@@ -265,7 +266,7 @@ async function trySlot(
   if (stored !== 'moved') return stored;
   unproved.retire();
   try {
-    await core.commit([core.recordOf(target)], dataEpoch);
+    await core.commit([recordOf(target)], dataEpoch);
   } catch (error) {
     // Not stored for certain: the slot was flushed, but its data is in doubt together with the record (R7).
     if (commitErrorCode(error) === 'METADATA_FAILED') {

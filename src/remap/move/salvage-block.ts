@@ -3,6 +3,7 @@ import { noSlot, StateCause } from '../../metadata/mapping-state.ts';
 import type { RemapCore } from '../remap-core.ts';
 import { freshZeros } from '../table/fresh-map.ts';
 import type { GranuleState } from '../table/granule-table.ts';
+import { recordOf } from '../table/live-table.ts';
 import { sectorMask } from '../table/sector-mask.ts';
 import { relocate, relocationBufferBytes, relocationBuffers } from './relocation.ts';
 import { tryOften } from './try-often.ts';
@@ -62,8 +63,8 @@ export async function salvageBlock(
       return 'away';
     }
     // A mark may be lost without harm (R4).
-    if (isLastRound && core.roomForMarks())
-      core.commitLazily([core.recordOf(withMarks(core, state, sectors))]);
+    if (isLastRound && core.live.roomForMarks())
+      core.commitLazily([recordOf(withMarks(core, state, sectors))]);
     return 'failed';
   } finally {
     core.locks.release(lock);

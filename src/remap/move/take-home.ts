@@ -3,6 +3,7 @@ import type { FailedRange } from '../../block/device-error.ts';
 import { noSlot, StateFlags } from '../../metadata/mapping-state.ts';
 import { commitErrorCode, type RemapCore } from '../remap-core.ts';
 import type { GranuleState } from '../table/granule-table.ts';
+import { recordOf } from '../table/live-table.ts';
 import { runsOf } from '../table/sector-mask.ts';
 import { leaveSlot, readSlot, relocationBufferBytes } from './relocation.ts';
 import { tryOften, tryOnce } from './try-often.ts';
@@ -113,7 +114,7 @@ async function recordHome(core: RemapCore, state: GranuleState): Promise<HomeOut
   const flags = state.flags & ~StateFlags.unverified;
   const leaves = core.roomWithoutSlot(state);
   try {
-    await core.commitMarks([core.recordOf({ ...state, slot: leaves ? noSlot : state.slot, held: 0, flags })]);
+    await core.commitMarks([recordOf({ ...state, slot: leaves ? noSlot : state.slot, held: 0, flags })]);
   } catch (error) {
     commitErrorCode(error);
     return 'metadata-failed';

@@ -7,6 +7,7 @@ import type { DevicePlace } from '../path/device-paths.ts';
 import { commitErrorCode, type RemapCore } from '../remap-core.ts';
 import type { RangeFailure } from '../request/request-rounds.ts';
 import type { GranuleState } from '../table/granule-table.ts';
+import { recordOf } from '../table/live-table.ts';
 import { runsOf, sectorMask } from '../table/sector-mask.ts';
 import { type RelocationFailure, relocate, relocationBufferBytes, relocationBuffers } from './relocation.ts';
 import { writeSlotPart } from './slot-part.ts';
@@ -239,7 +240,7 @@ async function clearMarks(
     gone: (state.gone & ~mask) >>> 0,
   };
   try {
-    await core.commitMarks([core.recordOf(cleared)]);
+    await core.commitMarks([recordOf(cleared)]);
     return undefined;
   } catch (error) {
     return refusal(

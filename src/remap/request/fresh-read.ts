@@ -4,6 +4,7 @@ import { StateCause, StateFlags } from '../../metadata/mapping-state.ts';
 import { commitErrorCode, type RemapCore } from '../remap-core.ts';
 import { freshZeros } from '../table/fresh-map.ts';
 import type { GranuleState } from '../table/granule-table.ts';
+import { recordOf } from '../table/live-table.ts';
 import { runsOf, sectorMask } from '../table/sector-mask.ts';
 import type { Piece } from './request-plan.ts';
 import { type ByteRange, unitsOf } from './request-rounds.ts';
@@ -55,7 +56,7 @@ export async function zeroUnwritten(
     target.fill(0, start + from - part.offset, start + to - part.offset);
     core.counters.freshZeros += (to - from) / 512;
   }
-  if (core.roomForMarks()) await storeMark(core, state, unreadable);
+  if (core.live.roomForMarks()) await storeMark(core, state, unreadable);
   return failed.filter((range) => {
     const from = range.offset - start;
     return (sectorMask(from, from + range.length) & ~unreadable) !== 0;
@@ -72,7 +73,7 @@ async function storeMark(core: RemapCore, state: GranuleState, unreadable: numbe
     unixSeconds: Math.floor(core.parts.clock.unixMs() / 1000),
   };
   try {
-    await core.commitMarks([core.recordOf(marked)]);
+    await core.commitMarks([recordOf(marked)]);
   } catch (error) {
     commitErrorCode(error);
   }

@@ -4,6 +4,7 @@ import { StateCause } from '../../metadata/mapping-state.ts';
 import { tryOnce } from '../move/try-often.ts';
 import type { RemapCore } from '../remap-core.ts';
 import { freshZeros } from '../table/fresh-map.ts';
+import { recordOf } from '../table/live-table.ts';
 import { sectorMask } from '../table/sector-mask.ts';
 
 /**
@@ -28,12 +29,12 @@ export async function blameTimeout(core: RemapCore, range: FailedRange): Promise
     if (freshZeros(state) !== 0) return;
     const from = range.offset - first * granuleBytes;
     const mask = sectorMask(from, from + range.length) & ~(state.held | state.unreadable | state.gone);
-    if (mask === 0 || !core.roomForMarks()) return;
+    if (mask === 0 || !core.live.roomForMarks()) return;
     const again = await tryOnce(() => core.parts.main.read(memory, range.offset, apart(first)));
     if (again?.kind !== 'timed-out' && again?.kind !== 'medium') return;
     const unreadable = (state.unreadable | mask) >>> 0;
     const unixSeconds = Math.floor(clock.unixMs() / 1000);
-    core.commitLazily([core.recordOf({ ...state, unreadable, cause: StateCause.readError, unixSeconds })]);
+    core.commitLazily([recordOf({ ...state, unreadable, cause: StateCause.readError, unixSeconds })]);
   } finally {
     core.locks.release(lock);
     core.parts.arena.release(memory);

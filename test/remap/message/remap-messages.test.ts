@@ -19,7 +19,7 @@ function activate(
     unixSeconds?: number;
   },
 ): void {
-  stack.core.activate([
+  stack.core.live.activate([
     {
       type: 'granules',
       granule,
