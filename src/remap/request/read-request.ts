@@ -69,7 +69,7 @@ export class ReadRequest extends SplitRequest {
   /** An error for this reader, and no mark; main is asked for it in the background (R18). */
   #leaveUndecided(place: Piece['place'], range: FailedRange): void {
     const { granuleBytes } = this.core.parts;
-    this.progress.failed.push(range);
+    this.progress.failed.push({ ...range, kind: 'timed-out', errno: Errno.ETIMEDOUT });
     if (place !== 'main') return;
     for (const unit of unitsOf(range, granuleBytes)) {
       const from = unit.offset % granuleBytes;

@@ -5,6 +5,7 @@ import type { OperationKind } from '../operation-counter.ts';
 import type { FaultStrike, SimulatedDisk } from '../simulated-disk.ts';
 import type { PowerCutLoss } from '../simulated-media.ts';
 import type { Stamp } from './contents.ts';
+import type { OwedLoss } from './judged-client.ts';
 import type { DiskName } from './world-plan.ts';
 import type { WorldState } from './world-state.ts';
 
@@ -83,7 +84,7 @@ export class FaultEffects {
     const { judge, session, main, spare } = this.#world;
     this.lied(disk === 'main' ? main : spare, loss);
     judge.flushFailed();
-    let acknowledged = false;
+    const acknowledged: OwedLoss[] = [];
     const durable = (disk === 'main' ? main : spare).durableImage;
     for (const { sector, bytes } of loss.lost) {
       // Written once more what was durable, as a probe does: nothing is lost.
@@ -95,15 +96,15 @@ export class FaultEffects {
       if (owner === undefined) continue;
       if (stamp !== undefined && !judge.mayBe(stamp.sector, stamp.version)) continue;
       if (stamp !== undefined && this.#isElsewhere(disk, stamp)) continue;
-      if (judge.cacheDropped(owner, stamp?.version)) acknowledged = true;
+      const version = stamp?.version;
+      if (judge.cacheDropped(owner, version)) acknowledged.push({ sector: owner, version });
     }
     // What a failed write had left is gone with the rest, and nobody was promised it.
     if (disk === 'main') {
       for (const { sector, bytes } of loss.left)
         judge.cacheDropped(sector, judge.contents.stampOf(bytes)?.version);
     }
-    if (!acknowledged) return;
-    for (const client of session?.clients ?? []) client.owedFailure = true;
+    for (const client of session?.clients ?? []) client.owe(acknowledged);
   }
 
   /** These sectors of a disk fail reads from now on: whose bytes they hold may be lost, and nobody else's. */

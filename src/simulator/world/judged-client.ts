@@ -1,7 +1,7 @@
 import { IoFlags, sectorBytes } from '../../block/block-device.ts';
 import { asDeviceError, type DeviceError, type FailedRange } from '../../block/device-error.ts';
 import type { RemapDevice } from '../../remap/remap-device.ts';
-import { type Judge, JudgeViolation } from './judge.ts';
+import { type FlushToken, type Judge, JudgeViolation } from './judge.ts';
 import type { ReadToken } from './read-token.ts';
 
 /** What the world knows about why a request may fail. */
@@ -22,6 +22,18 @@ export interface Excuses {
 const readSectors = 256;
 export const readAllBytes: number = readSectors * sectorBytes;
 
+/** A sector of an acknowledged write; no version for zeros, which may be anybody's. */
+export interface OwedLoss {
+  readonly sector: number;
+  readonly version: number | undefined;
+}
+
+/** True when the write had been acknowledged before the flush began: only then a flush answers for it (R22). */
+function covers({ lastVersion, inFlight }: FlushToken, { sector, version }: OwedLoss): boolean {
+  if (version === undefined) return true;
+  return version <= lastVersion && !inFlight[sector]!.includes(version);
+}
+
 /** One client of the virtual device, with the judge looking over its shoulder. */
 export class JudgedClient {
   readonly #device: RemapDevice;
@@ -31,8 +43,8 @@ export class JudgedClient {
   #flushEpoch: number;
   /** The same at its last flush. */
   #flushedEpoch: number;
-  /** The device has failed a flush, or lost writes by one, and has not told this client. */
-  owedFailure = false;
+  /** Acknowledged writes that a disk threw away, of which the device has not told this client. */
+  readonly #owed: OwedLoss[] = [];
   /** Sectors of which the last `readAll` was told that they are lost. */
   readonly failedAsLost: Set<number> = new Set();
 
@@ -42,6 +54,11 @@ export class JudgedClient {
     this.#excuses = excuses;
     this.#flushEpoch = device.flushEpoch;
     this.#flushedEpoch = device.flushEpoch;
+  }
+
+  /** A disk threw writes away: the next flush that covers one of them has to fail (R7). */
+  owe(losses: readonly OwedLoss[]): void {
+    this.#owed.push(...losses);
   }
 
   async write(sector: number, sectorCount: number, fua: boolean): Promise<void> {
@@ -84,7 +101,7 @@ export class JudgedClient {
     this.#flushedEpoch = this.#device.flushEpoch;
     if (error !== undefined && !isOwed) this.#excuses.allowFailure('flush', error, sinceMs);
     if (this.#wasTold(error !== undefined)) return;
-    if (this.owedFailure)
+    if (this.#owed.some((loss) => covers(token, loss)))
       throw new JudgeViolation('R7: a flush succeeded, and nobody was told of one that failed');
     this.#judge.flushAcknowledged(token, this.#excuses.honest());
   }
@@ -123,7 +140,7 @@ export class JudgedClient {
     const told = failed || flushEpoch !== this.#flushEpoch;
     this.#flushEpoch = flushEpoch;
     if (told) {
-      this.owedFailure = false;
+      this.#owed.length = 0;
       this.#judge.flushFailed();
     }
     return told;
