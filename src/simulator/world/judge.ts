@@ -196,10 +196,12 @@ export class Judge {
 
   /** A flush has lied about these sectors, and what it claimed is lost. */
   lied(sectors: readonly number[]): void {
-    const { allowed, afterPowerCut, afterLie, touched } = this.#models;
+    const { allowed, afterPowerCut, afterLie, durable, touched } = this.#models;
     for (const sector of sectors) {
       if (sector >= this.sectorCount) continue;
       afterPowerCut[sector] = afterLie[sector]!;
+      // What a lie called durable is not: a later flush vouches for what is there, however old.
+      durable[sector] = Math.min(durable[sector]!, ...afterLie[sector]!);
       allowed[sector] = [...new Set([...allowed[sector]!, ...afterLie[sector]!])];
       touched[sector] = this.#nextMoment();
     }
