@@ -12,6 +12,7 @@ export function addSpareCommands(program: Command, terminal: Terminal, running: 
   addScan(program, terminal);
   addAdopt(program, terminal);
   addAdoptMain(program, terminal);
+  addResize(program, terminal);
   addMetadata(program, terminal, running);
   addWipe(program, terminal);
 }
@@ -116,6 +117,26 @@ function addAdopt(program: Command, terminal: Terminal): void {
     .addHelpText('after', '\nExamples:\n  dd if=/dev/sdc1 of=/dev/sdd1 bs=1M\n  dm-remap adopt /dev/sdd1')
     .action(async (path, options) => {
       await (await import('./adopt.ts')).runAdopt(terminal, path, options);
+    });
+}
+
+function addResize(program: Command, terminal: Terminal): void {
+  program
+    .command('resize')
+    .description('give a device that is not served the size that its main has grown to')
+    .summary('give a device the size of a grown main')
+    .argument('<SPARE>')
+    .option('--main <DEVICE>', 'main, when it is not where the spare last saw it')
+    .option('--main-table <FILE>', 'main as a device-mapper table')
+    .option(...takeoverFlag)
+    .option('--json', 'as JSON')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  dm-remap remove old-disk\n  lvextend -L +10G vg/old-disk\n  dm-remap resize /dev/sdc1\n' +
+        '  dm-remap assemble --spare /dev/sdc1',
+    )
+    .action(async (path, options) => {
+      await (await import('./resize.ts')).runResize(terminal, path, options);
     });
 }
 

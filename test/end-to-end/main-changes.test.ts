@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { closeSync, copyFileSync, openSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, copyFileSync, openSync, renameSync, truncateSync, writeSync } from 'node:fs';
 import { afterEach, beforeEach, test } from 'node:test';
 import { ExitCode } from '../../src/cli/exit-code.ts';
 import { DeviceLab, fileHash, pattern } from './device-lab.ts';
@@ -119,4 +119,32 @@ test('M15 another file in the place of main is not taken for it unless a person 
   renameSync(lab.path('other.img'), lab.path('main.img'));
   await lab.mustFail(ExitCode.refused, /nobody can tell.*--main .*main\.img/, ...assemble);
   await lab.mustRun(...assemble, '--main', 'main.img');
+});
+
+test('M21 a main that has grown is served in its old size until it is resized; a smaller one is refused', async () => {
+  await lab.mustRun(...remap);
+  await lab.mustFail(ExitCode.busy, /in use/, 'resize', 'spare.img');
+  await lab.mustRun('remove', 'disk');
+  const sizeNow = async (): Promise<number> =>
+    JSON.parse(await lab.mustRun('status', 'disk', '--json')).sizeBytes;
+  truncateSync(lab.path('main.img'), 80 * mib);
+  await lab.mustRun(...assemble);
+  assert.equal(await sizeNow(), 64 * mib);
+  await lab.mustRun('remove', 'disk');
+  assert.match(await lab.mustRun('resize', 'spare.img'), /80\.0 MiB from now on, before 64\.0 MiB/);
+  await lab.mustRun(...assemble);
+  assert.equal(await sizeNow(), 80 * mib);
+  const client = await lab.connect('disk');
+  await client.write(pattern(79 * mib, mib, 2), 79 * mib);
+  const found = new Uint8Array(mib);
+  await client.read(found, 0);
+  assert.deepEqual(found, pattern(0, mib, 1), 'what was moved is there');
+  await client.read(found, 79 * mib);
+  assert.deepEqual(found, pattern(79 * mib, mib, 2));
+  await client.disconnect();
+  await lab.mustRun('remove', 'disk');
+  truncateSync(lab.path('main.img'), 64 * mib);
+  const before = await fileHash(lab.path('spare.img'));
+  await lab.mustFail(ExitCode.refused, /main\.img/, 'resize', 'spare.img');
+  assert.equal(await fileHash(lab.path('spare.img')), before);
 });
