@@ -235,14 +235,16 @@ describe('errors of the kernel’s own block layer', { skip, timeout: 240_000 },
     await spare.addBad(badSlots);
     await fill();
     assert.ok(spare.failures > 0, 'the spare has failed');
-    assert.equal((await remap()).slotsRetired, badSlots.length);
+    // Behind a bad slot the search goes on in another region (R5): the others may never be met.
+    const { slotsRetired } = await remap();
+    assert.ok(slotsRetired >= 1 && slotsRetired <= badSlots.length, `${slotsRetired} slots retired`);
     await assertFilled();
     await killAndAssemble();
     await assertFilled();
     const used = (await lines('list')).map(([, , slot]) => blockOf(slot!, granuleBytes));
     for (const [sector] of badSlots)
       assert.ok(!used.includes(blockOf(sector, granuleBytes)), `slot of ${sector}`);
-    assert.equal((await remap()).slotsRetired, badSlots.length, 'also after a kill');
+    assert.equal((await remap()).slotsRetired, slotsRetired, 'also after a kill');
 
     // A slot in use goes bad: those sectors are lost, and main's older ones never come back.
     const [mainSector, , spareSector] = (await lines('list')).find(([sector]) => sector! > 30_000)!;
