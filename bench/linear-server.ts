@@ -11,7 +11,7 @@ import { standardTargets } from '../src/targets/standard-targets.ts';
 
 const sectorBytes = 512;
 const closeDeadlineMs = 5_000;
-/** As much client memory as a remap device has (src/device/disks.ts). */
+/** As much client memory as a remap device has (src/device/stack/disks.ts). */
 const arenaBytes = 80 * 1024 * 1024;
 
 const [path = '', socketPath = ''] = process.argv.slice(2);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { listDevices } from '../src/device/runtime-directory.ts';
+import { listDevices } from '../src/device/process/runtime-directory.ts';
 import type { Narrator } from './narrator.ts';
 
 /** Something went otherwise than the story says; the lines are for people. */

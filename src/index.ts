@@ -31,11 +31,11 @@ export { MemoryDevice, type MemoryDeviceOptions } from './block/memory-device.ts
 export { RequestGate } from './block/request-gate.ts';
 // Asking a device that another process serves.
 export { ControlClient, ControlError, type ControlErrorCode } from './control/client.ts';
-// Whole devices.
-export { type CreateOptions, type CreateReport, createDevice } from './device/create-device.ts';
-export { examineSpare, type SpareReport } from './device/examine-spare.ts';
 export type { DeviceStatus, DeviceTable, DiskStatus, RemapSummary, RemoveReport } from './device/messages.ts';
 export { SetupError, type SetupReason } from './device/setup-error.ts';
+// Whole devices.
+export { type CreateOptions, type CreateReport, createDevice } from './device/spare/create-device.ts';
+export { examineSpare, type SpareReport } from './device/spare/examine-spare.ts';
 // Files, block devices, sockets.
 export { type ByteStream, StreamError, type StreamListener } from './io/byte-stream.ts';
 export { createImage } from './io/create-image.ts';

@@ -1,6 +1,6 @@
-import { adoptMain } from '../device/adopt-main.ts';
+import { stateDirectory } from '../device/host/state-directory.ts';
+import { adoptMain } from '../device/main/adopt-main.ts';
 import { SetupError } from '../device/setup-error.ts';
-import { stateDirectory } from '../device/state-directory.ts';
 import { printJson, type Terminal } from './terminal.ts';
 
 export interface AdoptMainFlags {

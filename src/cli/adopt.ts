@@ -1,5 +1,5 @@
-import { adoptSpare } from '../device/adopt-spare.ts';
-import { stateDirectory } from '../device/state-directory.ts';
+import { stateDirectory } from '../device/host/state-directory.ts';
+import { adoptSpare } from '../device/spare/adopt-spare.ts';
 import { printJson, type Terminal } from './terminal.ts';
 
 /** `adopt SPARE`: a copy of a spare becomes the spare. */

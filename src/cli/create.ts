@@ -1,17 +1,17 @@
 import { rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { type CreateOptions, type CreateReport, createDevice } from '../device/create-device.ts';
-import { parseRemapTable } from '../device/remap-table.ts';
 import {
   deviceFolder,
   folderState,
   makeRuntimeDirectory,
   removeDeadFolder,
   runtimeDirectory,
-} from '../device/runtime-directory.ts';
+} from '../device/process/runtime-directory.ts';
 import type { MainChoice, ServeOptions } from '../device/serve-options.ts';
 import { SetupError } from '../device/setup-error.ts';
-import { makeSpareFile } from '../device/spare-file.ts';
+import { type CreateOptions, type CreateReport, createDevice } from '../device/spare/create-device.ts';
+import { makeSpareFile } from '../device/spare/spare-file.ts';
+import { parseRemapTable } from '../device/stack/remap-table.ts';
 import { formatBytes, parseBytes } from './byte-size.ts';
 import { cacheMode, type DiskFlags, mainChoice, portNumber } from './device-arguments.ts';
 import { refuseTakenExport } from './export-places.ts';

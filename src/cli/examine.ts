@@ -1,4 +1,4 @@
-import { examineSpare, type SpareReport } from '../device/examine-spare.ts';
+import { examineSpare, type SpareReport } from '../device/spare/examine-spare.ts';
 import { formatBytes } from './byte-size.ts';
 import { printJson, type Terminal } from './terminal.ts';
 

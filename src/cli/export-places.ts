@@ -1,7 +1,7 @@
 import { lstatSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { dirname } from 'node:path';
-import { socketPathBytesMax } from '../device/runtime-directory.ts';
+import { socketPathBytesMax } from '../device/process/runtime-directory.ts';
 import { SetupError } from '../device/setup-error.ts';
 
 /** Looked at before the spare is formatted, so that a typing error in `--socket` or `--port` costs nothing. */

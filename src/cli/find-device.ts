@@ -4,7 +4,7 @@ import {
   deviceFolder,
   folderState,
   runtimeDirectory,
-} from '../device/runtime-directory.ts';
+} from '../device/process/runtime-directory.ts';
 import { SetupError } from '../device/setup-error.ts';
 
 /** A device whose process is there. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { makeRuntimeDirectory, runtimeDirectory } from '../device/runtime-directory.ts';
+import { makeRuntimeDirectory, runtimeDirectory } from '../device/process/runtime-directory.ts';
 import type { ReadinessReport, ServeOptions } from '../device/serve-options.ts';
 import { ExitCode } from './exit-code.ts';
 import { LaunchError } from './failure.ts';

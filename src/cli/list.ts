@@ -1,6 +1,6 @@
 import { ControlClient, ControlError } from '../control/client.ts';
 import type { DeviceStatus } from '../device/messages.ts';
-import { type ListedDevice, listDevices, runtimeDirectory } from '../device/runtime-directory.ts';
+import { type ListedDevice, listDevices, runtimeDirectory } from '../device/process/runtime-directory.ts';
 import { formatBytes } from './byte-size.ts';
 import { printJson, type Terminal } from './terminal.ts';
 

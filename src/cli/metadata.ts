@@ -1,7 +1,7 @@
-import { checkMetadata, dumpMetadata, repairMetadata } from '../device/metadata-tools.ts';
-import { restoreDump } from '../device/restore-dump.ts';
+import { stateDirectory } from '../device/host/state-directory.ts';
 import { SetupError } from '../device/setup-error.ts';
-import { stateDirectory } from '../device/state-directory.ts';
+import { checkMetadata, dumpMetadata, repairMetadata } from '../device/spare/metadata-tools.ts';
+import { restoreDump } from '../device/spare/restore-dump.ts';
 import { ExitCode } from './exit-code.ts';
 import { printJson, type Terminal } from './terminal.ts';
 

@@ -1,13 +1,13 @@
 import process from 'node:process';
 import { ControlClient, ControlError } from '../control/client.ts';
 import type { RemoveReport } from '../device/messages.ts';
-import { isRunning, type ProcessIdentity } from '../device/process-identity.ts';
+import { isRunning, type ProcessIdentity } from '../device/process/process-identity.ts';
 import {
   deviceFolder,
   folderState,
   removeDeadFolder,
   runtimeDirectory,
-} from '../device/runtime-directory.ts';
+} from '../device/process/runtime-directory.ts';
 import { SetupError } from '../device/setup-error.ts';
 import { printJson, type Terminal } from './terminal.ts';
 

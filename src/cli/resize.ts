@@ -1,5 +1,5 @@
-import { resizeMain } from '../device/resize-main.ts';
-import { stateDirectory } from '../device/state-directory.ts';
+import { stateDirectory } from '../device/host/state-directory.ts';
+import { resizeMain } from '../device/main/resize-main.ts';
 import { formatBytes } from './byte-size.ts';
 import { mainChoice } from './device-arguments.ts';
 import { printJson, type Terminal } from './terminal.ts';

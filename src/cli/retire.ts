@@ -1,7 +1,7 @@
 import type { ControlClient } from '../control/client.ts';
+import { stateDirectory } from '../device/host/state-directory.ts';
 import { SetupError } from '../device/setup-error.ts';
-import { stateDirectory } from '../device/state-directory.ts';
-import { wipeSpare } from '../device/wipe-spare.ts';
+import { wipeSpare } from '../device/spare/wipe-spare.ts';
 import { findDevice } from './find-device.ts';
 import { runRemove } from './remove.ts';
 import { printJson, type Terminal } from './terminal.ts';

@@ -1,6 +1,6 @@
 import { ControlClient, ControlError } from '../control/client.ts';
-import { listDevices, runtimeDirectory } from '../device/runtime-directory.ts';
-import { type ScanRow, scanSpares } from '../device/scan-spares.ts';
+import { listDevices, runtimeDirectory } from '../device/process/runtime-directory.ts';
+import { type ScanRow, scanSpares } from '../device/spare/scan-spares.ts';
 import { columns } from './list.ts';
 import { printJson, type Terminal } from './terminal.ts';
 

@@ -1,5 +1,5 @@
-import { stateDirectory } from '../device/state-directory.ts';
-import { wipeSpare } from '../device/wipe-spare.ts';
+import { stateDirectory } from '../device/host/state-directory.ts';
+import { wipeSpare } from '../device/spare/wipe-spare.ts';
 import { printJson, type Terminal } from './terminal.ts';
 
 /** `wipe DEVICE --yes`: a spare becomes an ordinary disk again. */

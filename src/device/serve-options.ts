@@ -1,4 +1,4 @@
-import type { ChosenPolicies } from './chosen-policies.ts';
+import type { ChosenPolicies } from './stack/chosen-policies.ts';
 
 /** What lies under a device as its main: one disk or image, or a device-mapper table over some (the fault lab). */
 export type MainChoice =

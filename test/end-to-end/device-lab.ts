@@ -19,7 +19,7 @@ import process from 'node:process';
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { sectorBytes } from '../../src/block/block-device.ts';
-import { isRunning, type ProcessIdentity, parseIdentity } from '../../src/device/process-identity.ts';
+import { isRunning, type ProcessIdentity, parseIdentity } from '../../src/device/process/process-identity.ts';
 import { createDataPlane, type DataPlane } from '../../src/io/data-plane.ts';
 import { connectNbd, type NbdClient } from '../../src/nbd/client.ts';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { afterEach, beforeEach, test } from 'node:test';
 import { ControlClient, ControlError } from '../../src/control/client.ts';
-import { isRunning } from '../../src/device/process-identity.ts';
+import { isRunning } from '../../src/device/process/process-identity.ts';
 import type { NbdClient } from '../../src/nbd/client.ts';
 import { DeviceLab, pattern } from './device-lab.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { closeSync, copyFileSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { afterEach, beforeEach, test } from 'node:test';
 import { ExitCode } from '../../src/cli/exit-code.ts';
-import { ownHostIdentity } from '../../src/device/host-identity.ts';
+import { ownHostIdentity } from '../../src/device/host/host-identity.ts';
 import { encodeMark, markPlaces } from '../../src/metadata/in-use-mark.ts';
 import { decodeSuperblock, type SharedFacts } from '../../src/metadata/superblock.ts';
 import { DeviceLab, fileHash, pattern } from './device-lab.ts';

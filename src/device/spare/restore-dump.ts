@@ -1,0 +1,209 @@
+import { readFile, stat } from 'node:fs/promises';
+import { asOpenError } from '../../io/open-error.ts';
+import { decodeDump, dumpBytesMax, type MetadataDump } from '../../metadata/metadata-dump.ts';
+import { MetadataError, MetadataStore, type OpenedMetadata } from '../../metadata/metadata-store.ts';
+import { restoreMetadata } from '../../metadata/restore-metadata.ts';
+import { uuidText } from '../../metadata/uuid.ts';
+import { ownHostIdentity } from '../host/host-identity.ts';
+import { HostState } from '../host/host-state.ts';
+import { RecordedState } from '../host/recorded-state.ts';
+import { stampKey } from '../main/main-stamp.ts';
+import { SetupError } from '../setup-error.ts';
+import { isWorldError } from '../setup-failure.ts';
+import type { Disks, OpenedDisk } from '../stack/disks.ts';
+import { takeoverNotes, withOpenDisk } from '../stack/open-spare.ts';
+import { checkSpare, spareDifference } from './spare-identity.ts';
+
+export interface RestoreOptions {
+  readonly dumpPath: string;
+  readonly path: string;
+  /** Also a dump that is older than what is on the spare, or known of it; also onto another disk than the dump names. */
+  readonly force: boolean;
+  /** Also onto a spare that somebody marks as in use (M11). */
+  readonly takeover: boolean;
+  readonly stateDirectory: string | undefined;
+}
+
+export interface RestoreReport {
+  readonly name: string;
+  readonly uuid: string;
+  readonly records: number;
+  readonly sequence: number;
+  readonly notes: readonly string[];
+}
+
+/** Writes a dump onto the spare it is of, as a fresh generation. Nothing is written before all is checked. Throws `SetupError`. */
+export async function restoreDump(options: RestoreOptions): Promise<RestoreReport> {
+  const dump = withoutStamp(await readDump(options.dumpPath));
+  return withOpenDisk(options.path, 'own', async (disks, spare) => {
+    const restoring: Restoring = { disks, spare, dump, state: new RecordedState(dump.records), options };
+    const opened = await openStrictly(restoring);
+    const notes =
+      opened === undefined ? await restoreUnopened(restoring) : await restoreOver(restoring, opened);
+    const { arena, clock, random } = disks.plane;
+    const now = await MetadataStore.open({ spare: spare.device, arena, clock, random });
+    return {
+      name: now.facts.properties.name,
+      uuid: now.facts.uuid,
+      records: dump.records.length,
+      sequence: now.facts.lastSequence,
+      notes: [...notes, ...(await noteSession(options, now, disks))],
+    };
+  });
+}
+
+interface Restoring {
+  readonly disks: Disks;
+  readonly spare: OpenedDisk;
+  readonly dump: MetadataDump;
+  readonly state: RecordedState;
+  readonly options: RestoreOptions;
+}
+
+/** M15: what main held when the dump was made says nothing of what it holds now. */
+function withoutStamp(dump: MetadataDump): MetadataDump {
+  const { superblock } = dump;
+  const { properties, unknown } = superblock.shared.properties;
+  const mainIdentity = Object.fromEntries(
+    Object.entries(properties.mainIdentity).filter(([key]) => key !== stampKey),
+  );
+  const area = { properties: { ...properties, mainIdentity }, unknown };
+  return { ...dump, superblock: { ...superblock, shared: { ...superblock.shared, properties: area } } };
+}
+
+/** Undefined for metadata that cannot be opened as it is. */
+async function openStrictly({ disks, spare, options }: Restoring): Promise<OpenedMetadata | undefined> {
+  const { arena, clock, random } = disks.plane;
+  const host = ownHostIdentity();
+  try {
+    return await MetadataStore.open(
+      { spare: spare.device, arena, clock, random },
+      { takeover: options.takeover, ...(host && { host }) },
+    );
+  } catch (error) {
+    if (!(error instanceof MetadataError)) throw error;
+    if (error.code === 'METADATA_UNREADABLE' || error.code === 'METADATA_IN_USE') throw error;
+    return undefined;
+  }
+}
+
+async function restoreUnopened({
+  disks,
+  spare,
+  dump,
+  state,
+  options,
+}: Restoring): Promise<readonly string[]> {
+  const { arena, clock, random } = disks.plane;
+  const { force, takeover } = options;
+  const parts = { spare: spare.device, arena, clock, random };
+  const taker = { host: ownHostIdentity(), takeover };
+  const beforeWriting = async (): Promise<void> => {
+    if (!force) await refuseStranger(spare, dump, hostStateOf(options));
+  };
+  return (await restoreMetadata(parts, dump, state, { force, taker, beforeWriting })).flatMap(takeoverNotes);
+}
+
+function hostStateOf({ stateDirectory }: RestoreOptions): HostState | undefined {
+  return stateDirectory === undefined ? undefined : new HostState(stateDirectory);
+}
+
+/**
+ * M12 for a spare that cannot say what it is: restored onto a copy, this host would take the original for an older one; and a
+ * dump that is older than what this host knows loses what came since.
+ */
+async function refuseStranger(
+  spare: OpenedDisk,
+  dump: MetadataDump,
+  hostState: HostState | undefined,
+): Promise<void> {
+  const { shared } = dump.superblock;
+  const difference = spareDifference(shared.properties.properties.spareIdentity, spare);
+  if (difference !== undefined) {
+    throw new SetupError(
+      'refused',
+      `${spare.path}: the dump is of another disk: ${difference}; --force restores it here, then "dm-remap adopt" moves the device`,
+    );
+  }
+  const known = await hostState?.readSession(uuidText(shared.uuid)).catch((error: unknown) => {
+    if (!isWorldError(error)) throw error;
+    return undefined;
+  });
+  if (known === undefined || known.sequence <= dump.sequence) return;
+  throw new SetupError(
+    'refused',
+    `${spare.path}: this host knows sequence ${known.sequence}, the dump has ${dump.sequence}: what came in between would be ` +
+      'lost; --force restores it',
+  );
+}
+
+async function restoreOver(
+  { spare, dump, state, options }: Restoring,
+  { facts, store, report }: OpenedMetadata,
+): Promise<readonly string[]> {
+  const uuid = uuidText(dump.superblock.shared.uuid);
+  if (facts.uuid !== uuid) {
+    throw new SetupError(
+      'refused',
+      `${options.path}: is the spare of device ${facts.uuid}, the dump is of ${uuid}`,
+    );
+  }
+  const notes = await checkSpare({ spare, facts, hostState: hostStateOf(options), force: options.force });
+  if (facts.lastSequence > dump.sequence && !options.force) {
+    throw new SetupError(
+      'refused',
+      `${options.path}: has records up to sequence ${facts.lastSequence}, the dump only up to ${dump.sequence}: what came ` +
+        'in between would be lost; --force restores it',
+    );
+  }
+  // Which disk it is was just checked; the dump may be from before the device moved to this one.
+  const { spareIdentity } = facts.properties;
+  await store.settle(state, {
+    properties: { ...dump.superblock.shared.properties.properties, spareIdentity },
+  });
+  await store.close();
+  if (!store.status().closedCleanly) {
+    throw new SetupError('failed', `${options.path}: written, but its superblocks could not be closed`);
+  }
+  return [...notes, ...takeoverNotes(report.takenOver)];
+}
+
+async function noteSession(
+  { stateDirectory }: RestoreOptions,
+  { facts, store }: OpenedMetadata,
+  disks: Disks,
+): Promise<readonly string[]> {
+  if (stateDirectory === undefined) return [];
+  const { acknowledgedSequence, sessionNonce, generation, revision } = store.status();
+  try {
+    await new HostState(stateDirectory).writeSession({
+      uuid: facts.uuid,
+      sequence: acknowledgedSequence,
+      sessionNonce,
+      generation,
+      closedRevision: revision,
+      writtenUnixSeconds: Math.floor(disks.plane.clock.unixMs() / 1000),
+    });
+    return [];
+  } catch (error) {
+    return [`this host could not note it: ${error instanceof Error ? error.message : String(error)}`];
+  }
+}
+
+async function readDump(path: string): Promise<MetadataDump> {
+  let text: string;
+  try {
+    if ((await stat(path)).size > dumpBytesMax) {
+      throw new SetupError('usage', `${path}: larger than ${dumpBytesMax} bytes, no dump is`);
+    }
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if (error instanceof SetupError) throw error;
+    const refusal = asOpenError(path, error, 'reading it');
+    const reason = refusal.code === 'OPEN_NOT_FOUND' ? 'not-found' : 'failed';
+    throw new SetupError(reason, refusal.message, { cause: error });
+  }
+  const dump = decodeDump(text);
+  if (typeof dump === 'string') throw new SetupError('usage', `${path}: ${dump}`);
+  return dump;
+}

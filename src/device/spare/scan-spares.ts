@@ -1,0 +1,153 @@
+import { join } from 'node:path';
+import type { Clock } from '../../block/clock.ts';
+import {
+  type DiskIdentity,
+  identifyDevice,
+  identityFromPairs,
+  sameIdentity,
+} from '../../io/disk-identity.ts';
+import { readNames, readText, systemRoots } from '../../io/system-files.ts';
+import { SpareIo } from '../../metadata/spare-io.ts';
+import { scanSuperblocks } from '../../metadata/superblock-scan.ts';
+import { uuidText } from '../../metadata/uuid.ts';
+import { isWorldError } from '../setup-failure.ts';
+import { Disks } from '../stack/disks.ts';
+import { inodeOf } from '../stack/inode.ts';
+
+/** One disk may take this long; a hung one is told of and left behind. */
+export const scanDeadlineMs = 5_000;
+const closeDeadlineMs = 1_000;
+
+/**
+ * - `clean`        a spare whose device was removed
+ * - `not-closed`   a spare whose device is served now, or was killed
+ * - `damaged`      superblocks of ours, none of them whole
+ * - `newer`        written by a newer dm-remap
+ * - `no-spare`     nothing of ours
+ * - `failed`       could not be opened or read, or did not answer in time
+ */
+export type ScanState = 'clean' | 'not-closed' | 'damaged' | 'newer' | 'no-spare' | 'failed';
+
+export interface ScanRow {
+  readonly path: string;
+  readonly state: ScanState;
+  /** Empty where no superblock is whole. */
+  readonly name: string;
+  readonly uuid: string;
+  /** Where main was last seen. */
+  readonly mainPath: string;
+  /** `found` by WWN, serial or inode; `unproven`: something is in its place; `missing`. Empty where nothing is recorded. */
+  readonly main: 'found' | 'unproven' | 'missing' | '';
+  /** Where it was found. */
+  readonly mainFoundPath: string;
+  /** Of `failed`: why. */
+  readonly detail: string;
+}
+
+const noRow = { name: '', uuid: '', mainPath: '', main: '', mainFoundPath: '', detail: '' } as const;
+
+/**
+ * Looks for spares on these disks and images, or on all block devices of the machine, all at the same time, in use or not.
+ * Writes nothing. In the order asked; of the whole machine only what is or may be a spare.
+ */
+export async function scanSpares(paths: readonly string[]): Promise<readonly ScanRow[]> {
+  const machine = await blockDevicePaths();
+  const disks = new Disks();
+  const { clock } = disks.plane;
+  try {
+    const known = (
+      await Promise.all(machine.map((path) => before(clock, identifyDevice(path), path).catch(ignored)))
+    ).filter((identity) => identity !== undefined);
+    const asked = paths.length > 0 ? paths : machine;
+    const rows = await Promise.all(asked.map((path) => scanOne(disks, path, known)));
+    return paths.length > 0 ? rows : rows.filter(({ state }) => state !== 'no-spare');
+  } finally {
+    await before(clock, disks.close(), 'closing', closeDeadlineMs).catch(ignored);
+  }
+}
+
+/** Everything with a size; not what the kernel keeps in memory. */
+async function blockDevicePaths(): Promise<readonly string[]> {
+  const folder = join(systemRoots.sysfs, 'class', 'block');
+  const names = (await readNames(folder)).filter((name) => !/^(ram|zram)\d/.test(name));
+  const sizes = await Promise.all(names.map((name) => readText(folder, name, 'size')));
+  return names.filter((_, at) => Number(sizes[at]) > 0).map((name) => `/dev/${name.replaceAll('!', '/')}`);
+}
+
+function ignored(error: unknown): undefined {
+  if (!isWorldError(error)) throw error;
+  return undefined;
+}
+
+/** Rejects when `work` takes too long; what it does later matters to nobody. */
+function before<T>(
+  clock: Clock,
+  work: Promise<T>,
+  what: string,
+  deadlineMs: number = scanDeadlineMs,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const late = (): void => reject(new Error(`${what}: no answer within ${deadlineMs / 1000} s`));
+    const timer = clock.schedule(deadlineMs, late);
+    work.then(resolve, reject).finally(() => timer.cancel());
+  });
+}
+
+async function scanOne(disks: Disks, path: string, known: readonly DiskIdentity[]): Promise<ScanRow> {
+  try {
+    return await before(disks.plane.clock, look(disks, path, known), path);
+  } catch (error) {
+    if (!isWorldError(error)) throw error;
+    return {
+      ...noRow,
+      path,
+      state: 'failed',
+      detail: error instanceof Error ? error.message : String(error),
+    };
+  }
+}
+
+async function look(disks: Disks, path: string, known: readonly DiskIdentity[]): Promise<ScanRow> {
+  const disk = await disks.open(path, 'none', 'look');
+  try {
+    const scan = await scanSuperblocks(new SpareIo(disk.device, disks.plane.arena, disks.plane.clock));
+    const [first, ...others] = scan.found;
+    if (first === undefined) {
+      const newer = scan.newerVersion !== undefined || scan.unknownFeatures !== undefined;
+      const state = newer ? 'newer' : scan.damagedPlaces.size > 0 ? 'damaged' : 'no-spare';
+      return { ...noRow, path, state };
+    }
+    const newest = others.reduce(
+      (best, other) => (other.superblock.shared.revision > best.superblock.shared.revision ? other : best),
+      first,
+    );
+    const { shared } = newest.superblock;
+    const { properties } = shared.properties;
+    return {
+      ...noRow,
+      path,
+      state: shared.cleanlyClosed ? 'clean' : 'not-closed',
+      name: properties.name,
+      uuid: uuidText(shared.uuid),
+      ...(await findMain(properties.mainIdentity, known)),
+    };
+  } finally {
+    await disk.device.close();
+  }
+}
+
+async function findMain(
+  recorded: Readonly<Record<string, string>>,
+  known: readonly DiskIdentity[],
+): Promise<Pick<ScanRow, 'mainPath' | 'main' | 'mainFoundPath'>> {
+  const mainPath = recorded['path'] ?? '';
+  if (recorded['kind'] === undefined) return { mainPath, main: '', mainFoundPath: '' };
+  const before = identityFromPairs(recorded);
+  const same = known.find((identity) => sameIdentity(before, identity).verdict === 'same');
+  if (same !== undefined) return { mainPath, main: 'found', mainFoundPath: same.path };
+  const there = await identifyDevice(mainPath.replace(/^table:/, '')).catch(ignored);
+  if (there === undefined) return { mainPath, main: 'missing', mainFoundPath: '' };
+  const inode = inodeOf(before.key);
+  const proven = recorded['kind'] === 'file' && inode !== '' && inode === inodeOf(there.key);
+  return { mainPath, main: proven ? 'found' : 'unproven', mainFoundPath: mainPath };
+}

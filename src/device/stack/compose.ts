@@ -1,0 +1,232 @@
+import { sectorBytes } from '../../block/block-device.ts';
+import { MetadataStore, type OpenedMetadata } from '../../metadata/metadata-store.ts';
+import { NbdServer } from '../../nbd/server.ts';
+import { openRemapDevice } from '../../remap/open-remap.ts';
+import type { RemapDevice } from '../../remap/remap-device.ts';
+import { AlignmentFilter } from '../../remap/request/alignment-filter.ts';
+import { ownHostIdentity } from '../host/host-identity.ts';
+import { HostState } from '../host/host-state.ts';
+import { HostStateWriter } from '../host/host-state-writer.ts';
+import { type ClosingStep, runClosingSteps } from '../lifecycle.ts';
+import { checkMain, missingMain } from '../main/main-check.ts';
+import { identityRecord, recordedMain } from '../main/main-identity.ts';
+import { stampMain } from '../main/stamp-main.ts';
+import type { DeviceFolder } from '../process/runtime-directory.ts';
+import type { ServeOptions } from '../serve-options.ts';
+import { isWorldError, setupErrorOf } from '../setup-failure.ts';
+import { SpareCare } from '../spare/spare-care.ts';
+import { fillSpareHoles } from '../spare/spare-file.ts';
+import { checkSpare } from '../spare/spare-identity.ts';
+import { refuseUsed } from './disk-in-use.ts';
+import { Disks, type OpenedDisk, type OpenedMain } from './disks.ts';
+import { exportClosing, listenForClients } from './export-server.ts';
+import { refuseWithoutFlush } from './nbd-disk.ts';
+import { takeoverNotes } from './open-spare.ts';
+import { openSpareless } from './open-spareless.ts';
+import type { ServedStack } from './served-stack.ts';
+import { Stack, type StackParts } from './stack.ts';
+import type { StackSurroundings } from './stack-surroundings.ts';
+
+/** How long each step of closing may take. A drive's own error recovery is 7 s where it has a limit at all. */
+const flushDeadlineMs = 60_000;
+const remapDeadlineMs = 30_000;
+const diskDeadlineMs = 10_000;
+/** One beat, or the repair of a replica. */
+const heartbeatDeadlineMs = 10_000;
+/** Above what reading the samples may take. */
+const stampDeadlineMs = 20_000;
+/** Two small files, or 10 MB of a very large table. */
+const hostStateDeadlineMs = 10_000;
+
+/** Opens everything under and over one device; on failure everything is closed again. Throws `SetupError`. */
+export async function openStack(
+  options: ServeOptions,
+  surroundings: StackSurroundings,
+): Promise<ServedStack> {
+  const steps: ClosingStep[] = [];
+  try {
+    if (options.withoutSpare === true) return await openSpareless(options, surroundings, steps);
+    return await new StackOpening(options, surroundings, steps).open();
+  } catch (error) {
+    await runClosingSteps(steps.reverse(), surroundings.clock, isWorldError);
+    throw setupErrorOf(error, options.sparePath);
+  }
+}
+
+/**
+ * The order of opening; closing is the same order backwards (I6):
+ *
+ *     memory and engine, spare, its metadata (read only) -> name claimed -> main, its identity checked
+ *     -> remap settles the metadata, the first write -> export
+ */
+class StackOpening {
+  readonly #options: ServeOptions;
+  readonly #surroundings: StackSurroundings;
+  readonly #steps: ClosingStep[];
+  readonly #notes: string[] = [];
+  #hostWriter: HostStateWriter | undefined;
+
+  constructor(options: ServeOptions, surroundings: StackSurroundings, steps: ClosingStep[]) {
+    this.#options = options;
+    this.#surroundings = surroundings;
+    this.#steps = steps;
+  }
+
+  async open(): Promise<Stack> {
+    const { clock, claim } = this.#surroundings;
+    // The last step: a file system that hangs must not keep the disks.
+    this.#closeBy('host state', hostStateDeadlineMs, () => this.#hostWriter?.close() ?? Promise.resolve());
+    const disks = new Disks();
+    this.#closeBy('engine', diskDeadlineMs, () => disks.close());
+    const spare = await disks.open(this.#options.sparePath, this.#options.cache);
+    this.#closeBy('spare', diskDeadlineMs, () => spare.device.close());
+    refuseWithoutFlush(spare);
+    await refuseUsed(spare, 'spare');
+    const { arena, random } = disks.plane;
+    const host = ownHostIdentity();
+    const metadata = await MetadataStore.open(
+      { spare: spare.device, arena, clock, random },
+      { force: this.#options.force, takeover: this.#options.takeover ?? false, ...(host && { host }) },
+    );
+    const { properties } = metadata.facts;
+    const hostState = await this.#checkSpare(spare, metadata);
+    const name = this.#options.name ?? properties.name;
+    const folder = claim(name);
+    const main = await this.#openMain(disks, metadata);
+    if (!main.device.capabilities.flush) {
+      this.#notes.push('main offers no flush: what is acknowledged may be lost when its server ends');
+    }
+    this.#notes.push(...(await fillSpareHoles(spare)));
+    const remap = await openRemapDevice(
+      { main: main.device, spare: spare.device, metadata, arena, clock },
+      {
+        // Reading back through the page cache proves nothing about a disk (R24).
+        verifySlots: spare.access !== 'buffered',
+        settle: {
+          properties: {
+            ...properties,
+            policies: { ...properties.policies, ...this.#options.policies },
+            name,
+            mainIdentity: identityRecord(main),
+            spareIdentity: identityRecord(spare),
+          },
+        },
+      },
+    );
+    const hostWriter = this.#remember(hostState, name, main, spare, metadata, remap);
+    this.#closeBy('remap', remapDeadlineMs, () => remap.close());
+    this.#closeBy('stamp', stampDeadlineMs, () => stampMain({ main, metadata, remap, clock }));
+    this.#careFor(metadata, remap);
+    this.#closeBy('flush', flushDeadlineMs, () => remap.flushAdmitted());
+    this.#noteReplicas(metadata);
+    const { server, exports } = this.#export(disks, remap, name, folder);
+    const parts: StackParts = {
+      name,
+      exports,
+      cache: this.#options.cache,
+      main,
+      spare,
+      metadata,
+      remap,
+      server,
+      hostWriter,
+    };
+    return new Stack(parts, this.#notes, [...this.#steps].reverse());
+  }
+
+  /** M12: a spare that is older than what this host knows, or a copy, is refused before any write. */
+  async #checkSpare(spare: OpenedDisk, metadata: OpenedMetadata): Promise<HostState | undefined> {
+    const { stateDirectory } = this.#surroundings;
+    const hostState = stateDirectory === undefined ? undefined : new HostState(stateDirectory);
+    const { force } = this.#options;
+    this.#notes.push(...(await checkSpare({ spare, facts: metadata.facts, hostState, force })));
+    return hostState;
+  }
+
+  #remember(
+    state: HostState | undefined,
+    name: string,
+    main: OpenedMain,
+    spare: OpenedDisk,
+    { facts, store }: OpenedMetadata,
+    remap: RemapDevice,
+  ): HostStateWriter | undefined {
+    if (state === undefined) return undefined;
+    const { uuid, mainSizeBytes, logicalBlockBytes, granuleBytes } = facts;
+    const writer = new HostStateWriter({
+      clock: this.#surroundings.clock,
+      state,
+      table: remap.mappingState,
+      status: () => store.status(),
+      device: {
+        uuid,
+        name,
+        mainSizeBytes,
+        logicalBlockBytes,
+        granuleBytes,
+        mainIdentity: identityRecord(main),
+        spareIdentity: identityRecord(spare),
+      },
+      complain: this.#surroundings.log,
+    });
+    this.#hostWriter = writer;
+    writer.start();
+    return writer;
+  }
+
+  /** Main as asked for, or where the spare last saw it; a main that is not the spare's is refused before any write. */
+  async #openMain(disks: Disks, { facts, records }: OpenedMetadata): Promise<OpenedMain> {
+    const { cache, acceptMain, acceptChanges } = this.#options;
+    const named = this.#options.main !== undefined;
+    const choice = this.#options.main ?? recordedMain(facts.properties.mainIdentity);
+    const main = await disks.openMain(choice, cache).catch((error: unknown) => {
+      throw named ? error : missingMain(error, choice);
+    });
+    this.#closeBy('main', diskDeadlineMs, () => main.device.close());
+    await refuseUsed(main, 'main');
+    const { clock } = this.#surroundings;
+    this.#notes.push(...(await checkMain({ main, facts, records, clock, named, acceptMain, acceptChanges })));
+    return main;
+  }
+
+  #export(
+    disks: Disks,
+    remap: RemapDevice,
+    name: string,
+    folder: DeviceFolder,
+  ): { server: NbdServer; exports: string[] } {
+    const server = new NbdServer({
+      device: remap,
+      ...(remap.geometry.logicalBlockBytes > sectorBytes
+        ? { unalignedDevice: new AlignmentFilter(remap) }
+        : {}),
+      arena: disks.plane.arena,
+      clock: this.#surroundings.clock,
+      exportName: name,
+      onProtocolError: this.#surroundings.log,
+    });
+    // Suspended: what clients have sent is read now, and refused (R30).
+    this.#steps.push(exportClosing(server, () => remap.refuseHeld()));
+    return { server, exports: listenForClients(server, disks, name, folder, this.#options) };
+  }
+
+  #careFor({ store }: OpenedMetadata, remap: RemapDevice): void {
+    const { clock, log } = this.#surroundings;
+    const care = new SpareCare({ clock, store, log, onTaken: () => remap.refuseWrites() });
+    this.#closeBy('heartbeat', heartbeatDeadlineMs, () => care.close());
+  }
+
+  #noteReplicas({ report }: OpenedMetadata): void {
+    this.#notes.push(...takeoverNotes(report.takenOver));
+    for (const replica of report.replicas) {
+      if (replica.condition === 'valid') continue;
+      this.#notes.push(`metadata replica ${replica.index} was ${replica.condition} and was rewritten`);
+    }
+    if (report.forced)
+      this.#notes.push('opened by force from replicas out of sync: acknowledged changes may be missing');
+  }
+
+  #closeBy(name: string, deadlineMs: number, run: () => Promise<void>): void {
+    this.#steps.push({ name, deadlineMs, run });
+  }
+}

@@ -1,0 +1,131 @@
+import { realpath } from 'node:fs/promises';
+import { createDataPlane, type DataPlane } from '../../io/data-plane.ts';
+import { type DiskIdentity, identifyDevice } from '../../io/disk-identity.ts';
+import type { FileDevice } from '../../io/file-device.ts';
+import { asOpenError } from '../../io/open-error.ts';
+import { createMappedDevice } from '../../mapping/create-mapped-device.ts';
+import type { MappedDevice } from '../../mapping/mapped-device.ts';
+import { TargetRegistry } from '../../mapping/registry.ts';
+import type { NbdDevice } from '../../nbd/nbd-device.ts';
+import { looksLikeNbdUri } from '../../nbd/nbd-uri.ts';
+import { standardTargets } from '../../targets/standard-targets.ts';
+import type { CacheMode, MainChoice } from '../serve-options.ts';
+import { nbdIdentity, openNbd } from './nbd-disk.ts';
+
+const mib = 1_048_576;
+
+/**
+ * All memory of all I/O. Clients: buffers of 32 connections (4 MiB) and a pool of 64 MiB, in one piece, so that its half is
+ * one request of the largest accepted size (32 MiB, R36). A move takes a few granules, so 8 MiB are hundreds of moves at one time.
+ * Metadata reads and writes in pieces of at most 1 MiB.
+ */
+const clientBytes = 68 * mib;
+const remapBytes = 8 * mib;
+const metadataBytes = 8 * mib;
+/**
+ * A read that a disk has not answered by then fails for its reader; the kernel goes on with it and keeps its memory (I27).
+ * As long as the kernel gives a SCSI command before it resets the disk. Writes have no deadline: a client waits (R3).
+ */
+const readTimeoutMs = 30_000;
+
+/** A disk or image, open. */
+export interface OpenedDisk {
+  readonly device: FileDevice | NbdDevice;
+  /** Without symbolic links, absolute; of an NBD export its URI. */
+  readonly path: string;
+  readonly access: 'direct' | 'buffered' | 'nbd';
+  readonly identity: DiskIdentity;
+}
+
+/** A device-mapper table over disks and images, open. */
+export interface OpenedTable {
+  readonly device: MappedDevice;
+  /** `table:LABEL`. */
+  readonly path: string;
+  readonly access: 'table';
+  /** What it lies on. They are closed with it. */
+  readonly disks: readonly OpenedDisk[];
+}
+
+export type OpenedMain = OpenedDisk | OpenedTable;
+
+/** `own`: for us alone, to read and write. `read-only`: nobody writes while we read. `look`: whoever uses it. */
+export type DiskAccess = 'own' | 'read-only' | 'look';
+
+/** The I/O of one process, and what opens disks with it. */
+export class Disks {
+  readonly plane: DataPlane;
+
+  /** Throws `EngineRefusal` where this machine has no io_uring for us. */
+  constructor() {
+    this.plane = createDataPlane({
+      arenaBytes: clientBytes + remapBytes + metadataBytes,
+      remapBytes,
+      metadataBytes,
+    });
+  }
+
+  /** Opens a disk, an image or an NBD export. Throws `OpenError`, or `SetupError` for a URI that is none. */
+  async open(path: string, cache: CacheMode, access: DiskAccess = 'own'): Promise<OpenedDisk> {
+    if (looksLikeNbdUri(path)) {
+      const nbd = await openNbd(this.plane, path, access !== 'own');
+      return { device: nbd, path, access: 'nbd', identity: nbdIdentity(path, nbd) };
+    }
+    const real = await realPath(path);
+    const device = await this.plane.openFile({
+      path: real,
+      cache,
+      readTimeoutMs,
+      readOnly: access !== 'own',
+      lock: access !== 'look',
+    });
+    const identity = await identifyDevice(real);
+    return { device, path: real, access: device.buffered ? 'buffered' : 'direct', identity };
+  }
+
+  /** Throws `OpenError` or `TargetError`. */
+  openMain(choice: MainChoice, cache: CacheMode, access: DiskAccess = 'own'): Promise<OpenedMain> {
+    return choice.kind === 'table'
+      ? this.#openTable(choice.text, choice.label, cache, access)
+      : this.open(choice.path, cache, access);
+  }
+
+  async #openTable(text: string, label: string, cache: CacheMode, access: DiskAccess): Promise<OpenedTable> {
+    const disks: OpenedDisk[] = [];
+    const path = `table:${label}`;
+    const device = await createMappedDevice({
+      name: path,
+      table: text,
+      registry: new TargetRegistry(standardTargets({ clock: this.plane.clock, random: this.plane.random })),
+      openDevice: async (name) => {
+        const disk = await this.open(name, cache, access);
+        disks.push(disk);
+        return disk.device;
+      },
+    });
+    return { device, path, access: 'table', disks };
+  }
+
+  /** Waits for the kernel's last answer. Memory that somebody still holds is left to the end of the process (I27). */
+  close(): Promise<void> {
+    return this.plane.arena.usedBytes === 0 ? this.plane.close() : this.plane.engine.close();
+  }
+}
+
+/** Runs `work` with I/O of its own, which is closed after it. */
+export async function withDisks<T>(work: (disks: Disks) => Promise<T>): Promise<T> {
+  const disks = new Disks();
+  try {
+    return await work(disks);
+  } finally {
+    await disks.close();
+  }
+}
+
+async function realPath(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    throw asOpenError(path, error, 'realpath');
+  }
+}

@@ -1,0 +1,49 @@
+import { resolve } from 'node:path';
+import type { NbdServer } from '../../nbd/server.ts';
+import type { ClosingStep } from '../lifecycle.ts';
+import { type DeviceFolder, noteSocketElsewhere } from '../process/runtime-directory.ts';
+import type { ServeOptions } from '../serve-options.ts';
+import { SetupError } from '../setup-error.ts';
+import type { Disks } from './disks.ts';
+
+const exportDeadlineMs = 10_000;
+/** Of that, for dropping what is left. */
+const exportMarginMs = 2_000;
+
+/** The step that ends an export. `before` runs first. */
+export function exportClosing(server: NbdServer, before: () => void): ClosingStep {
+  return {
+    name: 'export',
+    deadlineMs: exportDeadlineMs,
+    run: async () => {
+      before();
+      const outstanding = await server.close(exportDeadlineMs - exportMarginMs);
+      if (outstanding > 0) {
+        throw new SetupError(
+          'failed',
+          `${outstanding} requests were not finished by the disks and are left to them`,
+        );
+      }
+    },
+  };
+}
+
+/** Listens where the options say; the URIs, the Unix socket first. */
+export function listenForClients(
+  server: NbdServer,
+  disks: Disks,
+  name: string,
+  folder: DeviceFolder,
+  { socketPath, port }: Pick<ServeOptions, 'socketPath' | 'port'>,
+): string[] {
+  const unixPath = resolve(socketPath ?? folder.nbdSocketPath);
+  server.listen(disks.plane.listenUnix(unixPath));
+  if (socketPath !== undefined) noteSocketElsewhere(folder, unixPath);
+  const exports = [`nbd+unix:///${name}?socket=${unixPath}`];
+  if (port !== undefined) {
+    const listener = disks.plane.listenTcp('127.0.0.1', port);
+    server.listen(listener);
+    exports.push(`nbd://${listener.address}/${name}`);
+  }
+  return exports;
+}

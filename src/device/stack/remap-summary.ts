@@ -1,0 +1,26 @@
+import { changedPolicies } from '../../remap/policies.ts';
+import { type RemapStatus, statusWords } from '../../remap/remap-status.ts';
+import type { RemapSummary } from '../messages.ts';
+
+/** The part of the remap target's state that crosses to the control plane. */
+export function remapSummary(status: RemapStatus): RemapSummary {
+  return {
+    state: status.state,
+    remappedGranules: status.remappedGranules,
+    remappedSectors: status.remappedSectors,
+    unreadableSectors: status.unreadableSectors,
+    goneSectors: status.goneSectors,
+    slotsTotal: status.slotsTotal,
+    slotsUsed: status.slotsUsed,
+    slotsFree: status.slotsFree,
+    slotsRetired: status.slotsRetired,
+    granuleBytes: status.granuleBytes,
+    verify: status.verify,
+    mainCache: status.mainCache,
+    changedPolicies: changedPolicies(status.policies),
+    replicasValid: status.metadata.replicasInSync,
+    replicasTotal: status.metadata.replicasTotal,
+    statusWords: statusWords(status),
+    counters: { ...status.counters },
+  };
+}

@@ -1,0 +1,123 @@
+import { TargetError } from '../../mapping/target-error.ts';
+import type { TableCopyHeader } from '../../metadata/table-copy-header.ts';
+import { NbdCounter } from '../../nbd/counters.ts';
+import type { NbdServer } from '../../nbd/server.ts';
+import type { SparelessDevice } from '../../remap/spareless-device.ts';
+import type { RecordedState } from '../host/recorded-state.ts';
+import type { ClosingStep } from '../lifecycle.ts';
+import type { DeviceTable, RemapSummary } from '../messages.ts';
+import { diskStatus } from './disk-status.ts';
+import type { OpenedMain } from './disks.ts';
+import { formatRemapTable } from './remap-table.ts';
+import type { ServedStack, StackStatus } from './served-stack.ts';
+
+export interface SparelessStackParts {
+  readonly name: string;
+  readonly exports: readonly string[];
+  readonly main: OpenedMain;
+  readonly device: SparelessDevice;
+  readonly header: TableCopyHeader;
+  readonly state: RecordedState;
+  readonly server: NbdServer;
+  readonly stateDirectory: string;
+}
+
+/** Stands where the spare's path would. */
+const noSpare = '-';
+
+/** M13: main alone, read-only, over a copy of the table. */
+export class SparelessStack implements ServedStack {
+  readonly notes: readonly string[];
+  readonly #parts: SparelessStackParts;
+  readonly #closingSteps: readonly ClosingStep[];
+
+  /** Use `openSpareless`. */
+  constructor(parts: SparelessStackParts, notes: readonly string[], closingSteps: readonly ClosingStep[]) {
+    this.#parts = parts;
+    this.notes = notes;
+    this.#closingSteps = closingSteps;
+  }
+
+  get name(): string {
+    return this.#parts.name;
+  }
+
+  get exports(): readonly string[] {
+    return this.#parts.exports;
+  }
+
+  closingSteps(): readonly ClosingStep[] {
+    return this.#closingSteps;
+  }
+
+  describe(): StackStatus {
+    const { name, exports, main, device, header, server, stateDirectory } = this.#parts;
+    return {
+      name,
+      uuid: header.uuid,
+      sizeBytes: device.geometry.sizeBytes,
+      logicalBlockBytes: device.geometry.logicalBlockBytes,
+      physicalBlockBytes: device.geometry.physicalBlockBytes,
+      main: diskStatus(main),
+      spare: { path: noSpare, sizeBytes: 0, model: '', serial: '', access: 'direct' },
+      remap: this.#summary(),
+      exports,
+      connections: server.counters[NbdCounter.connectionsOpen] ?? 0,
+      requestsInFlight: 0,
+      engine: 'io_uring',
+      cache: 'none',
+      hostState: { directory: stateDirectory, tableUnixSeconds: header.writtenUnixSeconds, trouble: '' },
+      notes: this.notes,
+    };
+  }
+
+  table(): DeviceTable {
+    const { main, device } = this.#parts;
+    const lengthBytes = device.geometry.sizeBytes;
+    return {
+      lines: [formatRemapTable({ mainPath: main.path, sparePath: noSpare, lengthBytes })],
+      mainLines: main.access === 'table' ? main.device.status('table') : [],
+    };
+  }
+
+  suspend(): Promise<void> {
+    this.#parts.server.suspend();
+    return Promise.resolve();
+  }
+
+  resume(): Promise<void> {
+    this.#parts.server.resume();
+    return Promise.resolve();
+  }
+
+  message(): Promise<string> {
+    return Promise.reject(
+      new TargetError('MESSAGE_UNKNOWN', 'without its spare a device takes no messages: it can only be read'),
+    );
+  }
+
+  #summary(): RemapSummary {
+    const { header, state } = this.#parts;
+    const totals = state.table.totals();
+    const lost = totals.heldSectors + totals.unreadableSectors + totals.goneSectors;
+    return {
+      state: 'without-spare',
+      remappedGranules: totals.remappedGranules,
+      remappedSectors: totals.heldSectors,
+      unreadableSectors: totals.unreadableSectors,
+      goneSectors: totals.goneSectors,
+      slotsTotal: 0,
+      slotsUsed: 0,
+      slotsFree: 0,
+      slotsRetired: state.retiredSlots().length,
+      granuleBytes: header.granuleBytes,
+      verify: 'off',
+      mainCache: 'none',
+      changedPolicies: {},
+      replicasValid: 0,
+      replicasTotal: 0,
+      statusWords: `without-spare 0/0 lost ${lost} replicas 0/0`,
+      counters: {},
+    };
+  }
+}

@@ -1,0 +1,162 @@
+import { sectorBytes } from '../../block/block-device.ts';
+import { parseSectorNumber } from '../../mapping/table-syntax.ts';
+import { TargetError } from '../../mapping/target-error.ts';
+import type { OpenedMetadata } from '../../metadata/metadata-store.ts';
+import { NbdCounter } from '../../nbd/counters.ts';
+import type { NbdServer } from '../../nbd/server.ts';
+import type { DevicePlace } from '../../remap/path/device-paths.ts';
+import type { RemapDevice } from '../../remap/remap-device.ts';
+import type { HostStateWriter } from '../host/host-state-writer.ts';
+import type { ClosingStep } from '../lifecycle.ts';
+import type { DeviceTable } from '../messages.ts';
+import type { CacheMode } from '../serve-options.ts';
+import { SetupError } from '../setup-error.ts';
+import { diskStatus } from './disk-status.ts';
+import type { OpenedDisk, OpenedMain } from './disks.ts';
+import { remapSummary } from './remap-summary.ts';
+import { formatRemapTable } from './remap-table.ts';
+import type { ServedStack, StackStatus } from './served-stack.ts';
+
+/** Everything that one device is made of, open. */
+export interface StackParts {
+  readonly name: string;
+  readonly exports: readonly string[];
+  readonly cache: CacheMode;
+  readonly main: OpenedMain;
+  readonly spare: OpenedDisk;
+  readonly metadata: OpenedMetadata;
+  readonly remap: RemapDevice;
+  readonly server: NbdServer;
+  /** Undefined where the host has no place to remember anything. */
+  readonly hostWriter: HostStateWriter | undefined;
+}
+
+/** One device, open and exported. */
+export class Stack implements ServedStack {
+  readonly notes: readonly string[];
+  readonly #parts: StackParts;
+  readonly #closingSteps: readonly ClosingStep[];
+
+  /** Use `openStack`. */
+  constructor(parts: StackParts, notes: readonly string[], closingSteps: readonly ClosingStep[]) {
+    this.#parts = parts;
+    this.notes = notes;
+    this.#closingSteps = closingSteps;
+  }
+
+  get name(): string {
+    return this.#parts.name;
+  }
+
+  get exports(): readonly string[] {
+    return this.#parts.exports;
+  }
+
+  /** In the order in which they must run. */
+  closingSteps(): readonly ClosingStep[] {
+    return this.#closingSteps;
+  }
+
+  describe(): StackStatus {
+    const { name, exports, cache, main, spare, metadata, remap, server, hostWriter } = this.#parts;
+    const status = remap.status();
+    return {
+      name,
+      uuid: metadata.facts.uuid,
+      sizeBytes: remap.geometry.sizeBytes,
+      logicalBlockBytes: remap.geometry.logicalBlockBytes,
+      physicalBlockBytes: remap.geometry.physicalBlockBytes,
+      main: diskStatus(main),
+      spare: diskStatus(spare),
+      remap: remapSummary(status),
+      exports,
+      connections: server.counters[NbdCounter.connectionsOpen] ?? 0,
+      requestsInFlight: status.requestsInFlight,
+      engine: 'io_uring',
+      cache,
+      hostState: hostWriter?.report() ?? {
+        directory: '',
+        tableUnixSeconds: 0,
+        trouble: 'no folder for it: set DM_REMAP_STATE_DIR',
+      },
+      notes: this.notes,
+    };
+  }
+
+  table(): DeviceTable {
+    const { main, spare, remap } = this.#parts;
+    const lengthBytes = remap.geometry.sizeBytes;
+    return {
+      lines: [formatRemapTable({ mainPath: main.path, sparePath: spare.path, lengthBytes })],
+      mainLines: main.access === 'table' ? main.device.status('table') : [],
+    };
+  }
+
+  /**
+   * R30: clients wait from here on, what they have sent is answered, and with `flush` durable. Rejects with `SuspendError`,
+   * and serves on.
+   */
+  async suspend(options: { readonly flush: boolean }): Promise<void> {
+    const { server, remap } = this.#parts;
+    const wasSuspended = remap.suspended;
+    server.suspend();
+    try {
+      await remap.suspend(options);
+    } catch (error) {
+      if (!wasSuspended) server.resume();
+      throw error;
+    }
+  }
+
+  /**
+   * The end of it, when both disks are still the ones that were opened: one that was pulled out and is back is opened again
+   * (R32). Rejects with `SetupError`, and stays suspended.
+   */
+  async resume(): Promise<void> {
+    const { main, spare, server, remap } = this.#parts;
+    const disks: [DevicePlace, OpenedDisk][] = [['spare', spare]];
+    for (const disk of main.access === 'table' ? main.disks : [main]) disks.push(['main', disk]);
+    for (const [place, disk] of disks) {
+      if ((await disk.device.identityTrouble()) !== undefined) await remap.openAnew(place);
+      await refuseAnotherDisk(disk);
+    }
+    await remap.resume();
+    server.resume();
+  }
+
+  /** `main SECTOR WORDS…` goes to the target of main's table at that sector, everything else to the remap target. */
+  async message(sector: number, words: readonly string[]): Promise<string> {
+    const { main, remap } = this.#parts;
+    const sectorCount = remap.geometry.sizeBytes / sectorBytes;
+    if (sector >= sectorCount) {
+      throw new TargetError(
+        'MESSAGE_SECTOR',
+        `sector ${sector} is outside the device of ${sectorCount} sectors`,
+      );
+    }
+    if (words[0] !== 'main') return await remap.message(words);
+    if (main.access !== 'table') {
+      throw new TargetError(
+        'MESSAGE_UNKNOWN',
+        'main: is a disk, not a table with targets that take messages',
+      );
+    }
+    const mainSector = parseSectorNumber(words[1] ?? '');
+    if (mainSector === undefined) {
+      throw new TargetError(
+        'MESSAGE_ARGUMENT',
+        'main: expected a sector of main, then the words for its target',
+      );
+    }
+    return await main.device.message(mainSector, words.slice(2));
+  }
+}
+
+async function refuseAnotherDisk({ device, path }: OpenedDisk): Promise<void> {
+  const trouble = await device.identityTrouble();
+  if (trouble === undefined) return;
+  throw new SetupError(
+    'refused',
+    `${path}: ${trouble}: plug in the disk that was there, or remove the device`,
+  );
+}
