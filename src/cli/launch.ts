@@ -6,9 +6,9 @@ import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { makeRuntimeDirectory, runtimeDirectory } from '../device/process/runtime-directory.ts';
 import type { ReadinessReport, ServeOptions } from '../device/serve-options.ts';
+import { policyArguments } from './commands/policy-flags.ts';
 import { ExitCode } from './exit-code.ts';
 import { LaunchError } from './failure.ts';
-import { policyArguments } from './policy-flags.ts';
 
 /** Opening a full table takes about a second; a disk that spins up, ten. */
 const startDeadlineMs = 60_000;

@@ -1,8 +1,8 @@
-import { ControlClient, ControlError } from '../control/client.ts';
-import { listDevices, runtimeDirectory } from '../device/process/runtime-directory.ts';
-import { type ScanRow, scanSpares } from '../device/spare/scan-spares.ts';
-import { columns } from './list.ts';
-import { printJson, type Terminal } from './terminal.ts';
+import { ControlClient, ControlError } from '../../control/client.ts';
+import { listDevices, runtimeDirectory } from '../../device/process/runtime-directory.ts';
+import { type ScanRow, scanSpares } from '../../device/spare/scan-spares.ts';
+import { printJson, type Terminal } from '../terminal.ts';
+import { columns } from '../text/columns.ts';
 
 /** A spare, and the device that is served from it now. */
 export interface ScannedSpare extends ScanRow {

@@ -1,7 +1,7 @@
-import { messageWordLengthMax, messageWordsMax } from '../device/messages.ts';
-import { SetupError } from '../device/setup-error.ts';
-import { findDevice } from './find-device.ts';
-import { printJson, type Terminal } from './terminal.ts';
+import { messageWordLengthMax, messageWordsMax } from '../../device/messages.ts';
+import { SetupError } from '../../device/setup-error.ts';
+import { findDevice } from '../find-device.ts';
+import { printJson, type Terminal } from '../terminal.ts';
 
 /** `message NAME SECTOR WORDS…`: the reply always reaches the caller; an empty one prints nothing. */
 export async function runMessage(

@@ -1,15 +1,15 @@
 import process from 'node:process';
-import { ControlClient, ControlError } from '../control/client.ts';
-import type { RemoveReport } from '../device/messages.ts';
-import { isRunning, type ProcessIdentity } from '../device/process/process-identity.ts';
+import { ControlClient, ControlError } from '../../control/client.ts';
+import type { RemoveReport } from '../../device/messages.ts';
+import { isRunning, type ProcessIdentity } from '../../device/process/process-identity.ts';
 import {
   deviceFolder,
   folderState,
   removeDeadFolder,
   runtimeDirectory,
-} from '../device/process/runtime-directory.ts';
-import { SetupError } from '../device/setup-error.ts';
-import { printJson, type Terminal } from './terminal.ts';
+} from '../../device/process/runtime-directory.ts';
+import { SetupError } from '../../device/setup-error.ts';
+import { printJson, type Terminal } from '../terminal.ts';
 
 /** After the disks are closed only the process's own end is left. */
 const exitDeadlineMs = 15_000;

@@ -1,7 +1,7 @@
-import { stateDirectory } from '../device/host/state-directory.ts';
-import { adoptMain } from '../device/main/adopt-main.ts';
-import { SetupError } from '../device/setup-error.ts';
-import { printJson, type Terminal } from './terminal.ts';
+import { stateDirectory } from '../../device/host/state-directory.ts';
+import { adoptMain } from '../../device/main/adopt-main.ts';
+import { SetupError } from '../../device/setup-error.ts';
+import { printJson, type Terminal } from '../terminal.ts';
 
 export interface AdoptMainFlags {
   readonly main?: string;

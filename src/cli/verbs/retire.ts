@@ -1,10 +1,10 @@
-import type { ControlClient } from '../control/client.ts';
-import { stateDirectory } from '../device/host/state-directory.ts';
-import { SetupError } from '../device/setup-error.ts';
-import { wipeSpare } from '../device/spare/wipe-spare.ts';
-import { findDevice } from './find-device.ts';
+import type { ControlClient } from '../../control/client.ts';
+import { stateDirectory } from '../../device/host/state-directory.ts';
+import { SetupError } from '../../device/setup-error.ts';
+import { wipeSpare } from '../../device/spare/wipe-spare.ts';
+import { findDevice } from '../find-device.ts';
+import { printJson, type Terminal } from '../terminal.ts';
 import { runRemove } from './remove.ts';
-import { printJson, type Terminal } from './terminal.ts';
 
 /**
  * Each reply either finishes, stops, or says where to go on, always further on; more than a table has granules would be a

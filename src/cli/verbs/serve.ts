@@ -1,17 +1,17 @@
 import { closeSync, writeSync } from 'node:fs';
 import process from 'node:process';
-import { workerUrl } from '../control/worker-url.ts';
-import { stateDirectory } from '../device/host/state-directory.ts';
-import { runDaemon } from '../device/process/daemon.ts';
-import { runtimeDirectory } from '../device/process/runtime-directory.ts';
-import type { ReadinessReport, ServeOptions } from '../device/serve-options.ts';
-import { SetupError } from '../device/setup-error.ts';
-import { refusePolicies } from '../device/stack/chosen-policies.ts';
-import { cacheMode, type DiskFlags, mainChoice, portNumber } from './device-arguments.ts';
-import { ExitCode } from './exit-code.ts';
-import { failureOf } from './failure.ts';
-import { policiesGiven } from './policy-flags.ts';
-import { packageVersion } from './version.ts';
+import { workerUrl } from '../../control/worker-url.ts';
+import { stateDirectory } from '../../device/host/state-directory.ts';
+import { runDaemon } from '../../device/process/daemon.ts';
+import { runtimeDirectory } from '../../device/process/runtime-directory.ts';
+import type { ReadinessReport, ServeOptions } from '../../device/serve-options.ts';
+import { SetupError } from '../../device/setup-error.ts';
+import { refusePolicies } from '../../device/stack/chosen-policies.ts';
+import { policiesGiven } from '../commands/policy-flags.ts';
+import { cacheMode, type DiskFlags, mainChoice, portNumber } from '../device-arguments.ts';
+import { ExitCode } from '../exit-code.ts';
+import { failureOf } from '../failure.ts';
+import { packageVersion } from '../version.ts';
 
 export interface ServeFlags extends DiskFlags {
   readonly force?: boolean;

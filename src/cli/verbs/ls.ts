@@ -1,8 +1,9 @@
-import { ControlClient, ControlError } from '../control/client.ts';
-import type { DeviceStatus } from '../device/messages.ts';
-import { type ListedDevice, listDevices, runtimeDirectory } from '../device/process/runtime-directory.ts';
-import { formatBytes } from './byte-size.ts';
-import { printJson, type Terminal } from './terminal.ts';
+import { ControlClient, ControlError } from '../../control/client.ts';
+import type { DeviceStatus } from '../../device/messages.ts';
+import { type ListedDevice, listDevices, runtimeDirectory } from '../../device/process/runtime-directory.ts';
+import { printJson, type Terminal } from '../terminal.ts';
+import { formatBytes } from '../text/byte-size.ts';
+import { columns } from '../text/columns.ts';
 
 /** One device of the list. */
 export interface ListRow {
@@ -65,17 +66,4 @@ export function listText(rows: readonly ListRow[]): string {
       row.export,
     ]),
   ]);
-}
-
-/** Every column as wide as its widest entry. */
-export function columns(cells: readonly (readonly string[])[]): string {
-  const widths = cells[0]!.map((_, column) => Math.max(...cells.map((line) => line[column]!.length)));
-  return cells
-    .map((line) =>
-      line
-        .map((cell, column) => cell.padEnd(widths[column]!))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
 }

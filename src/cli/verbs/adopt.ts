@@ -1,6 +1,6 @@
-import { stateDirectory } from '../device/host/state-directory.ts';
-import { adoptSpare } from '../device/spare/adopt-spare.ts';
-import { printJson, type Terminal } from './terminal.ts';
+import { stateDirectory } from '../../device/host/state-directory.ts';
+import { adoptSpare } from '../../device/spare/adopt-spare.ts';
+import { printJson, type Terminal } from '../terminal.ts';
 
 /** `adopt SPARE`: a copy of a spare becomes the spare. */
 export async function runAdopt(

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { listText } from '../../src/cli/list.ts';
-import { statusLine, statusText } from '../../src/cli/status-text.ts';
-import { exampleStatus } from '../control/example-status.ts';
+import { statusLine, statusText } from '../../../src/cli/text/status-text.ts';
+import { listText } from '../../../src/cli/verbs/ls.ts';
+import { exampleStatus } from '../../control/example-status.ts';
 
 test('the status line is as dmsetup prints it: sectors, target, state, counts', () => {
   assert.equal(

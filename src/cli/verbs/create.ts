@@ -6,19 +6,19 @@ import {
   makeRuntimeDirectory,
   removeDeadFolder,
   runtimeDirectory,
-} from '../device/process/runtime-directory.ts';
-import type { MainChoice, ServeOptions } from '../device/serve-options.ts';
-import { SetupError } from '../device/setup-error.ts';
-import { type CreateOptions, type CreateReport, createDevice } from '../device/spare/create-device.ts';
-import { makeSpareFile } from '../device/spare/spare-file.ts';
-import { parseRemapTable } from '../device/stack/remap-table.ts';
-import { formatBytes, parseBytes } from './byte-size.ts';
-import { cacheMode, type DiskFlags, mainChoice, portNumber } from './device-arguments.ts';
-import { refuseTakenExport } from './export-places.ts';
-import { LaunchError } from './failure.ts';
-import { launchDevice, type Ready } from './launch.ts';
-import { policiesGiven } from './policy-flags.ts';
-import { printJson, type Terminal } from './terminal.ts';
+} from '../../device/process/runtime-directory.ts';
+import type { MainChoice, ServeOptions } from '../../device/serve-options.ts';
+import { SetupError } from '../../device/setup-error.ts';
+import { type CreateOptions, type CreateReport, createDevice } from '../../device/spare/create-device.ts';
+import { makeSpareFile } from '../../device/spare/spare-file.ts';
+import { parseRemapTable } from '../../device/stack/remap-table.ts';
+import { policiesGiven } from '../commands/policy-flags.ts';
+import { cacheMode, type DiskFlags, mainChoice, portNumber } from '../device-arguments.ts';
+import { refuseTakenExport } from '../export-places.ts';
+import { LaunchError } from '../failure.ts';
+import { launchDevice, type Ready } from '../launch.ts';
+import { printJson, type Terminal } from '../terminal.ts';
+import { formatBytes, parseBytes } from '../text/byte-size.ts';
 
 export interface CreateFlags extends DiskFlags {
   readonly table?: string;

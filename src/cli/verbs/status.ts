@@ -1,6 +1,6 @@
-import { findDevice } from './find-device.ts';
-import { statusLine, statusText } from './status-text.ts';
-import { printJson, type Terminal } from './terminal.ts';
+import { findDevice } from '../find-device.ts';
+import { printJson, type Terminal } from '../terminal.ts';
+import { statusLine, statusText } from '../text/status-text.ts';
 
 export interface StatusOptions {
   readonly json?: boolean;

@@ -1,6 +1,6 @@
-import { findDevice } from './find-device.ts';
+import { findDevice } from '../find-device.ts';
+import { printJson, type Terminal } from '../terminal.ts';
 import { refuseWords } from './message.ts';
-import { printJson, type Terminal } from './terminal.ts';
 
 /** `policy NAME [POLICY [VALUE]]`: the message of that name, with the device's own words about what is wrong. */
 export async function runPolicy(

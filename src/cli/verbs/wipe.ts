@@ -1,6 +1,6 @@
-import { stateDirectory } from '../device/host/state-directory.ts';
-import { wipeSpare } from '../device/spare/wipe-spare.ts';
-import { printJson, type Terminal } from './terminal.ts';
+import { stateDirectory } from '../../device/host/state-directory.ts';
+import { wipeSpare } from '../../device/spare/wipe-spare.ts';
+import { printJson, type Terminal } from '../terminal.ts';
 
 /** `wipe DEVICE --yes`: a spare becomes an ordinary disk again. */
 export async function runWipe(

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Terminal } from './terminal.ts';
+import type { Terminal } from '../terminal.ts';
 
 /** The commands about a device that is served, or was. */
 export function addDeviceCommands(program: Command, terminal: Terminal): void {
@@ -19,7 +19,7 @@ function addRetire(program: Command, terminal: Terminal): void {
     .option('--json', 'as JSON')
     .addHelpText('after', '\nExamples:\n  dm-remap retire old-disk\n  dm-remap retire old-disk --yes')
     .action(async (name, options) => {
-      await (await import('./retire.ts')).runRetire(terminal, name, options);
+      await (await import('../verbs/retire.ts')).runRetire(terminal, name, options);
     });
 }
 
@@ -32,7 +32,7 @@ function addSuspension(program: Command, terminal: Terminal): void {
     .option('--noflush', 'only let clients wait; what is under way goes on')
     .option('--json', 'as JSON')
     .action(async (name, options) => {
-      await (await import('./suspend.ts')).runSuspend(terminal, name, options);
+      await (await import('../verbs/suspend.ts')).runSuspend(terminal, name, options);
     });
   program
     .command('resume')
@@ -41,7 +41,7 @@ function addSuspension(program: Command, terminal: Terminal): void {
     .argument('<NAME>')
     .option('--json', 'as JSON')
     .action(async (name, options) => {
-      await (await import('./suspend.ts')).runResume(terminal, name, options);
+      await (await import('../verbs/suspend.ts')).runResume(terminal, name, options);
     });
 }
 
@@ -51,7 +51,7 @@ function addQueries(program: Command, terminal: Terminal): void {
     .description('list the devices, dead ones too')
     .option('--json', 'as JSON')
     .action(async (options) => {
-      await (await import('./list.ts')).runList(terminal, options);
+      await (await import('../verbs/ls.ts')).runList(terminal, options);
     });
   program
     .command('status')
@@ -60,7 +60,7 @@ function addQueries(program: Command, terminal: Terminal): void {
     .option('--line', 'one line, as dmsetup prints it')
     .option('--json', 'as JSON')
     .action(async (name, options) => {
-      await (await import('./status.ts')).runStatus(terminal, name, options);
+      await (await import('../verbs/status.ts')).runStatus(terminal, name, options);
     });
   program
     .command('table')
@@ -68,7 +68,7 @@ function addQueries(program: Command, terminal: Terminal): void {
     .argument('<NAME>')
     .option('--json', 'as JSON')
     .action(async (name, options) => {
-      await (await import('./table.ts')).runTable(terminal, name, options);
+      await (await import('../verbs/table.ts')).runTable(terminal, name, options);
     });
   program
     .command('policy')
@@ -83,7 +83,7 @@ function addQueries(program: Command, terminal: Terminal): void {
       '\nExamples:\n  dm-remap policy old-disk\n  dm-remap policy old-disk path-timeout 60',
     )
     .action(async (name, policy, value, options) => {
-      await (await import('./policy.ts')).runPolicy(terminal, name, policy, value, options);
+      await (await import('../verbs/policy.ts')).runPolicy(terminal, name, policy, value, options);
     });
   program
     .command('message')
@@ -105,7 +105,7 @@ Examples:
   dm-remap message old-disk 0 main 2048 addbadblock 4711`,
     )
     .action(async (name, sector, words, options) => {
-      await (await import('./message.ts')).runMessage(terminal, name, sector, words, options);
+      await (await import('../verbs/message.ts')).runMessage(terminal, name, sector, words, options);
     });
 }
 
@@ -117,6 +117,6 @@ function addRemove(program: Command, terminal: Terminal): void {
     .argument('<NAME>')
     .option('--json', 'print what was done as JSON')
     .action(async (name, options) => {
-      await (await import('./remove.ts')).runRemove(terminal, name, options);
+      await (await import('../verbs/remove.ts')).runRemove(terminal, name, options);
     });
 }

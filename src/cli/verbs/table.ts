@@ -1,5 +1,5 @@
-import { findDevice } from './find-device.ts';
-import { printJson, type Terminal } from './terminal.ts';
+import { findDevice } from '../find-device.ts';
+import { printJson, type Terminal } from '../terminal.ts';
 
 /** `table NAME`: the device-mapper line of a device; below it, indented, the lines of a main that is a table. */
 export async function runTable(

@@ -1,5 +1,5 @@
-import { findDevice } from './find-device.ts';
-import { printJson, type Terminal } from './terminal.ts';
+import { findDevice } from '../find-device.ts';
+import { printJson, type Terminal } from '../terminal.ts';
 
 /** `suspend NAME [--noflush]`: quiet, as `dmsetup`; it has happened when the command ends. */
 export async function runSuspend(

@@ -1,5 +1,5 @@
-import { sectorBytes } from '../block/block-device.ts';
-import type { DeviceStatus, DiskStatus } from '../device/messages.ts';
+import { sectorBytes } from '../../block/block-device.ts';
+import type { DeviceStatus, DiskStatus } from '../../device/messages.ts';
 import { formatBytes } from './byte-size.ts';
 
 /**

@@ -1,19 +1,14 @@
 import type { Command } from 'commander';
-import type { Terminal } from './terminal.ts';
-
-/** M11, wherever a spare is written to. */
-const takeoverFlag = [
-  '--force-takeover',
-  'also a spare that another process marks as in use and can never write to again',
-] as const;
+import type { Terminal } from '../terminal.ts';
+import { takeoverFlag } from './takeover-flag.ts';
 
 /** The commands about a spare that nobody serves. */
-export function addSpareCommands(program: Command, terminal: Terminal, running: { exitCode: number }): void {
+export function addSpareCommands(program: Command, terminal: Terminal): void {
+  addExamine(program, terminal);
   addScan(program, terminal);
   addAdopt(program, terminal);
   addAdoptMain(program, terminal);
   addResize(program, terminal);
-  addMetadata(program, terminal, running);
   addWipe(program, terminal);
 }
 
@@ -26,7 +21,7 @@ function addScan(program: Command, terminal: Terminal): void {
     .option('--json', 'as JSON')
     .addHelpText('after', '\nExamples:\n  dm-remap scan\n  dm-remap scan /dev/sdc1 spare.img --json')
     .action(async (paths, options) => {
-      await (await import('./scan.ts')).runScan(terminal, paths, options);
+      await (await import('../verbs/scan.ts')).runScan(terminal, paths, options);
     });
 }
 
@@ -43,65 +38,7 @@ function addWipe(program: Command, terminal: Terminal): void {
     .option('--json', 'as JSON')
     .addHelpText('after', '\nExamples:\n  dm-remap examine /dev/sdc1\n  dm-remap wipe /dev/sdc1 --yes')
     .action(async (path, options) => {
-      await (await import('./wipe.ts')).runWipe(terminal, path, options);
-    });
-}
-
-const metadataExamples = `
-Examples:
-  dm-remap metadata check /dev/sdc1
-  dm-remap metadata dump /dev/sdc1 > old-disk.dump
-  dm-remap metadata repair /dev/sdc1 --yes
-  dm-remap metadata restore old-disk.dump /dev/sdc1 --yes
-
-"check" ends with 0 when nothing is wrong, with 6 when it printed findings.`;
-
-/** All of them refuse a spare that is served. */
-function addMetadata(program: Command, terminal: Terminal, running: { exitCode: number }): void {
-  const metadata = program
-    .command('metadata')
-    .description('check, copy and mend the metadata of a spare that is not served')
-    .summary('check, copy and mend metadata')
-    .addHelpText('after', metadataExamples);
-  metadata
-    .command('check')
-    .description('read every replica, journal and checkpoint, and compare; one line a finding')
-    .argument('<SPARE>')
-    .option('--json', 'as JSON')
-    .action(async (path, options) => {
-      running.exitCode = await (await import('./metadata.ts')).runCheck(terminal, path, options);
-    });
-  metadata
-    .command('dump')
-    .description('print facts, replicas and records as text that "restore" takes')
-    .argument('<SPARE>')
-    .option('--force', 'also from replicas that are not in sync')
-    .option('--json', 'as JSON')
-    .action(async (path, options) => {
-      await (await import('./metadata.ts')).runDump(terminal, path, options);
-    });
-  metadata
-    .command('repair')
-    .description('write every replica anew from what the good ones hold')
-    .argument('<SPARE>')
-    .option('--yes', 'do it')
-    .option(...takeoverFlag)
-    .option('--json', 'as JSON')
-    .action(async (path, options) => {
-      await (await import('./metadata.ts')).runRepair(terminal, path, options);
-    });
-  metadata
-    .command('restore')
-    .description('write a dump onto the spare that it is of, as a fresh generation')
-    .argument('<FILE>')
-    .argument('<SPARE>')
-    .option('--yes', 'do it')
-    .option('--force', 'also an older dump, what came in between is lost; also onto a copy of its spare')
-    .option(...takeoverFlag)
-    .option('--json', 'as JSON')
-    .addHelpText('after', '\nExamples:\n  dm-remap metadata restore old-disk.dump /dev/sdc1 --yes')
-    .action(async (file, path, options) => {
-      await (await import('./metadata.ts')).runRestore(terminal, file, path, options);
+      await (await import('../verbs/wipe.ts')).runWipe(terminal, path, options);
     });
 }
 
@@ -116,7 +53,7 @@ function addAdopt(program: Command, terminal: Terminal): void {
     .option('--json', 'as JSON')
     .addHelpText('after', '\nExamples:\n  dd if=/dev/sdc1 of=/dev/sdd1 bs=1M\n  dm-remap adopt /dev/sdd1')
     .action(async (path, options) => {
-      await (await import('./adopt.ts')).runAdopt(terminal, path, options);
+      await (await import('../verbs/adopt.ts')).runAdopt(terminal, path, options);
     });
 }
 
@@ -136,7 +73,7 @@ function addResize(program: Command, terminal: Terminal): void {
         '  dm-remap assemble --spare /dev/sdc1',
     )
     .action(async (path, options) => {
-      await (await import('./resize.ts')).runResize(terminal, path, options);
+      await (await import('../verbs/resize.ts')).runResize(terminal, path, options);
     });
 }
 
@@ -152,6 +89,18 @@ function addAdoptMain(program: Command, terminal: Terminal): void {
     .option('--json', 'as JSON')
     .addHelpText('after', '\nExamples:\n  dm-remap adopt-main /dev/sdc1 --main /dev/sde')
     .action(async (path, options) => {
-      await (await import('./adopt-main.ts')).runAdoptMain(terminal, path, options);
+      await (await import('../verbs/adopt-main.ts')).runAdoptMain(terminal, path, options);
+    });
+}
+
+function addExamine(program: Command, terminal: Terminal): void {
+  program
+    .command('examine')
+    .description('show what is on a spare, without changing it')
+    .summary('show what is on a spare')
+    .argument('<DEVICE>')
+    .option('--json', 'as JSON')
+    .action(async (path, options) => {
+      await (await import('../verbs/examine.ts')).runExamine(terminal, path, options);
     });
 }

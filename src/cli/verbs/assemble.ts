@@ -1,8 +1,8 @@
 import { resolve } from 'node:path';
-import type { ServeOptions } from '../device/serve-options.ts';
-import { launchDevice } from './launch.ts';
+import type { ServeOptions } from '../../device/serve-options.ts';
+import { launchDevice } from '../launch.ts';
+import { printJson, type Terminal } from '../terminal.ts';
 import { type ServeFlags, serveOptions } from './serve.ts';
-import { printJson, type Terminal } from './terminal.ts';
 
 export interface AssembleFlags extends ServeFlags {
   readonly json?: boolean;

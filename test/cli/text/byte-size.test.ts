@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { formatBytes, parseBytes } from '../../src/cli/byte-size.ts';
+import { formatBytes, parseBytes } from '../../../src/cli/text/byte-size.ts';
 
 test('sizes are read with binary units', () => {
   assert.equal(parseBytes('64M'), 67_108_864);

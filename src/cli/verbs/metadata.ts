@@ -1,9 +1,9 @@
-import { stateDirectory } from '../device/host/state-directory.ts';
-import { SetupError } from '../device/setup-error.ts';
-import { checkMetadata, dumpMetadata, repairMetadata } from '../device/spare/metadata-tools.ts';
-import { restoreDump } from '../device/spare/restore-dump.ts';
-import { ExitCode } from './exit-code.ts';
-import { printJson, type Terminal } from './terminal.ts';
+import { stateDirectory } from '../../device/host/state-directory.ts';
+import { SetupError } from '../../device/setup-error.ts';
+import { checkMetadata, dumpMetadata, repairMetadata } from '../../device/spare/metadata-tools.ts';
+import { restoreDump } from '../../device/spare/restore-dump.ts';
+import { ExitCode } from '../exit-code.ts';
+import { printJson, type Terminal } from '../terminal.ts';
 
 interface JsonFlag {
   readonly json?: boolean;

@@ -1,0 +1,112 @@
+import { type Command, Option } from 'commander';
+import type { Terminal } from '../terminal.ts';
+import { addPolicyFlags } from './policy-flags.ts';
+
+/** The commands that bring a device into being: they share what says which disks, and where it is exported. */
+export function addServingCommands(
+  program: Command,
+  terminal: Terminal,
+  running: { exitCode: number },
+): void {
+  addCreate(program, terminal);
+  addAssemble(program, terminal);
+  addServe(program, running);
+}
+
+/** Options come in the order in which people need them: the disks, what may be done to them, the export. */
+function addMainFlags(command: Command): Command {
+  return command
+    .option('--main <DEVICE>', 'the failing disk: a block device, an image file or an NBD URI')
+    .option(
+      '--main-table <FILE>',
+      'main as a device-mapper table (linear, error, flakey, ...); - for standard input',
+    );
+}
+
+/** What `assemble` and `serve` share. */
+function addAssemblyFlags(command: Command): Command {
+  command.argument('[NAME]', 'a new name for the device; without it, the one on the spare');
+  command.option('--spare <DEVICE>', 'the spare of the device');
+  command.option('--without-spare', "only read what main has; needs this host's copy of the table");
+  addMainFlags(command)
+    .option('--accept-main', 'take a main that is not the one the spare remembers, when it carries the same')
+    .option('--accept-changes', 'take a main that somebody wrote to since the last clean close')
+    .option(
+      '--force-takeover',
+      'take a spare that another process marks as in use and can never write to again',
+    )
+    .option(
+      '--force',
+      'open an older spare, or replicas that are not in sync; acknowledged changes may be missing',
+    );
+  return addPolicyFlags(addExportFlags(command));
+}
+
+function addExportFlags(command: Command): Command {
+  return command
+    .option('--socket <PATH>', "the export's Unix socket (default: in the runtime directory)")
+    .option('--port <NUMBER>', 'also export on 127.0.0.1 at this port')
+    .option('--cache <MODE>', 'none, or writeback for image files', 'none');
+}
+
+function addCreate(program: Command, terminal: Terminal): void {
+  const command = program
+    .command('create')
+    .description('format a spare, put it under a failing disk, and serve the two as one healthy device')
+    .summary('format a spare, serve it and main as one')
+    .argument('<NAME>');
+  addMainFlags(command)
+    .option('--spare <DEVICE>', 'a healthy disk or image file for the bad sectors; its contents are lost')
+    .option('--create-spare <SIZE>', 'make the spare as an image file of this size (64M, 1G) first')
+    .option('--overwrite-spare', 'format a spare that carries something')
+    .option('--force-takeover', 'also one that another process marks as in use and can never write to again')
+    .option('--fresh', "main's old content is worthless: unreadable sectors read as zeros until written")
+    .option('--table <LINE>', "'0 LENGTH remap MAIN SPARE' instead of --main and --spare");
+  addPolicyFlags(command);
+  addExportFlags(command)
+    .option('--json', 'print the new device as JSON')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  dm-remap create old-disk --main /dev/sdb --spare /dev/sdc1
+  dm-remap create old-disk --main /dev/sdb --spare spare.img --create-spare 1G
+  dm-remap create scratch --main /dev/sdb --spare /dev/sdc1 --fresh --on-lost zero`,
+    )
+    .action(async (name, options) => {
+      await (await import('../verbs/create.ts')).runCreate(terminal, name, options);
+    });
+}
+
+function addAssemble(program: Command, terminal: Terminal): void {
+  const command = program
+    .command('assemble')
+    .description('serve a device again: its name and its main are on the spare')
+    .summary('serve a device again, from its spare');
+  addAssemblyFlags(command)
+    .option('--json', 'print the device as JSON')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  dm-remap assemble --spare /dev/sdc1
+  dm-remap assemble --spare spare.img --main disk.img
+  dm-remap assemble old-disk --without-spare --main /dev/sdb`,
+    )
+    .action(async (name, options) => {
+      await (await import('../verbs/assemble.ts')).runAssemble(terminal, name, options);
+    });
+}
+
+function addServe(program: Command, running: { exitCode: number }): void {
+  const command = program
+    .command('serve')
+    .description('as assemble, in the foreground, for systemd and the like')
+    .summary('as assemble, in the foreground');
+  addAssemblyFlags(command)
+    .addOption(new Option('--main-label <TEXT>', 'where the table came from').hideHelp())
+    .addOption(new Option('--report-descriptor <NUMBER>', 'report readiness there').hideHelp())
+    .action(async (name, options) => {
+      running.exitCode = await (await import('../verbs/serve.ts')).runServe(name, options);
+    });
+}
