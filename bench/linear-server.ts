@@ -23,7 +23,11 @@ const device = await createMappedDevice({
   registry: new TargetRegistry(standardTargets(plane)),
   openDevice: () => Promise.resolve(file),
 });
-const server = new NbdServer({ device, arena: plane.arena, clock: plane.clock });
+const server = new NbdServer({
+  exports: [{ name: device.name, device }],
+  arena: plane.arena,
+  clock: plane.clock,
+});
 server.listen(plane.listenUnix(socketPath));
 
 async function close(): Promise<void> {

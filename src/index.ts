@@ -7,7 +7,7 @@
  *     const { arena, clock, random } = plane;
  *     const metadata = await MetadataStore.open({ spare, arena, clock, random });
  *     const device = await openRemapDevice({ main, spare, metadata, arena, clock });
- *     const server = new NbdServer({ device, arena, clock });
+ *     const server = new NbdServer({ exports: [{ name: 'disk', device }], arena, clock });
  *     server.listen(plane.listenUnix('/run/disk.sock'));
  */
 
@@ -54,6 +54,7 @@ export { MetadataError, type MetadataErrorCode } from './metadata/metadata-error
 export { MetadataStore, type OpenedMetadata } from './metadata/metadata-store.ts';
 // NBD.
 export { connectNbd, type NbdClient, NbdRequestError } from './nbd/client.ts';
+export type { NbdExport } from './nbd/export-list.ts';
 export type { NbdDevice } from './nbd/nbd-device.ts';
 export { type NbdAddress, parseNbdUri } from './nbd/nbd-uri.ts';
 export { openNbdDevice } from './nbd/open-nbd-device.ts';

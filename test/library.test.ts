@@ -39,7 +39,11 @@ test('the library makes, opens and serves a device as its first page says', asyn
     const metadata = await MetadataStore.open({ spare, arena, clock, random });
     const device = await openRemapDevice({ main, spare, metadata, arena, clock });
     // Filters of one's own go between any two.
-    const server = new NbdServer({ device: new FilterDevice(device), arena, clock, exportName: 'disk' });
+    const server = new NbdServer({
+      exports: [{ name: 'disk', device: new FilterDevice(device) }],
+      arena,
+      clock,
+    });
     const socketPath = join(folder, 'nbd.sock');
     server.listen(plane.listenUnix(socketPath));
     const client = await connectNbd(await plane.connectUnix(socketPath), 'disk');

@@ -24,7 +24,7 @@ import {
 import type { StreamReader } from './stream-reader.ts';
 
 /** What a server told about its export. */
-export interface NbdExport {
+export interface RemoteExport {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
   readonly flush: boolean;
@@ -52,7 +52,7 @@ export async function shakeHands(
   stream: ByteStream,
   reader: StreamReader,
   exportName: string,
-): Promise<NbdExport> {
+): Promise<RemoteExport> {
   const handshakeFlags = decodeServerHello(await taken(reader, serverHelloBytes));
   if ((handshakeFlags & HandshakeFlag.fixedNewstyle) === 0) {
     throw new NbdProtocolError('the NBD server does not speak fixed newstyle');
@@ -66,7 +66,7 @@ export async function shakeHands(
   return await receiveInformation(reader, exportName);
 }
 
-async function receiveInformation(reader: StreamReader, exportName: string): Promise<NbdExport> {
+async function receiveInformation(reader: StreamReader, exportName: string): Promise<RemoteExport> {
   let exported: ExportInfo | undefined;
   let sizes = defaultBlockSizes;
   for (let count = 0; count < replyCountMax; count += 1) {
@@ -88,7 +88,7 @@ async function receiveInformation(reader: StreamReader, exportName: string): Pro
   throw new NbdProtocolError(`more than ${replyCountMax} replies to GO`);
 }
 
-function describe(exported: ExportInfo, sizes: BlockSizeInfo): NbdExport {
+function describe(exported: ExportInfo, sizes: BlockSizeInfo): RemoteExport {
   const has = (flag: number): boolean => (exported.transmissionFlags & flag) !== 0;
   return {
     sizeBytes: exported.sizeBytes,

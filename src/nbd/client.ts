@@ -1,7 +1,7 @@
 import { assert } from '../block/assert.ts';
 import { errnoName } from '../block/errno.ts';
 import { type ByteStream, StreamError } from '../io/byte-stream.ts';
-import { type NbdExport, shakeHands } from './client-handshake.ts';
+import { type RemoteExport, shakeHands } from './client-handshake.ts';
 import { encodeRequest, NbdProtocolError, ReplyDecoder } from './codec.ts';
 import { Command, CommandFlag, requestBytes, simpleReplyBytes } from './constants.ts';
 import { ReceiveBuffer } from './receive-buffer.ts';
@@ -53,7 +53,7 @@ export async function connectNbd(stream: ByteStream, exportName: string): Promis
  * connection ended before its reply.
  */
 export class NbdClient {
-  readonly exported: NbdExport;
+  readonly exported: RemoteExport;
   readonly #stream: ByteStream;
   readonly #received: ReceiveBuffer;
   readonly #decoder = new ReplyDecoder();
@@ -65,7 +65,7 @@ export class NbdClient {
   #failure: Error | undefined;
 
   /** Use `connectNbd`. `received` are bytes that came with the handshake. */
-  constructor(stream: ByteStream, exported: NbdExport, received: Uint8Array) {
+  constructor(stream: ByteStream, exported: RemoteExport, received: Uint8Array) {
     this.exported = exported;
     this.#stream = stream;
     this.#received = new ReceiveBuffer(stream, new Uint8Array(receiveBufferBytes));

@@ -1,24 +1,18 @@
 import { assert } from '../block/assert.ts';
-import type { BlockDevice } from '../block/block-device.ts';
 import type { Clock } from '../block/clock.ts';
 import { type ByteStream, StreamError } from '../io/byte-stream.ts';
 import { NbdProtocolError } from './codec.ts';
-import type { ExportDescription } from './export-description.ts';
+import type { ExportList } from './export-list.ts';
 import { handshakeBufferBytes, serveHandshake } from './handshake.ts';
 import type { NbdLimits } from './limits.ts';
 import type { RequestMemory } from './request-memory.ts';
 import { NbdSession } from './session.ts';
 import { StreamReader } from './stream-reader.ts';
-import type { UnfinishedWrites } from './unfinished-writes.ts';
 
 export interface NbdConnectionOptions {
-  readonly device: BlockDevice;
+  readonly exports: ExportList;
   readonly memory: RequestMemory;
-  readonly unfinishedWrites: UnfinishedWrites;
   readonly clock: Clock;
-  readonly exported: ExportDescription;
-  /** For clients that never asked for block sizes (R11). */
-  readonly unaligned?: { readonly device: BlockDevice; readonly exported: ExportDescription } | undefined;
   readonly limits: NbdLimits;
   readonly counters: Float64Array;
 }
@@ -114,17 +108,17 @@ export class NbdConnection {
 
   async #serve(): Promise<void> {
     const reader = new StreamReader(this.#stream, handshakeBufferBytes);
-    const { exported, unaligned } = this.#options;
-    const agreed = await serveHandshake(this.#stream, reader, exported, unaligned?.exported);
+    const { exports, memory, limits, counters } = this.#options;
+    const agreed = await serveHandshake(this.#stream, reader, exports);
     if (agreed === undefined || this.#draining) return;
     const received = reader.rest;
-    assert(
-      received.length <= this.#options.limits.receiveBufferBytes,
-      'NbdConnection: the rest does not fit',
-    );
+    assert(received.length <= limits.receiveBufferBytes, 'NbdConnection: the rest does not fit');
     this.#session = new NbdSession({
-      ...this.#options,
-      ...(agreed === exported ? undefined : unaligned),
+      ...agreed.view,
+      unfinishedWrites: agreed.chosen.unfinishedWrites,
+      memory,
+      limits,
+      counters,
       stream: this.#stream,
       buffer: this.#buffer,
       received,

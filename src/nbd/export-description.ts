@@ -21,13 +21,17 @@ const preferredBlockBytesMin = 4096;
  */
 export function describeExport(
   device: BlockDevice,
-  name: string,
-  description: string,
-  maximumPayloadBytes: number,
+  options: {
+    readonly name: string;
+    readonly description: string;
+    readonly maximumPayloadBytes: number;
+    readonly readOnly: boolean;
+  },
 ): ExportDescription {
+  const { name, description, maximumPayloadBytes, readOnly } = options;
   const { geometry, capabilities } = device;
   let flags: number = TransmissionFlag.hasFlags;
-  if (!capabilities.write) flags |= TransmissionFlag.readOnly;
+  if (readOnly || !capabilities.write) flags |= TransmissionFlag.readOnly;
   if (capabilities.flush) flags |= TransmissionFlag.sendFlush | TransmissionFlag.canMultiConn;
   if (capabilities.fua) flags |= TransmissionFlag.sendFua;
   if (capabilities.rotational) flags |= TransmissionFlag.rotational;

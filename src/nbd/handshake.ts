@@ -1,3 +1,4 @@
+import { assert } from '../block/assert.ts';
 import type { ByteStream } from '../io/byte-stream.ts';
 import { hex, NbdProtocolError, readU32 } from './codec.ts';
 import {
@@ -9,7 +10,7 @@ import {
   optionHeaderBytes,
   stringBytesMax,
 } from './constants.ts';
-import type { ExportDescription } from './export-description.ts';
+import type { ExportList, ExportView, ServedExport } from './export-list.ts';
 import {
   decodeInfoRequest,
   decodeOptionHeader,
@@ -31,44 +32,41 @@ export const handshakeBufferBytes: number = optionHeaderBytes + optionBytesMax;
 /** How a handshake went on after one option. */
 type Next = 'option' | 'transmission' | 'end';
 
+/** What client and server agreed on for the transmission phase. */
+export interface Agreement {
+  readonly chosen: ServedExport;
+  /** Of `chosen`: the aligned one for a client that asked for block sizes (R11). */
+  readonly view: ExportView;
+}
+
 /**
- * The server's side of the fixed newstyle handshake for one export. Resolves to the description that holds when the
- * transmission phase begins: `unaligned` for a client that never asked for block sizes, where there is one; undefined when
- * the client left. Throws `NbdProtocolError` when the client must be dropped, `StreamError` when the connection broke.
+ * The server's side of the fixed newstyle handshake. Resolves when the transmission phase begins, to undefined when the
+ * client left. Throws `NbdProtocolError` when the client must be dropped, `StreamError` when the connection broke.
  */
 export async function serveHandshake(
   stream: ByteStream,
   reader: StreamReader,
-  exported: ExportDescription,
-  unaligned: ExportDescription = exported,
-): Promise<ExportDescription | undefined> {
-  return await new Handshake(stream, reader, exported, unaligned).run();
+  exports: ExportList,
+): Promise<Agreement | undefined> {
+  return await new Handshake(stream, reader, exports).run();
 }
 
 class Handshake {
   readonly #stream: ByteStream;
   readonly #reader: StreamReader;
-  readonly #exported: ExportDescription;
-  readonly #unaligned: ExportDescription;
-  readonly #exportName: Uint8Array;
+  readonly #exports: ExportList;
   #fixedNewstyle = false;
   #noZeroes = false;
   #askedForBlockSizes = false;
+  #chosen: ServedExport | undefined;
 
-  constructor(
-    stream: ByteStream,
-    reader: StreamReader,
-    exported: ExportDescription,
-    unaligned: ExportDescription,
-  ) {
+  constructor(stream: ByteStream, reader: StreamReader, exports: ExportList) {
     this.#stream = stream;
     this.#reader = reader;
-    this.#exported = exported;
-    this.#unaligned = unaligned;
-    this.#exportName = new TextEncoder().encode(exported.name);
+    this.#exports = exports;
   }
 
-  async run(): Promise<ExportDescription | undefined> {
+  async run(): Promise<Agreement | undefined> {
     await this.#stream.send([encodeServerHello(HandshakeFlag.fixedNewstyle | HandshakeFlag.noZeroes)]);
     const flags = await this.#reader.take(clientFlagsBytes);
     if (flags === undefined) return undefined;
@@ -77,15 +75,21 @@ class Handshake {
       const header = await this.#reader.take(optionHeaderBytes);
       if (header === undefined) return undefined;
       const next = await this.#serveOption(decodeOptionHeader(header));
-      if (next === 'transmission') return this.#agreed;
+      if (next === 'transmission') return this.#agreement();
       if (next === 'end') return undefined;
     }
     throw new NbdProtocolError(`sent more than ${optionCountMax} options`);
   }
 
+  #agreement(): Agreement {
+    const chosen = this.#chosen;
+    assert(chosen !== undefined, 'Handshake: transmission without an export');
+    return { chosen, view: this.#viewOf(chosen) };
+  }
+
   /** R11: who knows the block sizes keeps to them; all others send sectors. */
-  get #agreed(): ExportDescription {
-    return this.#askedForBlockSizes ? this.#exported : this.#unaligned;
+  #viewOf(served: ServedExport): ExportView {
+    return this.#askedForBlockSizes ? served.aligned : served.unaligned;
   }
 
   #acceptClientFlags(flags: number): void {
@@ -138,8 +142,12 @@ class Handshake {
 
   /** EXPORT_NAME can only succeed or drop the connection: it has no error reply. */
   async #chooseExport(name: Uint8Array): Promise<Next> {
-    if (!this.#knows(name)) throw new NbdProtocolError(`asked for ${quoted(name)}, ${this.#whatThereIs()}`);
-    await this.#reply(encodeExportNameAnswer(this.#agreed, this.#noZeroes));
+    const served = this.#exports.find(name);
+    if (served === undefined) {
+      throw new NbdProtocolError(`asked for ${quoted(name)}, ${this.#exports.whatThereIs()}`);
+    }
+    this.#chosen = served;
+    await this.#reply(encodeExportNameAnswer(this.#viewOf(served).exported, this.#noZeroes));
     return 'transmission';
   }
 
@@ -147,11 +155,10 @@ class Handshake {
     if (data.length > 0) {
       return await this.#refuse(Option.list, OptionReply.errorInvalid, 'LIST carries no data');
     }
-    const description = new TextEncoder().encode(this.#exported.description);
-    await this.#reply(
-      encodeOptionReply(Option.list, OptionReply.server, encodeServerName(this.#exportName, description)),
-      encodeOptionReply(Option.list, OptionReply.ack),
+    const servers = this.#exports.all.map(({ nameBytes, descriptionBytes }) =>
+      encodeOptionReply(Option.list, OptionReply.server, encodeServerName(nameBytes, descriptionBytes)),
     );
+    await this.#reply(...servers, encodeOptionReply(Option.list, OptionReply.ack));
     return 'option';
   }
 
@@ -164,11 +171,13 @@ class Handshake {
         'the lengths in the option do not fit its data',
       );
     }
-    if (!this.#knows(request.exportName)) {
-      return await this.#refuse(option, OptionReply.errorUnknown, this.#whatThereIs());
+    const served = this.#exports.find(request.exportName);
+    if (served === undefined) {
+      return await this.#refuse(option, OptionReply.errorUnknown, this.#exports.whatThereIs());
     }
+    this.#chosen = served;
     if (request.infoTypes.includes(InfoType.blockSize)) this.#askedForBlockSizes = true;
-    const replies = this.#information(request.infoTypes).map((info) =>
+    const replies = this.#information(served, request.infoTypes).map((info) =>
       encodeOptionReply(option, OptionReply.info, info),
     );
     await this.#reply(...replies, encodeOptionReply(option, OptionReply.ack));
@@ -181,8 +190,8 @@ class Handshake {
    * those of sectors; what is smaller still the validator refuses: "When allowing such clients, the server MUST cleanly
    * error commands that fall outside block size constraints without corrupting data".
    */
-  #information(asked: readonly number[]): Uint8Array[] {
-    const exported = this.#agreed;
+  #information(served: ServedExport, asked: readonly number[]): Uint8Array[] {
+    const { exported } = this.#viewOf(served);
     const information = [
       encodeInfoExport(exported),
       encodeInfoBlockSize({
@@ -191,22 +200,11 @@ class Handshake {
         maximumBytes: exported.maximumPayloadBytes,
       }),
     ];
-    if (asked.includes(InfoType.name)) information.push(encodeInfoText(InfoType.name, this.#exportName));
+    if (asked.includes(InfoType.name)) information.push(encodeInfoText(InfoType.name, served.nameBytes));
     if (asked.includes(InfoType.description)) {
-      const description = new TextEncoder().encode(exported.description);
-      information.push(encodeInfoText(InfoType.description, description));
+      information.push(encodeInfoText(InfoType.description, served.descriptionBytes));
     }
     return information;
-  }
-
-  /** "" is the default export. */
-  #knows(name: Uint8Array): boolean {
-    if (name.length === 0) return true;
-    return name.length === this.#exportName.length && name.every((byte, at) => byte === this.#exportName[at]);
-  }
-
-  #whatThereIs(): string {
-    return `this server has the export "${this.#exported.name}"`;
   }
 
   async #refuse(option: number, type: OptionReply, message: string): Promise<Next> {

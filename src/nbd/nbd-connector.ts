@@ -3,7 +3,7 @@ import type { Clock } from '../block/clock.ts';
 import { type ByteStream, StreamError } from '../io/byte-stream.ts';
 import { OpenError } from '../io/open-error.ts';
 import { connectNbd, type NbdClient } from './client.ts';
-import type { NbdExport } from './client-handshake.ts';
+import type { RemoteExport } from './client-handshake.ts';
 import { NbdProtocolError } from './codec.ts';
 import type { NbdAddress } from './nbd-uri.ts';
 
@@ -73,7 +73,7 @@ export class NbdConnector {
 }
 
 /** Why an export that was connected to again is not the one of before, as far as anybody can know; or undefined. */
-export function exportTrouble(before: NbdExport, now: NbdExport): string | undefined {
+export function exportTrouble(before: RemoteExport, now: RemoteExport): string | undefined {
   if (now.sizeBytes < before.sizeBytes) {
     return `the export has ${now.sizeBytes} bytes, had ${before.sizeBytes}`;
   }

@@ -14,7 +14,7 @@ import { StreamError } from '../io/byte-stream.ts';
 import { OpenError } from '../io/open-error.ts';
 import type { NbdClient } from './client.ts';
 import { NbdRequestError } from './client.ts';
-import type { NbdExport } from './client-handshake.ts';
+import type { RemoteExport } from './client-handshake.ts';
 import { NbdProtocolError } from './codec.ts';
 import { DoubtfulWrites } from './doubtful-writes.ts';
 import { exportTrouble, type NbdConnector } from './nbd-connector.ts';
@@ -45,7 +45,7 @@ export class NbdDevice implements BlockDevice {
   readonly name: string;
   readonly geometry: Geometry;
   readonly capabilities: Capabilities;
-  readonly exported: NbdExport;
+  readonly exported: RemoteExport;
   readonly #connector: NbdConnector;
   readonly #clock: Clock;
   readonly #partBytes: number;

@@ -1,6 +1,6 @@
 import { type Geometry, sectorBytes } from '../block/block-device.ts';
 import { OpenError } from '../io/open-error.ts';
-import type { NbdExport } from './client-handshake.ts';
+import type { RemoteExport } from './client-handshake.ts';
 import { NbdConnector, type NbdConnectorOptions } from './nbd-connector.ts';
 import { NbdDevice } from './nbd-device.ts';
 
@@ -23,7 +23,7 @@ export async function openNbdDevice(options: NbdConnectorOptions): Promise<NbdDe
   }
 }
 
-function geometryOf(uri: string, exported: NbdExport): Geometry {
+function geometryOf(uri: string, exported: RemoteExport): Geometry {
   const { sizeBytes, minimumBlockBytes, preferredBlockBytes } = exported;
   const logicalBlockBytes = Math.max(sectorBytes, minimumBlockBytes);
   const isBlock = Number.isInteger(Math.log2(logicalBlockBytes)) && logicalBlockBytes <= blockBytesMax;

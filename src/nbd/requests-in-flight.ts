@@ -14,7 +14,7 @@ export interface RequestsInFlightOptions {
   readonly device: BlockDevice;
   /** Gives and takes back the memory of the connection's requests. */
   readonly share: MemoryShare;
-  /** Of all connections. */
+  /** Of all connections to the export. */
   readonly unfinishedWrites: UnfinishedWrites;
   readonly limits: NbdLimits;
   readonly counters: Float64Array;

@@ -1,28 +1,22 @@
 import { assert } from '../block/assert.ts';
-import type { BlockDevice } from '../block/block-device.ts';
 import { arenaPageBytes, type BufferArena } from '../block/buffer-arena.ts';
 import { type Clock, delay, type ScheduledAction } from '../block/clock.ts';
 import type { ByteStream, StreamListener } from '../io/byte-stream.ts';
 import { NbdConnection } from './connection.ts';
 import { payloadBytesMax } from './constants.ts';
 import { createNbdCounters, NbdCounter } from './counters.ts';
-import { describeExport, type ExportDescription } from './export-description.ts';
+import { ExportList, type NbdExport } from './export-list.ts';
 import { defaultNbdLimits, type NbdLimits } from './limits.ts';
 import { ProtocolNotes } from './protocol-notes.ts';
 import { RequestMemory } from './request-memory.ts';
 import { connectionBufferBytes } from './session.ts';
-import { UnfinishedWrites } from './unfinished-writes.ts';
 
 export interface NbdServerOptions {
-  readonly device: BlockDevice;
-  /** The same device in sectors of 512 bytes, for clients that never asked for block sizes (R11). */
-  readonly unalignedDevice?: BlockDevice;
+  /** At least one; the first is the default. */
+  readonly exports: readonly NbdExport[];
   /** Memory of connections and requests, all from its `client` reserve. */
   readonly arena: BufferArena;
   readonly clock: Clock;
-  /** Default: the device's name. "" always names the export too. */
-  readonly exportName?: string;
-  readonly description?: string;
   readonly limits?: Partial<NbdLimits>;
   /** As `createNbdCounters` makes them. */
   readonly counters?: Float64Array;
@@ -34,20 +28,18 @@ export interface NbdServerOptions {
 const watchIntervalMs = 5_000;
 
 /**
- * One export on any number of listeners. A client's garbage costs its own connection and at most one note; an error that
+ * Exports of one process on any number of listeners, with the same limits and memory for all their clients. A client's garbage costs its own connection and at most one note; an error that
  * is our bug rejects a promise that nobody handles, and so ends the process.
  */
 export class NbdServer {
   readonly counters: Float64Array;
-  readonly exported: ExportDescription;
-  readonly #unaligned: { readonly device: BlockDevice; readonly exported: ExportDescription } | undefined;
+  readonly exports: ExportList;
   readonly #options: NbdServerOptions;
   readonly #limits: NbdLimits;
   readonly #notes: ProtocolNotes;
   /** One piece for the buffers of all connections, taken while the arena is empty: see `#takeBuffers`. */
   readonly #buffers: Uint8Array;
   readonly #memory: RequestMemory;
-  readonly #unfinishedWrites = new UnfinishedWrites();
   readonly #freeBuffers: Uint8Array[] = [];
   readonly #listeners = new Set<StreamListener>();
   readonly #connections = new Map<NbdConnection, Promise<void>>();
@@ -63,15 +55,7 @@ export class NbdServer {
     this.#notes = new ProtocolNotes(options.clock, options.onProtocolError ?? (() => undefined));
     this.#buffers = this.#takeBuffers();
     this.#memory = new RequestMemory(options.arena, options.clock);
-    const { device, unalignedDevice } = options;
-    const name = options.exportName ?? device.name;
-    const payloadMax = largestPayload(options.arena, this.#memory.halfBytes);
-    const describe = (view: BlockDevice) => describeExport(view, name, options.description ?? '', payloadMax);
-    this.exported = describe(device);
-    this.#unaligned =
-      unalignedDevice === undefined
-        ? undefined
-        : { device: unalignedDevice, exported: describe(unalignedDevice) };
+    this.exports = new ExportList(options.exports, largestPayload(options.arena, this.#memory.halfBytes));
   }
 
   /** Serves whoever connects to `listener`, until `close`. The listener is then closed too. */
@@ -91,12 +75,9 @@ export class NbdServer {
     }
     this.counters[NbdCounter.connections]! += 1;
     const connection = new NbdConnection(stream, buffer, {
-      device: this.#options.device,
+      exports: this.exports,
       memory: this.#memory,
-      unfinishedWrites: this.#unfinishedWrites,
       clock: this.#options.clock,
-      exported: this.exported,
-      unaligned: this.#unaligned,
       limits: this.#limits,
       counters: this.counters,
     });

@@ -17,7 +17,7 @@ export interface NbdSessionOptions {
   readonly device: BlockDevice;
   /** Of all connections. */
   readonly memory: RequestMemory;
-  /** Of all connections. */
+  /** Of all connections to the export. */
   readonly unfinishedWrites: UnfinishedWrites;
   readonly exported: ExportDescription;
   readonly limits: NbdLimits;

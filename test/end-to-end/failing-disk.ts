@@ -46,7 +46,7 @@ export class FailingDisk {
     this.#plane = plane;
     this.#device = device;
     const { arena, clock } = plane;
-    this.#server = new NbdServer({ device, arena, clock, exportName: name });
+    this.#server = new NbdServer({ exports: [{ name, device }], arena, clock });
   }
 
   /** Serves `table`, whose images exist, and attaches it. Close it whatever happens. */

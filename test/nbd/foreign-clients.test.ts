@@ -35,7 +35,12 @@ async function withRealServer(device: BlockDevice, body: (served: Served) => Pro
   const plane = createDataPlane({ arenaBytes: 80 * mebibyte });
   const notes: string[] = [];
   const { arena, clock } = plane;
-  const server = new NbdServer({ device, arena, clock, onProtocolError: (message) => notes.push(message) });
+  const server = new NbdServer({
+    exports: [{ name: device.name, device }],
+    arena,
+    clock,
+    onProtocolError: (message) => notes.push(message),
+  });
   try {
     const socketPath = join(directory, 'nbd.sock');
     const tcp = plane.listenTcp('127.0.0.1', 0);

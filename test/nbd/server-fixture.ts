@@ -3,6 +3,7 @@ import type { BlockDevice } from '../../src/block/block-device.ts';
 import { PagedArena } from '../../src/block/buffer-arena.ts';
 import { MemoryDevice } from '../../src/block/memory-device.ts';
 import { connectNbd, type NbdClient } from '../../src/nbd/client.ts';
+import type { NbdExport } from '../../src/nbd/export-list.ts';
 import type { NbdLimits } from '../../src/nbd/limits.ts';
 import { NbdServer } from '../../src/nbd/server.ts';
 import { ManualClock, settle } from './manual-clock.ts';
@@ -18,8 +19,9 @@ export interface ServerFixtureOptions {
   readonly limits?: Partial<NbdLimits>;
   readonly arenaBytes?: number;
   readonly stream?: MemoryStreamOptions;
-  readonly exportName?: string;
   readonly description?: string;
+  /** Behind the default export, "disk". */
+  readonly moreExports?: readonly NbdExport[];
 }
 
 /** A server in memory, and clients of it. `end` proves that nothing is left. */
@@ -41,14 +43,19 @@ export class ServerFixture {
       poison: true,
     });
     this.server = new NbdServer({
-      device: this.device,
-      ...(options.unalignedDevice === undefined ? {} : { unalignedDevice: options.unalignedDevice }),
+      exports: [
+        {
+          name: this.device.name,
+          description: options.description ?? '',
+          device: this.device,
+          ...(options.unalignedDevice === undefined ? {} : { unalignedDevice: options.unalignedDevice }),
+        },
+        ...(options.moreExports ?? []),
+      ],
       arena: this.arena,
       clock: this.clock,
       limits: { ...fixtureLimits, ...options.limits },
       onProtocolError: (message) => this.notes.push(message),
-      ...(options.exportName === undefined ? {} : { exportName: options.exportName }),
-      ...(options.description === undefined ? {} : { description: options.description }),
     });
   }
 

@@ -263,8 +263,12 @@ test('R36 the largest payload is what the arena can always give beside the conne
       remapBytes: 0,
       metadataBytes: 0,
     });
-    const server = new NbdServer({ device, arena, clock: new ManualClock() });
-    assert.equal(server.exported.maximumPayloadBytes, payloadMebibytes * mebibyte);
+    const server = new NbdServer({
+      exports: [{ name: 'disk', device }],
+      arena,
+      clock: new ManualClock(),
+    });
+    assert.equal(server.exports.all[0]?.aligned.exported.maximumPayloadBytes, payloadMebibytes * mebibyte);
   }
 });
 
@@ -273,7 +277,12 @@ test('counters may live in memory that another thread reads', async () => {
   const counters = createNbdCounters(shared);
   const arena = new PagedArena(new ArrayBuffer(8 * mebibyte), { remapBytes: 0, metadataBytes: 0 });
   const device = new MemoryDevice({ name: 'disk', sizeBytes: mebibyte });
-  const server = new NbdServer({ device, arena, clock: new ManualClock(), counters });
+  const server = new NbdServer({
+    exports: [{ name: 'disk', device }],
+    arena,
+    clock: new ManualClock(),
+    counters,
+  });
   const pair = memoryStreamPair();
   server.serve(pair.server);
   const client = await connectNbd(pair.client, '');

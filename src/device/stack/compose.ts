@@ -196,13 +196,17 @@ class StackOpening {
     folder: DeviceFolder,
   ): { server: NbdServer; exports: string[] } {
     const server = new NbdServer({
-      device: remap,
-      ...(remap.geometry.logicalBlockBytes > sectorBytes
-        ? { unalignedDevice: new AlignmentFilter(remap) }
-        : {}),
+      exports: [
+        {
+          name,
+          device: remap,
+          ...(remap.geometry.logicalBlockBytes > sectorBytes
+            ? { unalignedDevice: new AlignmentFilter(remap) }
+            : {}),
+        },
+      ],
       arena: disks.plane.arena,
       clock: this.#surroundings.clock,
-      exportName: name,
       onProtocolError: this.#surroundings.log,
     });
     // Suspended: what clients have sent is read now, and refused (R30).

@@ -45,10 +45,9 @@ export async function openSpareless(
   });
   const { name } = header;
   const server = new NbdServer({
-    device,
+    exports: [{ name, device }],
     arena: disks.plane.arena,
     clock,
-    exportName: name,
     onProtocolError: log,
   });
   steps.push(exportClosing(server, () => undefined));
