@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { addDeviceCommands } from './commands/device-commands.ts';
+import { examples } from './commands/examples.ts';
 import { addMetadataCommands } from './commands/metadata-commands.ts';
 import { addServingCommands } from './commands/serving-commands.ts';
 import { addSpareCommands } from './commands/spare-commands.ts';
@@ -8,19 +9,19 @@ import { failureOf } from './failure.ts';
 import type { Terminal } from './terminal.ts';
 import { packageVersion } from './version.ts';
 
-const examples = `
-Examples:
-  dm-remap create old-disk --main /dev/sdb --spare /dev/sdc1
-  dm-remap status old-disk
-  dm-remap message old-disk 0 list
-  dm-remap remove old-disk
-  dm-remap assemble --spare /dev/sdc1
+const overview = `${examples(
+  'create old-disk --main /dev/sdb --spare /dev/sdc1',
+  'status old-disk',
+  'message old-disk 0 list',
+  'remove old-disk',
+  'assemble --spare /dev/sdc1',
+)}
 
 ${exitCodeHelp}`;
 
 /** Runs one command line (without program names) to its end; resolves to the exit code. Never rejects. */
 export async function runProgram(words: readonly string[], terminal: Terminal): Promise<number> {
-  const running: Running = { command: 'dm-remap', exitCode: ExitCode.ok };
+  const running = newRunning();
   const program = buildProgram(terminal, running);
   try {
     await program.parseAsync(words, { from: 'user' });
@@ -34,7 +35,7 @@ export async function runProgram(words: readonly string[], terminal: Terminal): 
 }
 
 /** Which command is at work, for messages, and what it ends with when it does not throw. */
-interface Running {
+export interface Running {
   command: string;
   exitCode: number;
 }
@@ -48,12 +49,17 @@ function usageFailure(error: CommanderError, command: string, terminal: Terminal
   return ExitCode.usage;
 }
 
-function buildProgram(terminal: Terminal, running: Running): Command {
+function newRunning(): Running {
+  return { command: 'dm-remap', exitCode: ExitCode.ok };
+}
+
+/** Every command with its flags; nothing of it has run. */
+export function buildProgram(terminal: Terminal, running: Running = newRunning()): Command {
   const program = new Command('dm-remap')
     .description('Keeps a failing disk in service: bad sectors move to a spare.')
     .option('-V, --version', 'print the version')
     .helpCommand('help [COMMAND]', 'show how a command is used')
-    .addHelpText('after', examples);
+    .addHelpText('after', overview);
   program.hook('preSubcommand', (_, subcommand) => {
     running.command = subcommand.name();
   });
@@ -65,6 +71,7 @@ function buildProgram(terminal: Terminal, running: Running): Command {
     .command('version')
     .description('print the version')
     .option('--json', 'as JSON')
+    .addHelpText('after', examples('version', 'version --json'))
     .action((options: { json?: boolean }) => {
       const version = packageVersion();
       terminal.print(options.json === true ? JSON.stringify({ version }) : version);

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Terminal } from '../terminal.ts';
+import { examples } from './examples.ts';
 
 /** The commands about a device that is served, or was. */
 export function addDeviceCommands(program: Command, terminal: Terminal): void {
@@ -17,7 +18,7 @@ function addRetire(program: Command, terminal: Terminal): void {
     .argument('<NAME>')
     .option('--yes', 'then remove the device and wipe its spare')
     .option('--json', 'as JSON')
-    .addHelpText('after', '\nExamples:\n  dm-remap retire old-disk\n  dm-remap retire old-disk --yes')
+    .addHelpText('after', examples('retire old-disk', 'retire old-disk --yes'))
     .action(async (name, options) => {
       await (await import('../verbs/retire.ts')).runRetire(terminal, name, options);
     });
@@ -31,6 +32,7 @@ function addSuspension(program: Command, terminal: Terminal): void {
     .argument('<NAME>')
     .option('--noflush', 'only let clients wait; what is under way goes on')
     .option('--json', 'as JSON')
+    .addHelpText('after', examples('suspend old-disk', 'suspend old-disk --noflush --json'))
     .action(async (name, options) => {
       await (await import('../verbs/suspend.ts')).runSuspend(terminal, name, options);
     });
@@ -40,6 +42,7 @@ function addSuspension(program: Command, terminal: Terminal): void {
     .summary('end "suspend"')
     .argument('<NAME>')
     .option('--json', 'as JSON')
+    .addHelpText('after', examples('resume old-disk'))
     .action(async (name, options) => {
       await (await import('../verbs/suspend.ts')).runResume(terminal, name, options);
     });
@@ -50,6 +53,7 @@ function addQueries(program: Command, terminal: Terminal): void {
     .command('ls')
     .description('list the devices, dead ones too')
     .option('--json', 'as JSON')
+    .addHelpText('after', examples('ls', 'ls --json'))
     .action(async (options) => {
       await (await import('../verbs/ls.ts')).runList(terminal, options);
     });
@@ -59,6 +63,7 @@ function addQueries(program: Command, terminal: Terminal): void {
     .argument('<NAME>')
     .option('--line', 'one line, as dmsetup prints it')
     .option('--json', 'as JSON')
+    .addHelpText('after', examples('status old-disk', 'status old-disk --line', 'status old-disk --json'))
     .action(async (name, options) => {
       await (await import('../verbs/status.ts')).runStatus(terminal, name, options);
     });
@@ -67,6 +72,7 @@ function addQueries(program: Command, terminal: Terminal): void {
     .description('show the device-mapper table of a device')
     .argument('<NAME>')
     .option('--json', 'as JSON')
+    .addHelpText('after', examples('table old-disk', 'table old-disk --json'))
     .action(async (name, options) => {
       await (await import('../verbs/table.ts')).runTable(terminal, name, options);
     });
@@ -78,10 +84,7 @@ function addQueries(program: Command, terminal: Terminal): void {
     .argument('[POLICY]')
     .argument('[VALUE]')
     .option('--json', 'as JSON')
-    .addHelpText(
-      'after',
-      '\nExamples:\n  dm-remap policy old-disk\n  dm-remap policy old-disk path-timeout 60',
-    )
+    .addHelpText('after', examples('policy old-disk', 'policy old-disk path-timeout 60'))
     .action(async (name, policy, value, options) => {
       await (await import('../verbs/policy.ts')).runPolicy(terminal, name, policy, value, options);
     });
@@ -97,12 +100,12 @@ function addQueries(program: Command, terminal: Terminal): void {
     .option('--json', 'print the reply as JSON')
     .addHelpText(
       'after',
-      `
-Examples:
-  dm-remap message old-disk 0 help
-  dm-remap message old-disk 0 list
-  dm-remap message old-disk 0 retry all
-  dm-remap message old-disk 0 main 2048 addbadblock 4711`,
+      examples(
+        'message old-disk 0 help',
+        'message old-disk 0 list',
+        'message old-disk 0 retry all',
+        'message old-disk 0 main 2048 addbadblock 4711',
+      ),
     )
     .action(async (name, sector, words, options) => {
       await (await import('../verbs/message.ts')).runMessage(terminal, name, sector, words, options);
@@ -116,6 +119,7 @@ function addRemove(program: Command, terminal: Terminal): void {
     .summary('end a device cleanly')
     .argument('<NAME>')
     .option('--json', 'print what was done as JSON')
+    .addHelpText('after', examples('remove old-disk', 'remove old-disk --json'))
     .action(async (name, options) => {
       await (await import('../verbs/remove.ts')).runRemove(terminal, name, options);
     });

@@ -1,13 +1,9 @@
 import type { Command } from 'commander';
 import type { Terminal } from '../terminal.ts';
+import { examples } from './examples.ts';
 import { takeoverFlag } from './takeover-flag.ts';
 
-const metadataExamples = `
-Examples:
-  dm-remap metadata check /dev/sdc1
-  dm-remap metadata dump /dev/sdc1 > old-disk.dump
-  dm-remap metadata repair /dev/sdc1 --yes
-  dm-remap metadata restore old-disk.dump /dev/sdc1 --yes
+const overview = `${examples('metadata check /dev/sdc1', 'metadata dump /dev/sdc1 > old-disk.dump', 'metadata repair /dev/sdc1 --yes', 'metadata restore old-disk.dump /dev/sdc1 --yes')}
 
 "check" ends with 0 when nothing is wrong, with 6 when it printed findings.`;
 
@@ -21,12 +17,13 @@ export function addMetadataCommands(
     .command('metadata')
     .description('check, copy and mend the metadata of a spare that is not served')
     .summary('check, copy and mend metadata')
-    .addHelpText('after', metadataExamples);
+    .addHelpText('after', overview);
   metadata
     .command('check')
     .description('read every replica, journal and checkpoint, and compare; one line a finding')
     .argument('<SPARE>')
     .option('--json', 'as JSON')
+    .addHelpText('after', examples('metadata check /dev/sdc1'))
     .action(async (path, options) => {
       running.exitCode = await (await import('../verbs/metadata.ts')).runCheck(terminal, path, options);
     });
@@ -36,6 +33,7 @@ export function addMetadataCommands(
     .argument('<SPARE>')
     .option('--force', 'also from replicas that are not in sync')
     .option('--json', 'as JSON')
+    .addHelpText('after', examples('metadata dump /dev/sdc1 > old-disk.dump'))
     .action(async (path, options) => {
       await (await import('../verbs/metadata.ts')).runDump(terminal, path, options);
     });
@@ -46,6 +44,7 @@ export function addMetadataCommands(
     .option('--yes', 'do it')
     .option(...takeoverFlag)
     .option('--json', 'as JSON')
+    .addHelpText('after', examples('metadata repair /dev/sdc1 --yes'))
     .action(async (path, options) => {
       await (await import('../verbs/metadata.ts')).runRepair(terminal, path, options);
     });
@@ -58,7 +57,7 @@ export function addMetadataCommands(
     .option('--force', 'also an older dump, what came in between is lost; also onto a copy of its spare')
     .option(...takeoverFlag)
     .option('--json', 'as JSON')
-    .addHelpText('after', '\nExamples:\n  dm-remap metadata restore old-disk.dump /dev/sdc1 --yes')
+    .addHelpText('after', examples('metadata restore old-disk.dump /dev/sdc1 --yes'))
     .action(async (file, path, options) => {
       await (await import('../verbs/metadata.ts')).runRestore(terminal, file, path, options);
     });

@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
 import type { Terminal } from '../terminal.ts';
+import { examples } from './examples.ts';
 import { addPolicyFlags } from './policy-flags.ts';
 
 /** The commands that bring a device into being: they share what says which disks, and where it is exported. */
@@ -67,11 +68,11 @@ function addCreate(program: Command, terminal: Terminal): void {
     .option('--json', 'print the new device as JSON')
     .addHelpText(
       'after',
-      `
-Examples:
-  dm-remap create old-disk --main /dev/sdb --spare /dev/sdc1
-  dm-remap create old-disk --main /dev/sdb --spare spare.img --create-spare 1G
-  dm-remap create scratch --main /dev/sdb --spare /dev/sdc1 --fresh --on-lost zero`,
+      examples(
+        'create old-disk --main /dev/sdb --spare /dev/sdc1',
+        'create old-disk --main /dev/sdb --spare spare.img --create-spare 1G',
+        'create scratch --main /dev/sdb --spare /dev/sdc1 --fresh',
+      ),
     )
     .action(async (name, options) => {
       await (await import('../verbs/create.ts')).runCreate(terminal, name, options);
@@ -87,11 +88,11 @@ function addAssemble(program: Command, terminal: Terminal): void {
     .option('--json', 'print the device as JSON')
     .addHelpText(
       'after',
-      `
-Examples:
-  dm-remap assemble --spare /dev/sdc1
-  dm-remap assemble --spare spare.img --main disk.img
-  dm-remap assemble old-disk --without-spare --main /dev/sdb`,
+      examples(
+        'assemble --spare /dev/sdc1',
+        'assemble --spare spare.img --main disk.img',
+        'assemble old-disk --without-spare --main /dev/sdb',
+      ),
     )
     .action(async (name, options) => {
       await (await import('../verbs/assemble.ts')).runAssemble(terminal, name, options);
@@ -106,6 +107,10 @@ function addServe(program: Command, running: { exitCode: number }): void {
   addAssemblyFlags(command)
     .addOption(new Option('--main-label <TEXT>', 'where the table came from').hideHelp())
     .addOption(new Option('--report-descriptor <NUMBER>', 'report readiness there').hideHelp())
+    .addHelpText(
+      'after',
+      examples('serve --spare /dev/sdc1', 'serve old-disk --spare spare.img --main disk.img --port 10809'),
+    )
     .action(async (name, options) => {
       running.exitCode = await (await import('../verbs/serve.ts')).runServe(name, options);
     });

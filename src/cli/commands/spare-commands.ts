@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Terminal } from '../terminal.ts';
+import { examples, shellExamples } from './examples.ts';
 import { takeoverFlag } from './takeover-flag.ts';
 
 /** The commands about a spare that nobody serves. */
@@ -19,7 +20,7 @@ function addScan(program: Command, terminal: Terminal): void {
     .summary('show which disks carry spares')
     .argument('[DEVICE...]')
     .option('--json', 'as JSON')
-    .addHelpText('after', '\nExamples:\n  dm-remap scan\n  dm-remap scan /dev/sdc1 spare.img --json')
+    .addHelpText('after', examples('scan', 'scan /dev/sdc1 spare.img --json'))
     .action(async (paths, options) => {
       await (await import('../verbs/scan.ts')).runScan(terminal, paths, options);
     });
@@ -36,7 +37,7 @@ function addWipe(program: Command, terminal: Terminal): void {
     .option('--yes', 'do it')
     .option(...takeoverFlag)
     .option('--json', 'as JSON')
-    .addHelpText('after', '\nExamples:\n  dm-remap examine /dev/sdc1\n  dm-remap wipe /dev/sdc1 --yes')
+    .addHelpText('after', examples('examine /dev/sdc1', 'wipe /dev/sdc1 --yes'))
     .action(async (path, options) => {
       await (await import('../verbs/wipe.ts')).runWipe(terminal, path, options);
     });
@@ -51,7 +52,7 @@ function addAdopt(program: Command, terminal: Terminal): void {
     .option('--force', 'also an older copy; what was acknowledged since is lost')
     .option(...takeoverFlag)
     .option('--json', 'as JSON')
-    .addHelpText('after', '\nExamples:\n  dd if=/dev/sdc1 of=/dev/sdd1 bs=1M\n  dm-remap adopt /dev/sdd1')
+    .addHelpText('after', shellExamples('dd if=/dev/sdc1 of=/dev/sdd1 bs=1M', 'dm-remap adopt /dev/sdd1'))
     .action(async (path, options) => {
       await (await import('../verbs/adopt.ts')).runAdopt(terminal, path, options);
     });
@@ -69,8 +70,12 @@ function addResize(program: Command, terminal: Terminal): void {
     .option('--json', 'as JSON')
     .addHelpText(
       'after',
-      '\nExamples:\n  dm-remap remove old-disk\n  lvextend -L +10G vg/old-disk\n  dm-remap resize /dev/sdc1\n' +
-        '  dm-remap assemble --spare /dev/sdc1',
+      shellExamples(
+        'dm-remap remove old-disk',
+        'lvextend -L +10G vg/old-disk',
+        'dm-remap resize /dev/sdc1',
+        'dm-remap assemble --spare /dev/sdc1',
+      ),
     )
     .action(async (path, options) => {
       await (await import('../verbs/resize.ts')).runResize(terminal, path, options);
@@ -87,7 +92,7 @@ function addAdoptMain(program: Command, terminal: Terminal): void {
     .option('--accept-changes', 'also when its contents are others, or cannot be compared')
     .option(...takeoverFlag)
     .option('--json', 'as JSON')
-    .addHelpText('after', '\nExamples:\n  dm-remap adopt-main /dev/sdc1 --main /dev/sde')
+    .addHelpText('after', examples('adopt-main /dev/sdc1 --main /dev/sde'))
     .action(async (path, options) => {
       await (await import('../verbs/adopt-main.ts')).runAdoptMain(terminal, path, options);
     });
@@ -100,6 +105,7 @@ function addExamine(program: Command, terminal: Terminal): void {
     .summary('show what is on a spare')
     .argument('<DEVICE>')
     .option('--json', 'as JSON')
+    .addHelpText('after', examples('examine /dev/sdc1', 'examine spare.img --json'))
     .action(async (path, options) => {
       await (await import('../verbs/examine.ts')).runExamine(terminal, path, options);
     });

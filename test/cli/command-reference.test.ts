@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { helpOf, readReference, referenceWithHelp, verbsOfProgram } from './command-reference.ts';
+
+const howToUpdate = 'run node dist/test/cli/write-command-reference.js and read what it changed';
+
+test('docs/cli.md has a box for every verb, and none for a verb that is not there', () => {
+  const boxes = [...readReference().matchAll(/^### (.+)\n\n<!-- help: (.+) -->$/gm)];
+  for (const [, heading, words] of boxes) assert.equal(heading, words);
+  assert.deepEqual(boxes.map(([, words]) => words).sort(), [...verbsOfProgram().keys()].sort());
+});
+
+test('the boxes of docs/cli.md are what the program prints', () => {
+  const page = readReference();
+  assert.equal(page, referenceWithHelp(page), howToUpdate);
+});
+
+test('the help of every verb fits a terminal and gives examples', () => {
+  for (const [words, command] of verbsOfProgram()) {
+    const help = helpOf(command);
+    const shown = help.slice(help.indexOf('\nExamples:\n'));
+    assert.ok(shown.startsWith('\nExamples:\n') && shown.includes(`dm-remap ${words}`), words);
+    for (const line of help.split('\n')) assert.ok(line.length <= 80, `${words}: ${line}`);
+  }
+});
