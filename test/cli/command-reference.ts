@@ -36,7 +36,7 @@ export function helpOf(command: Command): string {
 /** The page with every box as the program has it now. Boxes that are missing are not made: their prose is missing too. */
 export function referenceWithHelp(page: string): string {
   const verbs = verbsOfProgram();
-  return page.replace(/<!-- help: ([a-z -]+) -->\n[^]*?<!-- \/help -->/g, (_, words: string) => {
+  return page.replace(/<!-- help: ([a-z -]+) -->\n.*?<!-- \/help -->/gs, (_, words: string) => {
     const command = verbs.get(words);
     const help = command === undefined ? 'no such verb' : helpOf(command);
     return `<!-- help: ${words} -->\n\`\`\`text\n${help}\n\`\`\`\n<!-- /help -->`;
