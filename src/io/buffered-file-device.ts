@@ -1,14 +1,14 @@
 import { IoFlags } from '../block/block-device.ts';
 import { Errno } from '../block/errno.ts';
-import { NoWaitReader, readAt, rwFlag, writeAt } from '../linux/file-calls.ts';
+import { NoWaitReader, readAt, writeAt } from '../linux/file-calls.ts';
 import { Operation } from '../linux/uring-numbers.ts';
 import { FileDevice, type FileDeviceOptions } from './file-device.ts';
 import { InlineBudget } from './inline-budget.ts';
 
 /**
- * `writeback`  reads from the cache and writes into it without the ring; durable after a flush
- * `through`    R28: an image that refuses direct I/O; every write is durable (RWF_DSYNC) and goes through the ring
- * `memory`     tmpfs and its like: the ring would hand each request to a kernel worker, 45 µs against 1
+ * `writeback`  reads from the cache and writes into it without the engine; durable after a flush
+ * `through`    R28: an image that refuses direct I/O; every write is durable (RWF_DSYNC) and goes through the engine
+ * `memory`     tmpfs and its like: io_uring would hand each request to a kernel worker, 45 µs against 1
  */
 export type BufferedMode = 'writeback' | 'through' | 'memory';
 
@@ -20,8 +20,8 @@ export interface BufferedFileDeviceOptions extends FileDeviceOptions {
 const interruptsMax = 16;
 
 /**
- * Image files through the page cache. A cached read is a `preadv2(RWF_NOWAIT)` on the spot, with the ring behind it for
- * what is not cached; a write is a `pwrite` on the spot (1.25 × nbdkit, 0.76 × through the ring), which may wait for
+ * Image files through the page cache. A cached read is a `preadv2(RWF_NOWAIT)` on the spot, with the engine behind it for
+ * what is not cached; a write is a `pwrite` on the spot (1.25 × nbdkit, 0.76 × through io_uring), which may wait for
  * write-back and is therefore never used for real disks.
  */
 export class BufferedFileDevice extends FileDevice {
@@ -51,8 +51,8 @@ export class BufferedFileDevice extends FileDevice {
 
   protected override writePiece(source: Uint8Array, offset: number, flags: number): Promise<void> {
     const durable = (flags & IoFlags.fua) !== 0;
-    const throughRing = this.#mode === 'through' || (durable && this.#mode === 'writeback');
-    if (throughRing) return this.engine.write(this.lane, source, offset, rwFlag.dataSync);
+    const throughEngine = this.#mode === 'through' || (durable && this.#mode === 'writeback');
+    if (throughEngine) return this.engine.write(this.lane, source, offset, true);
     return this.#budget.spend(source.length)
       ? this.#writeInline(source, offset)
       : this.#later(source.length, () => this.#writeInline(source, offset));
@@ -73,7 +73,7 @@ export class BufferedFileDevice extends FileDevice {
   #readNow(target: Uint8Array, offset: number): Promise<void> {
     const done = this.#readInline(target, offset);
     if (done === target.length) return Promise.resolve();
-    // The error, if it is one, is the ring's to find: it knows which bytes came before it.
+    // The error, if it is one, is the engine's to find: it knows which bytes came before it.
     return this.engine.read(this.lane, target.subarray(done), offset + done, this.#readTimeoutMs);
   }
 

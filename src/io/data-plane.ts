@@ -3,6 +3,7 @@ import type { Clock, Random } from '../block/clock.ts';
 import { ArenaMemory } from './arena-memory.ts';
 import type { ByteStream, StreamListener } from './byte-stream.ts';
 import type { FileDevice } from './file-device.ts';
+import type { EngineName, IoEngine } from './io-engine.ts';
 import { type OpenFileOptions, openFileDevice } from './open-file-device.ts';
 import { RealClock } from './real-clock.ts';
 import { RealRandom } from './real-random.ts';
@@ -22,7 +23,8 @@ export interface DataPlaneOptions {
 
 /** Everything of the outside world that the rooms above get by interface: one of each, made together, closed together. */
 export interface DataPlane {
-  readonly engine: UringEngine;
+  readonly engine: IoEngine;
+  readonly engineName: EngineName;
   readonly arena: BufferArena;
   readonly clock: Clock;
   readonly random: Random;
@@ -50,6 +52,7 @@ export function createDataPlane(options: DataPlaneOptions = {}): DataPlane {
   let closing: Promise<void> | undefined;
   return {
     engine,
+    engineName: engine.name,
     arena: memory.arena,
     clock: new RealClock(),
     random: new RealRandom(),

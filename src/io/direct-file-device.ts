@@ -1,15 +1,8 @@
 import { IoFlags } from '../block/block-device.ts';
-import { rwFlag } from '../linux/file-calls.ts';
 import { FileDevice, type FileDeviceOptions } from './file-device.ts';
+import { Apart } from './io-engine.ts';
 
-/**
- * Two priorities of the best-effort class that nobody has by default (that is 4, or none): linux/ioprio.h. Blocks of
- * different priority are never joined into one request (blk_rq_merge_ok in block/blk-merge.c).
- */
-const apartEvenPriority = (2 << 13) | 3;
-const apartOddPriority = (2 << 13) | 5;
-
-/** Block devices and image files without the page cache: every request is one request of the ring. */
+/** Block devices and image files without the page cache: every request is one request of the engine. */
 export class DirectFileDevice extends FileDevice {
   readonly #memoryAlignBytes: number;
   readonly #readTimeoutMs: number | undefined;
@@ -25,16 +18,16 @@ export class DirectFileDevice extends FileDevice {
   }
 
   protected override readPiece(target: Uint8Array, offset: number, flags: number): Promise<void> {
-    return this.engine.read(this.lane, target, offset, this.#readTimeoutMs, ioPriorityOf(flags));
+    return this.engine.read(this.lane, target, offset, this.#readTimeoutMs, apartOf(flags));
   }
 
   protected override writePiece(source: Uint8Array, offset: number, flags: number): Promise<void> {
-    const writeFlags = (flags & IoFlags.fua) === 0 ? 0 : rwFlag.dataSync;
-    return this.engine.write(this.lane, source, offset, writeFlags, ioPriorityOf(flags));
+    const durable = (flags & IoFlags.fua) !== 0;
+    return this.engine.write(this.lane, source, offset, durable, apartOf(flags));
   }
 }
 
-function ioPriorityOf(flags: number): number {
-  if ((flags & IoFlags.apartEven) !== 0) return apartEvenPriority;
-  return (flags & IoFlags.apartOdd) === 0 ? 0 : apartOddPriority;
+function apartOf(flags: number): Apart {
+  if ((flags & IoFlags.apartEven) !== 0) return Apart.even;
+  return (flags & IoFlags.apartOdd) === 0 ? Apart.no : Apart.odd;
 }

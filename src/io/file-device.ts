@@ -13,14 +13,14 @@ import { Errno, failureKindOfErrno } from '../block/errno.ts';
 import { fallocateMode } from '../linux/file-calls.ts';
 import type { DiskReopener } from './disk-reopener.ts';
 import { HeldDescriptor } from './held-descriptor.ts';
+import type { IoEngine } from './io-engine.ts';
 import type { OpenedDescriptor } from './open-descriptor.ts';
 import { OpenError } from './open-error.ts';
 import type { RequestFailure, RequestLane } from './request-lane.ts';
-import type { UringEngine } from './uring-engine.ts';
 
 export interface FileDeviceOptions {
   readonly name: string;
-  readonly engine: UringEngine;
+  readonly engine: IoEngine;
   readonly descriptor: OpenedDescriptor;
   readonly readOnly: boolean;
   /** Reads reject with `timed-out` after this; the kernel keeps the buffer until it answers. None by default. */
@@ -48,7 +48,7 @@ export abstract class FileDevice implements BlockDevice {
   readonly buffered: boolean;
   readonly geometry: Geometry;
   readonly capabilities: Capabilities;
-  protected readonly engine: UringEngine;
+  protected readonly engine: IoEngine;
   readonly #held: HeldDescriptor;
   readonly #bounceReserve: ArenaReserve;
   #zeroRangeWorks = true;

@@ -3,12 +3,12 @@ import { BufferedFileDevice } from './buffered-file-device.ts';
 import { DirectFileDevice } from './direct-file-device.ts';
 import { DiskReopener } from './disk-reopener.ts';
 import type { FileDevice } from './file-device.ts';
+import type { IoEngine } from './io-engine.ts';
 import { closeAsync, type OpenRequest, openDescriptor } from './open-descriptor.ts';
-import type { UringEngine } from './uring-engine.ts';
 
 export interface OpenFileOptions {
   readonly path: string;
-  readonly engine: UringEngine;
+  readonly engine: IoEngine;
   /** `none`: O_DIRECT, for disks and images. `writeback`: through the page cache, image files only. */
   readonly cache: 'none' | 'writeback';
   readonly readOnly?: boolean;

@@ -54,6 +54,8 @@ export class RequestScheduler implements TurnWork {
   inKernel = 0;
   /** Of these, requests whose promise was rejected at their deadline. */
   zombies = 0;
+  /** Times that a request was handed to the kernel since the start. */
+  submissions = 0;
 
   constructor(options: SchedulerOptions) {
     this.#ring = options.ring;
@@ -169,6 +171,7 @@ export class RequestScheduler implements TurnWork {
     assert(pushed, 'RequestScheduler: no room in the submission queue');
     request.state = RequestState.inKernel;
     this.inKernel += 1;
+    this.submissions += 1;
   }
 
   #pushCancel(slot: number): void {

@@ -1,11 +1,13 @@
 import { assert } from '../block/assert.ts';
 import type { BufferArena } from '../block/buffer-arena.ts';
+import { rwFlag } from '../linux/file-calls.ts';
 import { Ring } from '../linux/ring.ts';
 import { acceptFlags } from '../linux/socket-calls.ts';
 import { SystemCallError } from '../linux/system-call.ts';
 import { fsyncFlag, Operation } from '../linux/uring-numbers.ts';
 import type { ArenaMemory } from './arena-memory.ts';
 import { engineRefusal, readDisabledSwitch } from './engine-refusal.ts';
+import { Apart, type IoEngine } from './io-engine.ts';
 import type { IoRequest, RequestLane } from './request-lane.ts';
 import { RequestScheduler } from './request-scheduler.ts';
 import { SlotMemory, stagingBytes } from './slot-memory.ts';
@@ -15,6 +17,12 @@ const spinUsDefault = 20;
 /** Requests in the kernel at once, all lanes together. */
 const inFlightMaxDefault = 1024;
 const submissionEntriesDefault = 256;
+/**
+ * By `Apart`: two priorities of the best-effort class that nobody has by default (that is 4, or none): linux/ioprio.h. Blocks
+ * of different priority are never joined into one request (blk_rq_merge_ok in block/blk-merge.c).
+ */
+const ioPriorities = [0, (2 << 13) | 3, (2 << 13) | 5] as const;
+
 export interface EngineOptions {
   /** The registered memory: every buffer of a disk request lies in it. */
   readonly memory: ArenaMemory;
@@ -23,16 +31,11 @@ export interface EngineOptions {
   readonly submissionEntries?: number;
 }
 
-/**
- * io_uring from plain promises: one promise a request, settled exactly once (I8). A buffer of the arena is held from
- * the call until the kernel has answered, whatever a deadline said (I27). Short transfers are continued, EINTR and EAGAIN
- * retried a bounded number of times. Which error a failure becomes, the lane says.
- */
-export class UringEngine {
+/** io_uring from plain promises. Beside files it carries the sockets of `ring-stream.ts` and `ring-listener.ts`. */
+export class UringEngine implements IoEngine {
+  readonly name = 'io_uring';
   readonly arena: BufferArena;
-  /** The kernel's name for the arena's first byte. */
   readonly arenaAddress: number;
-  /** Errno of the refusal to lock the queues in memory, 0 when locked. */
   readonly lockErrno: number;
   readonly #ring: Ring;
   readonly #slotMemory: SlotMemory;
@@ -56,12 +59,14 @@ export class UringEngine {
     });
   }
 
-  /** Requests that the kernel has not answered. */
   get inFlight(): number {
     return this.#scheduler.inKernel;
   }
 
-  /** Requests whose deadline has passed while the kernel still holds their buffer. */
+  get submissions(): number {
+    return this.#scheduler.submissions;
+  }
+
   get zombies(): number {
     return this.#scheduler.zombies;
   }
@@ -71,40 +76,37 @@ export class UringEngine {
     return this.#scheduler.passes;
   }
 
-  /** Reads all of `target`, which lies in the arena. Rejects as the lane says after `timeoutMs`. */
   read(
     lane: RequestLane,
     target: Uint8Array,
     fileOffset: number,
     timeoutMs?: number,
-    ioPriority: number = 0,
+    apart: Apart = Apart.no,
   ): Promise<void> {
-    const request = this.#newTransfer(Operation.read, lane, target, fileOffset, ioPriority);
+    const request = this.#newTransfer(Operation.read, lane, target, fileOffset, apart);
     this.#setDeadline(request, timeoutMs);
     return this.#startDone(request);
   }
 
-  /** Writes all of `source`, which lies in the arena. `writeFlags` are RWF_ bits. */
   write(
     lane: RequestLane,
     source: Uint8Array,
     fileOffset: number,
-    writeFlags: number,
-    ioPriority: number = 0,
+    durable: boolean,
+    apart: Apart = Apart.no,
   ): Promise<void> {
-    const request = this.#newTransfer(Operation.write, lane, source, fileOffset, ioPriority);
-    request.operationFlags = writeFlags;
+    const request = this.#newTransfer(Operation.write, lane, source, fileOffset, apart);
+    request.operationFlags = durable ? rwFlag.dataSync : 0;
     return this.#startDone(request);
   }
 
-  /** fdatasync. Never retried: a second answer would say nothing about what the first one lost. */
   syncData(lane: RequestLane): Promise<void> {
     const request = this.#newRequest(Operation.fsync, lane);
     request.operationFlags = fsyncFlag.dataSync;
     return this.#startDone(request);
   }
 
-  /** fallocate with FALLOC_FL_ bits; kernel workers do it, it never blocks us. */
+  /** Kernel workers do it: it never blocks us. */
   allocate(lane: RequestLane, mode: number, fileOffset: number, length: number): Promise<void> {
     const request = this.#newRequest(Operation.fallocate, lane);
     request.operationFlags = mode;
@@ -166,7 +168,6 @@ export class UringEngine {
     this.#scheduler.cancelAll(lane);
   }
 
-  /** Resolves when the kernel has answered everything, zombies included, and the ring is gone. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= this.#shutDown();
     return this.#closing;
@@ -184,13 +185,13 @@ export class UringEngine {
     lane: RequestLane,
     buffer: Uint8Array,
     fileOffset: number,
-    ioPriority: number,
+    apart: Apart,
   ): IoRequest {
     const request = this.#newRequest(operation, lane);
     this.#lend(request, buffer);
     request.length = buffer.length;
     request.fileOffset = fileOffset;
-    request.ioPriority = ioPriority;
+    request.ioPriority = ioPriorities[apart];
     return request;
   }
 

@@ -7,7 +7,6 @@ import { BufferedFileDevice, type BufferedMode } from '../../src/io/buffered-fil
 import { createImage } from '../../src/io/create-image.ts';
 import type { FileDevice } from '../../src/io/file-device.ts';
 import { openDescriptor } from '../../src/io/open-descriptor.ts';
-import { rwFlag } from '../../src/linux/file-calls.ts';
 import { describeBlockDevice } from '../block/device-contract.ts';
 import { type DataPlaneFixture, dataPlaneFixture } from './data-plane-fixture.ts';
 
@@ -40,21 +39,21 @@ describeBlockDevice('an image whose file system refuses O_DIRECT', async () => {
 
 describe('what makes a write durable', () => {
   const cases = [
-    { mode: 'through', flags: IoFlags.none, expected: [rwFlag.dataSync], why: 'R28 every write' },
-    { mode: 'through', flags: IoFlags.fua, expected: [rwFlag.dataSync], why: 'R28 every write' },
+    { mode: 'through', flags: IoFlags.none, expected: [true], why: 'R28 every write' },
+    { mode: 'through', flags: IoFlags.fua, expected: [true], why: 'R28 every write' },
     { mode: 'writeback', flags: IoFlags.none, expected: [], why: 'nothing before the flush' },
-    { mode: 'writeback', flags: IoFlags.fua, expected: [rwFlag.dataSync], why: 'FUA' },
+    { mode: 'writeback', flags: IoFlags.fua, expected: [true], why: 'FUA' },
   ] as const;
   for (const { mode, flags, expected, why } of cases) {
     it(`${mode}, flags ${flags}: ${why}`, async () => {
       const fixture = await dataPlaneFixture();
       const device = await bufferedDevice(fixture, mode);
       const { engine } = fixture.plane;
-      const seen: number[] = [];
+      const seen: boolean[] = [];
       const write = engine.write.bind(engine);
-      engine.write = (lane, source, offset, writeFlags) => {
-        seen.push(writeFlags);
-        return write(lane, source, offset, writeFlags);
+      engine.write = (lane, source, offset, durable) => {
+        seen.push(durable);
+        return write(lane, source, offset, durable);
       };
       await device.write(new Uint8Array(4096), 0, flags);
       assert.deepEqual(seen, expected);
@@ -63,21 +62,21 @@ describe('what makes a write durable', () => {
     });
   }
 
-  it('O_DIRECT: RWF_DSYNC for FUA, none otherwise', async () => {
+  it('O_DIRECT: FUA is durable, nothing else is', async () => {
     const fixture = await dataPlaneFixture();
     const path = join(fixture.directory, 'image');
     await createImage(path, 1024 * 1024);
     const device = await fixture.plane.openFile({ path, cache: 'none' });
     const { engine } = fixture.plane;
-    const seen: number[] = [];
+    const seen: boolean[] = [];
     const write = engine.write.bind(engine);
-    engine.write = (lane, source, offset, writeFlags) => {
-      seen.push(writeFlags);
-      return write(lane, source, offset, writeFlags);
+    engine.write = (lane, source, offset, durable) => {
+      seen.push(durable);
+      return write(lane, source, offset, durable);
     };
     await device.write(new Uint8Array(4096), 0);
     await device.write(new Uint8Array(4096), 0, IoFlags.fua);
-    assert.deepEqual(seen, [0, rwFlag.dataSync]);
+    assert.deepEqual(seen, [false, true]);
     await device.close();
     await fixture.dispose();
   });
@@ -117,13 +116,13 @@ describe('a file answered inline', { timeout: 20_000 }, () => {
     });
   }
 
-  it('answers a cached read without the ring', async () => {
+  it('answers a cached read without the engine', async () => {
     const buffer = fixture.plane.arena.take(4096, 'client');
     assert.ok(buffer);
     await device.write(buffer.fill(3), 0);
-    const passes = fixture.plane.engine.passes;
+    const { submissions } = fixture.plane.engine;
     for (let count = 0; count < 10; count += 1) await device.read(buffer, 0);
-    assert.equal(fixture.plane.engine.passes, passes);
+    assert.equal(fixture.plane.engine.submissions, submissions);
     fixture.plane.arena.release(buffer);
   });
 

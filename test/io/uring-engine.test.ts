@@ -115,7 +115,7 @@ describe('the io_uring engine', { timeout: 20_000 }, () => {
           } else if (count % 8 === 0) {
             const value = (count + worker) & 0xff;
             buffer.fill(value);
-            await engine.write(lane, buffer, offset, 0);
+            await engine.write(lane, buffer, offset, false);
             content[index] = value;
           } else {
             buffer[0] = 0xaa;
