@@ -39,6 +39,10 @@ export class BufferedFileDevice extends FileDevice {
     this.#readTimeoutMs = options.readTimeoutMs;
   }
 
+  protected override get writesThrough(): boolean {
+    return this.#mode === 'through';
+  }
+
   protected override fits(buffer: Uint8Array): boolean {
     return this.engine.arena.contains(buffer);
   }

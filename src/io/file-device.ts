@@ -10,13 +10,13 @@ import {
 import type { ArenaReserve } from '../block/buffer-arena.ts';
 import { asDeviceError, DeviceError, deviceError, type FailedRange } from '../block/device-error.ts';
 import { Errno, failureKindOfErrno } from '../block/errno.ts';
-import { fallocateMode } from '../linux/file-calls.ts';
 import type { DiskReopener } from './disk-reopener.ts';
 import { HeldDescriptor } from './held-descriptor.ts';
 import type { IoEngine } from './io-engine.ts';
 import type { OpenedDescriptor } from './open-descriptor.ts';
 import { OpenError } from './open-error.ts';
 import type { RequestFailure, RequestLane } from './request-lane.ts';
+import { SpaceCommands } from './space-commands.ts';
 
 export interface FileDeviceOptions {
   readonly name: string;
@@ -47,11 +47,11 @@ export abstract class FileDevice implements BlockDevice {
   /** R28: true when reads and writes go through the page cache. */
   readonly buffered: boolean;
   readonly geometry: Geometry;
-  readonly capabilities: Capabilities;
   protected readonly engine: IoEngine;
   readonly #held: HeldDescriptor;
   readonly #bounceReserve: ArenaReserve;
-  #zeroRangeWorks = true;
+  #capabilities: Capabilities;
+  readonly #space: SpaceCommands;
 
   protected constructor(options: FileDeviceOptions) {
     const { descriptor } = options;
@@ -64,17 +64,6 @@ export abstract class FileDevice implements BlockDevice {
       physicalBlockBytes: descriptor.physicalBlockBytes,
     };
     const write = !options.readOnly;
-    this.capabilities = {
-      write,
-      flush: true,
-      fua: write,
-      discard: write,
-      writeZeroes: write,
-      // The kernel may emulate zeroing by writing, and does not say so.
-      fastZeroes: false,
-      rotational: descriptor.rotational,
-      volatileCache: descriptor.volatileCache,
-    };
     this.engine = options.engine;
     this.#bounceReserve = options.bounceReserve;
     this.#held = new HeldDescriptor({
@@ -84,6 +73,37 @@ export abstract class FileDevice implements BlockDevice {
       errorOf: (failure) => this.errorOf(failure),
       reopener: options.reopener,
     });
+    this.#space = new SpaceCommands({
+      engine: options.engine,
+      descriptor,
+      errorOf: (failure) => this.errorOf(failure),
+    });
+    this.#capabilities = {
+      write,
+      flush: true,
+      fua: write,
+      discard: write && this.#space.discards,
+      // Always: they can be written.
+      writeZeroes: write,
+      fastZeroes: write && this.#space.zeroesFast,
+      rotational: descriptor.rotational,
+      volatileCache: descriptor.queue.volatileCache,
+    };
+  }
+
+  /** What the disk refuses as unknown is cleared here (R15). */
+  get capabilities(): Capabilities {
+    const { write, discard, fastZeroes } = this.#capabilities;
+    const { discards, zeroesFast } = this.#space;
+    // Asked for with every durable write: made anew only when it changed.
+    if (discard !== (write && discards) || fastZeroes !== (write && zeroesFast)) {
+      this.#capabilities = {
+        ...this.#capabilities,
+        discard: write && discards,
+        fastZeroes: write && zeroesFast,
+      };
+    }
+    return this.#capabilities;
   }
 
   /** Of the descriptor that is open now. */
@@ -128,20 +148,20 @@ export abstract class FileDevice implements BlockDevice {
     if (refusal !== undefined) return refusal;
     // A hole in a file is room given away; a disk only forgets.
     const keep = this.kind === 'file' && (flags & IoFlags.keepAllocated) !== 0;
-    return keep ? Promise.resolve() : this.#discard(offset, length);
+    if (keep) return Promise.resolve();
+    return this.inSteps(() => this.#space.discard(this.lane, offset, length));
   }
 
   writeZeroes(offset: number, length: number, flags: number = IoFlags.none): Promise<void> {
     const refusal = this.#refusal(offset, length) ?? this.#writeRefusal(offset, length);
     if (refusal !== undefined) return refusal;
-    if ((flags & IoFlags.onlyIfFast) !== 0) {
-      return Promise.reject(deviceError(this.name, 'unsupported', offset, length, Errno.EOPNOTSUPP));
-    }
-    return this.#writeZeroes(offset, length, (flags & IoFlags.fua) !== 0);
+    return this.inSteps(() => this.#writeZeroes(offset, length, flags));
   }
 
   extents(offset: number, length: number): Promise<readonly Extent[]> {
-    return this.#refusal(offset, length) ?? Promise.resolve([{ length, state: 'data' }]);
+    const refusal = this.#refusal(offset, length);
+    if (refusal !== undefined) return refusal;
+    return this.inSteps(() => this.#space.extents(this.lane, offset, length));
   }
 
   close(): Promise<void> {
@@ -166,6 +186,11 @@ export abstract class FileDevice implements BlockDevice {
     return this.#held.trouble();
   }
 
+  /** R28: every write is durable when it settles. */
+  protected get writesThrough(): boolean {
+    return false;
+  }
+
   /** True when the kernel can use this memory as it is. */
   protected abstract fits(buffer: Uint8Array): boolean;
   protected abstract readPiece(target: Uint8Array, offset: number, flags: number): Promise<void>;
@@ -185,7 +210,7 @@ export abstract class FileDevice implements BlockDevice {
   }
 
   /** Runs a request of several steps so that `close` waits for it, and still admits its next step, nested or not. */
-  protected inSteps(steps: () => Promise<void>): Promise<void> {
+  protected inSteps<T>(steps: () => Promise<T>): Promise<T> {
     return this.#held.inSteps(steps);
   }
 
@@ -196,7 +221,7 @@ export abstract class FileDevice implements BlockDevice {
   }
 
   #writeRefusal(offset: number, length: number): Promise<never> | undefined {
-    if (this.capabilities.write) return undefined;
+    if (this.#capabilities.write) return undefined;
     return Promise.reject(deviceError(this.name, 'refused', offset, length, Errno.EROFS, 'opened read-only'));
   }
 
@@ -256,39 +281,15 @@ export abstract class FileDevice implements BlockDevice {
     });
   }
 
-  /** R20: best effort. A device that does not know discard has done all that was promised. */
-  async #discard(offset: number, length: number): Promise<void> {
-    try {
-      const mode = fallocateMode.punchHole | fallocateMode.keepSize;
-      await this.engine.allocate(this.lane, mode, offset, length);
-    } catch (error) {
-      if (asDeviceError(error).kind !== 'unsupported') throw error;
+  async #writeZeroes(offset: number, length: number, flags: number): Promise<void> {
+    for (let at = 0; at < length; at += zeroPieceBytesMax) {
+      const pieceLength = Math.min(zeroPieceBytesMax, length - at);
+      if (await this.#space.zero(this.lane, offset + at, pieceLength, flags)) continue;
+      if ((flags & IoFlags.onlyIfFast) !== 0)
+        throw deviceError(this.name, 'unsupported', offset, length, Errno.EOPNOTSUPP);
+      await this.#writePlainZeroes(offset + at, pieceLength);
     }
-  }
-
-  #writeZeroes(offset: number, length: number, durable: boolean): Promise<void> {
-    return this.inSteps(async () => {
-      for (let at = 0; at < length; at += zeroPieceBytesMax) {
-        const pieceLength = Math.min(zeroPieceBytesMax, length - at);
-        if (!(await this.#zeroRange(offset + at, pieceLength))) {
-          await this.#writePlainZeroes(offset + at, pieceLength);
-        }
-      }
-      if (durable) await this.engine.syncData(this.lane);
-    });
-  }
-
-  /** False when this has to be done by plain writes: not known here, or a piece that failed (R21). */
-  async #zeroRange(offset: number, length: number): Promise<boolean> {
-    if (!this.#zeroRangeWorks) return false;
-    try {
-      const mode = fallocateMode.zeroRange | fallocateMode.keepSize;
-      await this.engine.allocate(this.lane, mode, offset, length);
-      return true;
-    } catch (error) {
-      if (asDeviceError(error).kind === 'unsupported') this.#zeroRangeWorks = false;
-      return false;
-    }
+    if ((flags & IoFlags.fua) !== 0 || this.writesThrough) await this.engine.syncData(this.lane);
   }
 
   #writePlainZeroes(offset: number, length: number): Promise<void> {

@@ -38,14 +38,14 @@ export class HeldDescriptor {
   }
 
   /** Runs a request of several steps so that closing waits for it, and still admits its next step, nested or not. */
-  async inSteps(steps: () => Promise<void>): Promise<void> {
+  async inSteps<T>(steps: () => Promise<T>): Promise<T> {
     assert(
       this.shut === undefined || this.#stepping > 0,
       'HeldDescriptor: a request was admitted while shut',
     );
     this.#stepping += 1;
     try {
-      await steps();
+      return await steps();
     } finally {
       this.#stepping -= 1;
       if (this.#stepping === 0) for (const resolve of this.#whenStepped.splice(0)) resolve();

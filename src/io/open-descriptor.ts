@@ -1,11 +1,10 @@
 import { close, constants, fstat, fsync, open, type Stats, stat, statfs } from 'node:fs';
-import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { type BlockDeviceFacts, blockDeviceFacts, flushBlockBuffers } from '../linux/block-ioctl.ts';
 import { directAlignment, dropCachedPages, lockOpenFile } from '../linux/file-calls.ts';
 import { SystemCallError } from '../linux/system-call.ts';
+import { type DiskQueue, readDiskQueue } from './disk-queue.ts';
 import { asOpenError, OpenError, openErrorOfErrno } from './open-error.ts';
-import { blockDirectory, formatDeviceNumber, readText, systemRoots } from './system-files.ts';
 
 // All of these run on libuv's threads: opening a dying disk may take minutes.
 const openAsync = promisify(open);
@@ -40,8 +39,8 @@ export interface OpenedDescriptor {
   /** What direct I/O asks of a buffer's address. */
   readonly memoryAlignBytes: number;
   readonly rotational: boolean;
-  /** R8: of a disk, as its queue says; taken for true of files, whose disks nobody asked, unless each write is durable. */
-  readonly volatileCache: boolean;
+  /** As a disk's queue says. A file's disks nobody asked: its cache is volatile unless each write is durable (R8). */
+  readonly queue: DiskQueue;
   /** False when reads and writes go through the page cache. */
   readonly direct: boolean;
   /** On a file system in memory: reads and writes never wait for a disk. */
@@ -150,7 +149,8 @@ async function describe(
     physicalBlockBytes: Math.max(facts.physicalBlockBytes, logicalBlockBytes),
     memoryAlignBytes: Math.max(alignment?.memoryBytes ?? sectorBytesMin, 1),
     rotational: facts.rotational,
-    volatileCache: await hasVolatileCache(kind, stats.rdev, direct || request.cache === 'writeback'),
+    queue:
+      kind === 'block' ? await readDiskQueue(stats.rdev) : fileQueue(direct || request.cache === 'writeback'),
     direct,
     inMemory,
   };
@@ -194,13 +194,9 @@ function checkedSize(path: string, size: bigint, logicalBlockBytes: number): num
   );
 }
 
-/** `queue/write_cache` of the disk, of a partition's whole disk; an operator may have changed it since the boot. */
-async function hasVolatileCache(kind: 'block' | 'file', rdev: number, cached: boolean): Promise<boolean> {
-  if (kind === 'file') return cached;
-  const directory = (await blockDirectory(systemRoots, formatDeviceNumber(BigInt(rdev)))) ?? '';
-  const isPartition = (await readText(directory, 'partition')) !== '';
-  const disk = isPartition ? dirname(directory) : directory;
-  return (await readText(disk, 'queue', 'write_cache')) !== 'write through';
+/** Whether a file system knows how to make holes and zeros, its first refusal tells. */
+function fileQueue(volatileCache: boolean): DiskQueue {
+  return { volatileCache, discard: true, zeroes: true };
 }
 
 /**

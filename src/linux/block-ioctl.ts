@@ -1,4 +1,4 @@
-import { bindLibc, checkedResult } from './system-call.ts';
+import { bindLibc, checkedResult, lastErrno } from './system-call.ts';
 
 /**
  * linux/include/uapi/linux/fs.h. `_IO` and `_IOR` numbers as asm-generic/ioctl.h makes them; powerpc, mips and sparc
@@ -6,6 +6,7 @@ import { bindLibc, checkedResult } from './system-call.ts';
  */
 const BLKROGET = 0x125e;
 const BLKFLSBUF = 0x1261;
+const BLKDISCARD = 0x1277;
 const BLKSSZGET = 0x1268;
 const BLKPBSZGET = 0x127b;
 const BLKROTATIONAL = 0x127e;
@@ -52,10 +53,25 @@ export function blockDeviceFacts(fd: number): BlockDeviceFacts {
 }
 
 /** Writes back and drops the device's page cache, off the calling thread; false when the kernel refused. */
-export function flushBlockBuffers(fd: number): Promise<boolean> {
+export async function flushBlockBuffers(fd: number): Promise<boolean> {
+  return (await callOffThread(fd, BLKFLSBUF, null)) === 0;
+}
+
+/**
+ * Tells the disk that the contents of a range are not needed, off the calling thread; drops its page cache. Whole logical
+ * blocks only. Resolves to the errno, 0 when done, EOPNOTSUPP where the disk does not know it.
+ */
+export function discardBlocks(fd: number, offset: number, length: number): Promise<number> {
+  const range = new BigUint64Array([BigInt(offset), BigInt(length)]);
+  return callOffThread(fd, BLKDISCARD, new Uint8Array(range.buffer));
+}
+
+/** The errno of an ioctl that may wait for the disk. koffi holds `argument` until the answer. */
+function callOffThread(fd: number, request: number, argument: Uint8Array | null): Promise<number> {
   return new Promise((resolve, reject) => {
-    ioctl.async(fd, BLKFLSBUF, null, (error, result) => {
-      if (error === null) resolve(result === 0);
+    ioctl.async(fd, request, argument, (error, result) => {
+      // The errno of the helper thread's call is handed over for the time of this callback.
+      if (error === null) resolve(result < 0 ? lastErrno() : 0);
       else reject(new Error('ioctl could not be called', { cause: error }));
     });
   });

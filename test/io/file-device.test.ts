@@ -37,7 +37,7 @@ describe('a file device whose disk fails', { timeout: 20_000 }, () => {
         physicalBlockBytes: 4096,
         memoryAlignBytes: 1,
         rotational: false,
-        volatileCache: true,
+        queue: { volatileCache: true, discard: true, zeroes: true },
         direct: true,
         inMemory: false,
       },
@@ -159,7 +159,7 @@ describe('a file device whose disk fails', { timeout: 20_000 }, () => {
       import { createDataPlane } from ${url('data-plane')};
       import { DirectFileDevice } from ${url('direct-file-device')};
       const descriptor = { fd: openSync(process.argv[1], 'r+'), kind: 'file', sizeBytes: 4096, logicalBlockBytes: 512,
-        physicalBlockBytes: 4096, memoryAlignBytes: 1, rotational: false, volatileCache: true, direct: true, inMemory: false };
+        physicalBlockBytes: 4096, memoryAlignBytes: 1, rotational: false, queue: { volatileCache: true, discard: true, zeroes: true }, direct: true, inMemory: false };
       const device = new DirectFileDevice({ name: 'pipe', engine: createDataPlane().engine, descriptor,
         readOnly: false, readTimeoutMs: undefined, queueDepthMax: 8, bounceReserve: 'metadata' });
       // A pipe cannot be synchronised: the kernel says EINVAL.

@@ -1,4 +1,4 @@
-import type { BlockDevice, Capabilities } from '../../block/block-device.ts';
+import type { BlockDevice } from '../../block/block-device.ts';
 import type { DeviceError } from '../../block/device-error.ts';
 
 /** A command that a disk may know or not, by the name of its capability. */
@@ -6,30 +6,27 @@ export type OptionalCommand = 'discard' | 'writeZeroes';
 
 /** What main and spare know beyond reading and writing. A disk that answers "unsupported" is not asked again (R15). */
 export class OptionalCommands {
-  readonly #main: Record<OptionalCommand, boolean>;
-  readonly #spare: Record<OptionalCommand, boolean>;
-  readonly #fastZeroes: boolean;
+  readonly #main: BlockDevice;
+  readonly #spare: BlockDevice;
+  readonly #unknownTo = { main: new Set<OptionalCommand>(), spare: new Set<OptionalCommand>() };
 
   constructor(main: BlockDevice, spare: BlockDevice) {
-    this.#main = commandsOf(main.capabilities);
-    this.#spare = commandsOf(spare.capabilities);
-    this.#fastZeroes = main.capabilities.fastZeroes;
+    this.#main = main;
+    this.#spare = spare;
   }
 
+  /** A disk may itself stop knowing a command: it is asked each time. */
   knows(place: 'main' | 'spare', command: OptionalCommand): boolean {
-    return (place === 'main' ? this.#main : this.#spare)[command];
+    const { capabilities } = place === 'main' ? this.#main : this.#spare;
+    return capabilities.write && capabilities[command] && !this.#unknownTo[place].has(command);
   }
 
   /** Main zeroes faster than by writing. */
   get fastZeroes(): boolean {
-    return this.#fastZeroes && this.#main.writeZeroes;
+    return this.#main.capabilities.fastZeroes && this.knows('main', 'writeZeroes');
   }
 
   noteFailure(place: 'main' | 'spare', command: OptionalCommand, failure: DeviceError): void {
-    if (failure.kind === 'unsupported') (place === 'main' ? this.#main : this.#spare)[command] = false;
+    if (failure.kind === 'unsupported') this.#unknownTo[place].add(command);
   }
-}
-
-function commandsOf({ write, discard, writeZeroes }: Capabilities): Record<OptionalCommand, boolean> {
-  return { discard: write && discard, writeZeroes: write && writeZeroes };
 }
