@@ -2,11 +2,13 @@ import { assert } from '../block/assert.ts';
 import type { Clock } from '../block/clock.ts';
 import { type ByteStream, StreamError } from '../io/byte-stream.ts';
 import { NbdProtocolError } from './codec.ts';
+import { OptionReply } from './constants.ts';
 import type { ExportList } from './export-list.ts';
-import { handshakeBufferBytes, serveHandshake } from './handshake.ts';
+import { type HandshakeRefusal, handshakeBufferBytes, serveHandshake } from './handshake.ts';
 import type { NbdLimits } from './limits.ts';
 import type { RequestMemory } from './request-memory.ts';
 import { NbdSession } from './session.ts';
+import { type ClientWait, StallWatch } from './stall-watch.ts';
 import { StreamReader } from './stream-reader.ts';
 
 export interface NbdConnectionOptions {
@@ -17,25 +19,36 @@ export interface NbdConnectionOptions {
   readonly counters: Float64Array;
 }
 
+const shuttingDown: HandshakeRefusal = {
+  type: OptionReply.errorShutdown,
+  message: 'this server is shutting down',
+};
+
 /** One client from its first byte to its last: handshake, then transmission, each with its deadline. */
 export class NbdConnection {
   readonly #stream: ByteStream;
   readonly #buffer: Uint8Array;
   readonly #options: NbdConnectionOptions;
   #session: NbdSession | undefined;
+  readonly #startMs: number;
+  readonly #replyWatch: StallWatch;
+  readonly #requestWatch: StallWatch;
   #draining = false;
+  #refusing = false;
   #suspended = false;
   #overdue: string | undefined;
-  /** When the client last did something that we wait for, as far as seen. */
-  #progressMs: number;
-  #progress = 0;
+  /** Options refused and requests seen when somebody last asked whether the client is quiet. */
+  #seen = 0;
+  #optionsRefused = 0;
 
   /** `buffer` is lent until `run` resolves. */
   constructor(stream: ByteStream, buffer: Uint8Array, options: NbdConnectionOptions) {
     this.#stream = stream;
     this.#buffer = buffer;
     this.#options = options;
-    this.#progressMs = options.clock.nowMs();
+    this.#startMs = options.clock.nowMs();
+    this.#replyWatch = new StallWatch(this.#startMs);
+    this.#requestWatch = new StallWatch(this.#startMs);
   }
 
   get peer(): string {
@@ -71,6 +84,22 @@ export class NbdConnection {
     this.#session?.resume();
   }
 
+  /** As `NbdSession.refuse`; in a handshake every option is. */
+  refuse(): void {
+    this.#refusing = true;
+    this.#suspended = false;
+    this.#seen = this.#countSeen();
+    this.#session?.refuse();
+  }
+
+  /** Whether nothing is left to answer and nothing new has come since the last call, or since `refuse`. */
+  becomesQuiet(): boolean {
+    const seen = this.#countSeen();
+    const quiet = seen === this.#seen && this.requestsInFlight === 0;
+    this.#seen = seen;
+    return quiet;
+  }
+
   /** As `NbdSession.drain`; a client that is still shaking hands is dropped. */
   drain(): void {
     this.#draining = true;
@@ -90,15 +119,24 @@ export class NbdConnection {
     const nowMs = clock.nowMs();
     const session = this.#session;
     if (session === undefined) {
-      if (nowMs - this.#progressMs >= limits.handshakeTimeoutMs) this.#expire('did not finish its handshake');
+      if (nowMs - this.#startMs >= limits.handshakeTimeoutMs) this.#expire('did not finish its handshake');
       return;
     }
-    if (!session.waitsForClient || session.clientProgress !== this.#progress) {
-      this.#progress = session.clientProgress;
-      this.#progressMs = nowMs;
-    } else if (nowMs - this.#progressMs >= limits.sendTimeoutMs) {
-      this.#expire('neither took its replies nor sent what it announced');
+    const { replyWait, requestWait } = session;
+    if (this.#replyWatch.expired(nowMs, replyWait, this.#limitMs(replyWait))) {
+      this.#expire('did not take its replies');
+    } else if (this.#requestWatch.expired(nowMs, requestWait, this.#limitMs(requestWait))) {
+      this.#expire('did not send the rest of a request');
     }
+  }
+
+  #limitMs({ bytes }: ClientWait): number {
+    const { stallTimeoutMs, clientBytesPerSecondMin } = this.#options.limits;
+    return stallTimeoutMs + (1000 * bytes) / clientBytesPerSecondMin;
+  }
+
+  #countSeen(): number {
+    return this.#optionsRefused + (this.#session?.requestsSeen ?? 0);
   }
 
   #expire(complaint: string): void {
@@ -106,10 +144,16 @@ export class NbdConnection {
     this.drop();
   }
 
+  #refusal(): HandshakeRefusal | undefined {
+    if (!this.#refusing) return undefined;
+    this.#optionsRefused += 1;
+    return shuttingDown;
+  }
+
   async #serve(): Promise<void> {
     const reader = new StreamReader(this.#stream, handshakeBufferBytes);
     const { exports, memory, limits, counters } = this.#options;
-    const agreed = await serveHandshake(this.#stream, reader, exports);
+    const agreed = await serveHandshake(this.#stream, reader, exports, () => this.#refusal());
     if (agreed === undefined || this.#draining) return;
     const received = reader.rest;
     assert(received.length <= limits.receiveBufferBytes, 'NbdConnection: the rest does not fit');
@@ -124,7 +168,7 @@ export class NbdConnection {
       received,
     });
     if (this.#suspended) this.#session.suspend();
-    this.#progressMs = this.#options.clock.nowMs();
+    if (this.#refusing) this.#session.refuse();
     await this.#session.run();
   }
 }

@@ -29,6 +29,12 @@ import type { StreamReader } from './stream-reader.ts';
 /** Bytes that a `StreamReader` for the handshake must be able to take at once. */
 export const handshakeBufferBytes: number = optionHeaderBytes + optionBytesMax;
 
+/** Why no option is served, for the client. */
+export interface HandshakeRefusal {
+  readonly type: OptionReply;
+  readonly message: string;
+}
+
 /** How a handshake went on after one option. */
 type Next = 'option' | 'transmission' | 'end';
 
@@ -40,30 +46,38 @@ export interface Agreement {
 }
 
 /**
- * The server's side of the fixed newstyle handshake. Resolves when the transmission phase begins, to undefined when the
- * client left. Throws `NbdProtocolError` when the client must be dropped, `StreamError` when the connection broke.
+ * The server's side of the fixed newstyle handshake. While `refusal` gives a reason, no option but ABORT is served. Resolves when
+ * the transmission phase begins, to undefined when the client left or was refused. Throws `NbdProtocolError` when the client must be dropped, `StreamError` when the connection broke.
  */
 export async function serveHandshake(
   stream: ByteStream,
   reader: StreamReader,
   exports: ExportList,
+  refusal: () => HandshakeRefusal | undefined,
 ): Promise<Agreement | undefined> {
-  return await new Handshake(stream, reader, exports).run();
+  return await new Handshake(stream, reader, exports, refusal).run();
 }
 
 class Handshake {
   readonly #stream: ByteStream;
   readonly #reader: StreamReader;
   readonly #exports: ExportList;
+  readonly #refusal: () => HandshakeRefusal | undefined;
   #fixedNewstyle = false;
   #noZeroes = false;
   #askedForBlockSizes = false;
   #chosen: ServedExport | undefined;
 
-  constructor(stream: ByteStream, reader: StreamReader, exports: ExportList) {
+  constructor(
+    stream: ByteStream,
+    reader: StreamReader,
+    exports: ExportList,
+    refusal: () => HandshakeRefusal | undefined,
+  ) {
     this.#stream = stream;
     this.#reader = reader;
     this.#exports = exports;
+    this.#refusal = refusal;
   }
 
   async run(): Promise<Agreement | undefined> {
@@ -109,6 +123,11 @@ class Handshake {
     if (length > optionBytesMax) return await this.#refuseLongOption(header);
     const data = await this.#reader.take(length);
     if (data === undefined) return 'end';
+    const refusal = this.#refusal();
+    if (refusal !== undefined && option !== Option.abort) {
+      // EXPORT_NAME has no error reply.
+      return option === Option.exportName ? 'end' : await this.#refuse(option, refusal.type, refusal.message);
+    }
     switch (option) {
       case Option.exportName:
         return await this.#chooseExport(data);

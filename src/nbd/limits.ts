@@ -2,8 +2,12 @@ import { payloadBytesMax } from './constants.ts';
 
 /** Bounds of one connection and of a server; each says what happens when it is reached. */
 export interface NbdLimits {
-  /** Open connections; one more is closed as soon as it is accepted, and counted. */
+  /** Open connections; one more is told so in its handshake, and counted. */
   readonly connectionsMax: number;
+  /** Clients that are being told so; one more is closed as soon as it is accepted. */
+  readonly refusalsMax: number;
+  /** A client that was told why it is not served has left by then, else it is cut off. */
+  readonly refusalTimeoutMs: number;
   /** Requests of one connection that are taken and not yet answered; at the limit nothing more is parsed. */
   readonly requestsInFlightMax: number;
   /**
@@ -17,13 +21,20 @@ export interface NbdLimits {
   readonly directPayloadBytesMin: number;
   /** Memory of a connection for incoming bytes, whole pages. */
   readonly receiveBufferBytes: number;
-  /** A client must have finished its handshake by then, else it is dropped. */
+  /** A client must have finished its handshake by then, however many bytes it sends meanwhile, else it is dropped. */
   readonly handshakeTimeoutMs: number;
   /**
-   * A client that has not taken one batch of replies by then, or not sent a part of a payload that memory waits for, is
-   * dropped: it holds memory that others need.
+   * A client that has begun a request must have sent all of it by then, and must have taken a batch of replies by then, else
+   * it is dropped: it holds memory that others need. Added to it is the time that the bytes take at `clientBytesPerSecondMin`.
+   * A client that owes nothing may be idle for ever.
    */
-  readonly sendTimeoutMs: number;
+  readonly stallTimeoutMs: number;
+  /** The slowest line that is put up with, half a megabit a second. */
+  readonly clientBytesPerSecondMin: number;
+  /** After `close` a connection ends once nothing has come from it for this long and all is answered. */
+  readonly shutdownQuietMs: number;
+  /** For this long after `close` what comes is answered ESHUTDOWN; then nothing more is read. */
+  readonly shutdownRefusingMs: number;
 }
 
 /** A write whose payload is above this is cut off instead of being received and thrown away. */
@@ -43,6 +54,8 @@ export const protocolNotesPerMinuteMax = 6;
 
 export const defaultNbdLimits: NbdLimits = {
   connectionsMax: 32,
+  refusalsMax: 8,
+  refusalTimeoutMs: 5_000,
   // 256 headers of 16 bytes are one page, and 512 parts are half of what one sendmsg takes (IOV_MAX 1024).
   requestsInFlightMax: 256,
   // nbdcopy keeps 64 requests of 256 KiB in flight.
@@ -52,5 +65,9 @@ export const defaultNbdLimits: NbdLimits = {
   // With the page for headers a connection has 128 KiB, a power of two: 30 writes of 4 KiB in one receive.
   receiveBufferBytes: 124 * 1024,
   handshakeTimeoutMs: 30_000,
-  sendTimeoutMs: 120_000,
+  stallTimeoutMs: 120_000,
+  clientBytesPerSecondMin: 64 * 1024,
+  // A client on this machine sends what waits in its socket within this, when there is room.
+  shutdownQuietMs: 100,
+  shutdownRefusingMs: 2_000,
 };

@@ -66,6 +66,11 @@ export class RequestsInFlight {
     return this.#count;
   }
 
+  /** Payload of all of them. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   get sendInFlight(): boolean {
     return this.#replies.sendInFlight;
   }
@@ -77,7 +82,8 @@ export class RequestsInFlight {
   /** Whether the limits allow one more request, with `length` bytes of payload. */
   hasRoom(length: number): boolean {
     if (this.#count >= this.#limits.requestsInFlightMax) return false;
-    return this.#bytes === 0 || this.#bytes + length <= this.#limits.bytesInFlightMax;
+    // What has no payload waits for none.
+    return length === 0 || this.#bytes === 0 || this.#bytes + length <= this.#limits.bytesInFlightMax;
   }
 
   /** Resolves when replies have left, or at `wakeUp`. */

@@ -1,13 +1,14 @@
 import { assert } from '../block/assert.ts';
 import { arenaPageBytes, type BufferArena } from '../block/buffer-arena.ts';
-import { type Clock, delay, type ScheduledAction } from '../block/clock.ts';
+import type { Clock, ScheduledAction } from '../block/clock.ts';
 import type { ByteStream, StreamListener } from '../io/byte-stream.ts';
 import { NbdConnection } from './connection.ts';
-import { payloadBytesMax } from './constants.ts';
+import { OptionReply, payloadBytesMax } from './constants.ts';
 import { createNbdCounters, NbdCounter } from './counters.ts';
 import { ExportList, type NbdExport } from './export-list.ts';
 import { defaultNbdLimits, type NbdLimits } from './limits.ts';
 import { ProtocolNotes } from './protocol-notes.ts';
+import { refuseConnection } from './refuse-connection.ts';
 import { RequestMemory } from './request-memory.ts';
 import { connectionBufferBytes } from './session.ts';
 
@@ -43,6 +44,8 @@ export class NbdServer {
   readonly #freeBuffers: Uint8Array[] = [];
   readonly #listeners = new Set<StreamListener>();
   readonly #connections = new Map<NbdConnection, Promise<void>>();
+  /** Clients that are told why they are not served. */
+  readonly #refusals = new Map<ByteStream, Promise<void>>();
   #watch: ScheduledAction | undefined;
   #suspended = false;
   #closed: Promise<number> | undefined;
@@ -69,8 +72,7 @@ export class NbdServer {
   serve(stream: ByteStream): void {
     const buffer = this.#closed === undefined ? this.#freeBuffers.pop() : undefined;
     if (buffer === undefined) {
-      this.counters[NbdCounter.connectionsRefused]! += 1;
-      void stream.close();
+      this.#refuse(stream);
       return;
     }
     this.counters[NbdCounter.connections]! += 1;
@@ -102,10 +104,10 @@ export class NbdServer {
   }
 
   /**
-   * While suspended, first lets the device answer what clients have sent: it refuses all of it, once (R30).
-   * Stops accepting; no new request is parsed; those in flight are answered, then their connections closed. After
-   * `deadlineMs` what is left is dropped. Resolves to the number of requests that the device still had not finished
-   * then: 0 whenever all went well. Idempotent; the first deadline counts.
+   * Stops accepting. Requests in flight are answered; what comes after, held requests of a suspended server too, is answered
+   * ESHUTDOWN without asking a device, and options of a handshake ERR_SHUTDOWN, until the client is quiet, at most for
+   * `shutdownRefusingMs`. Then the connection ends, and after `deadlineMs` what is left is dropped. Resolves to the number of
+   * requests that devices still had not finished then: 0 whenever all went well. Idempotent; the first deadline counts.
    */
   close(deadlineMs: number): Promise<number> {
     this.#closed ??= this.#close(deadlineMs);
@@ -115,11 +117,13 @@ export class NbdServer {
   async #close(deadlineMs: number): Promise<number> {
     this.#watch?.cancel();
     const stopped = [...this.#listeners].map((listener) => listener.close());
-    if (this.#suspended) await this.#answerHeld();
-    for (const connection of this.#connections.keys()) connection.drain();
-    const ended = Promise.all([...stopped, ...this.#connections.values()]);
+    for (const stream of this.#refusals.keys()) void stream.close();
+    for (const connection of this.#connections.keys()) connection.refuse();
+    this.#endQuietConnections(Math.min(this.#limits.shutdownRefusingMs, deadlineMs));
+    const ended = Promise.all([...stopped, ...this.#refusals.values(), ...this.#connections.values()]);
     // The last connection gives back the memory of all, however long after the deadline.
     const released = ended.then(() => {
+      this.#watch?.cancel();
       this.#memory.close();
       this.#options.arena.release(this.#buffers);
     });
@@ -130,19 +134,17 @@ export class NbdServer {
     return this.#requestsInFlight();
   }
 
-  /** Until no client has had an answer for `heldQuietMs`: whether a socket holds more, nobody says. */
-  async #answerHeld(): Promise<void> {
-    this.resume();
-    for (let waitedMs = 0; waitedMs < heldAnswersMsMax; waitedMs += heldQuietMs) {
-      const before = this.#answered();
-      await delay(this.#options.clock, heldQuietMs);
-      if (this.#answered() === before && this.#requestsInFlight() === 0) return;
-    }
-  }
-
-  #answered(): number {
-    const { reads, writes, flushes, errors } = NbdCounter;
-    return [reads, writes, flushes, errors].reduce<number>((sum, at) => sum + this.counters[at]!, 0);
+  /** Looks every `shutdownQuietMs`; after `leftMs` no connection is read from any more. */
+  #endQuietConnections(leftMs: number): void {
+    if (this.#connections.size === 0) return;
+    const waitMs = Math.min(leftMs, this.#limits.shutdownQuietMs);
+    this.#watch = this.#options.clock.schedule(waitMs, () => {
+      const isLast = waitMs === leftMs;
+      for (const connection of this.#connections.keys()) {
+        if (isLast || connection.becomesQuiet()) connection.drain();
+      }
+      if (!isLast) this.#endQuietConnections(leftMs - waitMs);
+    });
   }
 
   #requestsInFlight(): number {
@@ -165,6 +167,25 @@ export class NbdServer {
       if (stream === undefined) return;
       this.serve(stream);
     }
+  }
+
+  #refuse(stream: ByteStream): void {
+    this.counters[NbdCounter.connectionsRefused]! += 1;
+    const { connectionsMax, refusalsMax, refusalTimeoutMs } = this.#limits;
+    if (this.#closed !== undefined || this.#refusals.size >= refusalsMax) {
+      void stream.close();
+      return;
+    }
+    const refusal = {
+      type: OptionReply.errorPolicy,
+      message: `the limit of ${connectionsMax} open connections is reached`,
+    };
+    const { clock } = this.#options;
+    const refused = refuseConnection(stream, this.exports, refusal, { clock, timeoutMs: refusalTimeoutMs });
+    this.#refusals.set(
+      stream,
+      refused.then(() => void this.#refusals.delete(stream)),
+    );
   }
 
   async #follow(connection: NbdConnection, buffer: Uint8Array): Promise<void> {
@@ -202,11 +223,6 @@ export class NbdServer {
     return buffers;
   }
 }
-
-/** A client on this machine sends what waits in its socket within this, when there is room. */
-const heldQuietMs = 100;
-/** A client that sends again what was refused is not waited for any longer. */
-const heldAnswersMsMax = 2_000;
 
 /** Time for dropped connections to let go of their streams. */
 const dropGraceMs = 1_000;

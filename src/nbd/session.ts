@@ -10,6 +10,7 @@ import { ReceiveBuffer } from './receive-buffer.ts';
 import type { RequestMemory } from './request-memory.ts';
 import { type RequestRules, validateRequest } from './request-validator.ts';
 import { RequestsInFlight } from './requests-in-flight.ts';
+import type { ClientWait } from './stall-watch.ts';
 import type { UnfinishedWrites } from './unfinished-writes.ts';
 
 export interface NbdSessionOptions {
@@ -58,10 +59,14 @@ export class NbdSession {
   readonly #received: ReceiveBuffer;
   readonly #requests: RequestsInFlight;
   #draining = false;
+  #refusing = false;
   #suspended = false;
-  /** A piece waits for bytes of the client. */
-  #payloadPending = false;
-  #payloadReceives = 0;
+  /** The loop waits for bytes of the client. */
+  #receiving = false;
+  /** Payload bytes of the request that is being received. */
+  #payloadBytes = 0;
+  /** Headers so far. */
+  #requestsSeen = 0;
 
   constructor(options: NbdSessionOptions) {
     const { stream, exported, limits, buffer } = options;
@@ -91,14 +96,25 @@ export class NbdSession {
     return this.#requests.count;
   }
 
-  /** True while memory of ours waits for the client: to take its replies, or to send the rest of a payload. */
-  get waitsForClient(): boolean {
-    return this.#requests.sendInFlight || this.#payloadPending;
+  /** For the client to take a batch of replies. */
+  get replyWait(): ClientWait {
+    const { sendInFlight, sendCount, bytes } = this.#requests;
+    return { waiting: sendInFlight, progress: sendCount, bytes };
   }
 
-  /** Changes whenever the client did what we waited for; the same number twice is a client that does nothing. */
-  get clientProgress(): number {
-    return this.#requests.sendCount + this.#payloadReceives;
+  /** For the client to send the rest of a request that it has begun. */
+  get requestWait(): ClientWait {
+    const begun = this.#received.waiting > 0 || this.#payloadBytes > 0;
+    return {
+      waiting: this.#receiving && begun,
+      progress: this.#requestsSeen,
+      bytes: this.#payloadBytes,
+    };
+  }
+
+  /** Requests that came so far, in whole or in part. */
+  get requestsSeen(): number {
+    return this.#requestsSeen;
   }
 
   /**
@@ -133,6 +149,13 @@ export class NbdSession {
     this.#requests.wakeUp();
   }
 
+  /** Requests that are not started yet, and all that come, are answered ESHUTDOWN, held ones too; those in flight go on. */
+  refuse(): void {
+    this.#refusing = true;
+    this.#share.stopWaiting();
+    this.resume();
+  }
+
   /** No new request is parsed; those in flight are answered, then the stream is closed and `run` resolves. */
   drain(): void {
     if (this.#draining) return;
@@ -159,16 +182,17 @@ export class NbdSession {
     const decoder = this.#decoder;
     while (!this.#draining) {
       if (!decoder.decode(received.bytes, received.start, received.end)) {
-        if (!(await received.receive())) return;
+        if (!(await this.#receive())) return;
         continue;
       }
       received.start += requestBytes;
+      this.#requestsSeen += 1;
       // "The server MUST handle all outstanding requests, ... and close the TCP session." There is no reply.
       if (decoder.command === Command.disconnect) return;
       const charged = decoder.command === Command.flush ? 0 : decoder.length;
       if (!this.#mayStart(charged)) await this.#waitToStart(charged);
       if (this.#draining) return;
-      const errno = validateRequest(this.#rules, decoder);
+      const errno = this.#refusing ? WireError.ESHUTDOWN : validateRequest(this.#rules, decoder);
       if (errno !== WireError.none) {
         if (!(await this.#refuse(errno))) return;
       } else if (decoder.command === Command.flush) {
@@ -178,17 +202,35 @@ export class NbdSession {
           if (!(await this.#receivePayload())) return;
         }
         const piece = this.#pieceNow() ?? (await this.#waitForPiece());
-        if (piece === undefined) return; // drained meanwhile
+        if (piece === undefined) {
+          if (this.#draining || !(await this.#refuse(WireError.ESHUTDOWN))) return;
+          continue;
+        }
         if (decoder.command === Command.write) {
           const here = this.#received.moveTo(piece);
           if (here < piece.length && !(await this.#receiveDirect(piece, here))) return;
         }
-        this.#requests.startTransfer(decoder, piece);
+        if (this.#refusing) this.#refuseReceived(piece);
+        else this.#requests.startTransfer(decoder, piece);
       }
     }
   }
 
-  /** Answers a request that is not valid. Its payload is consumed, else the stream would be out of step. */
+  /** Answers a write whose payload came while the server began to shut down. */
+  #refuseReceived(piece: Uint8Array): void {
+    this.#share.release(piece, this.#share.takenAt);
+    this.#requests.refuse(this.#decoder, WireError.ESHUTDOWN);
+  }
+
+  /** Receives at least one byte; false when the client has closed. */
+  async #receive(): Promise<boolean> {
+    this.#receiving = true;
+    const more = await this.#received.receive();
+    this.#receiving = false;
+    return more;
+  }
+
+  /** Answers a request that is not served. Its payload is consumed, else the stream would be out of step. */
   async #refuse(errno: WireError): Promise<boolean> {
     const { command, length } = this.#decoder;
     if (command === Command.write) {
@@ -199,7 +241,12 @@ export class NbdSession {
           `sent a write of ${length} bytes, at most ${this.#rules.payloadBytesMax} are served`,
         );
       }
-      if (!(await this.#received.skip(length))) return false;
+      this.#payloadBytes = length;
+      this.#receiving = true;
+      const complete = await this.#received.skip(length);
+      this.#receiving = false;
+      this.#payloadBytes = 0;
+      if (!complete) return false;
     }
     this.#requests.refuse(this.#decoder, errno);
     return true;
@@ -216,52 +263,55 @@ export class NbdSession {
 
   /** Receives the rest of a short payload, before memory is taken for it; false when the client left. */
   async #receivePayload(): Promise<boolean> {
+    this.#payloadBytes = this.#decoder.length;
     while (!this.#payloadIsHere()) {
-      if (!(await this.#received.receive())) return false;
+      if (!(await this.#receive())) return false;
     }
+    this.#payloadBytes = 0;
     return !this.#draining;
   }
 
   /** Receives the rest of a long payload into its piece; false when the client left, and the piece is given back. */
   async #receiveDirect(piece: Uint8Array, from: number): Promise<boolean> {
     let filled = false;
-    this.#payloadPending = true;
+    this.#payloadBytes = piece.length;
+    this.#receiving = true;
     try {
       let at = from;
       while (at < piece.length) {
         const count = await this.#stream.receive(piece.subarray(at));
         if (count === 0) return false;
         at += count;
-        this.#payloadReceives += 1;
       }
       filled = !this.#draining;
       return filled;
     } finally {
-      this.#payloadPending = false;
+      this.#receiving = false;
+      this.#payloadBytes = 0;
       if (!filled) this.#share.release(piece, this.#share.takenAt);
     }
   }
 
   #mayStart(length: number): boolean {
-    return !this.#suspended && this.#requests.hasRoom(length);
+    return !this.#suspended && this.#requests.hasRoom(this.#refusing ? 0 : length);
   }
 
   async #waitToStart(length: number): Promise<void> {
     while (!this.#draining && !this.#mayStart(length)) await this.#requests.change();
   }
 
-  /** Undefined when there is no memory now, or the session was suspended while the payload came. */
+  /** Undefined when there is no memory now, or the session was suspended or began to refuse while the payload came. */
   #pieceNow(): Uint8Array | undefined {
-    return this.#suspended ? undefined : this.#share.take(this.#decoder.length);
+    return this.#suspended || this.#refusing ? undefined : this.#share.take(this.#decoder.length);
   }
 
-  /** Undefined when the session was drained or dropped meanwhile. */
+  /** Undefined when the session was drained or dropped meanwhile, or refuses. */
   async #waitForPiece(): Promise<Uint8Array | undefined> {
     for (;;) {
       await this.#waitToStart(this.#decoder.length);
-      if (this.#draining) return undefined;
+      if (this.#draining || this.#refusing) return undefined;
       const piece = await this.#share.whenFree(this.#decoder.length);
-      if (!this.#draining && !this.#suspended) return piece;
+      if (!this.#draining && !this.#refusing && !this.#suspended) return piece;
       if (piece !== undefined) this.#share.release(piece, this.#share.takenAt);
     }
   }

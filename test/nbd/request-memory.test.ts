@@ -15,6 +15,7 @@ import { replyHex, requestHex, type WireClient } from './wire-client.ts';
 
 const read = 0;
 const EIO = 5;
+const eshutdown = 108;
 const kibibyte = 1024;
 const mebibyte = 1024 * kibibyte;
 const readBytes = 64 * kibibyte;
@@ -188,10 +189,17 @@ test('R36 I6 close ends a connection that waits for memory at once, whatever han
     await waiting.send(requestHex(read, 1, 0, 256 * kibibyte));
     await settle();
     const closing = fixture.server.close(5_000);
+    await waiting.expect(replyHex(1, eshutdown));
+    await settle();
+    fixture.clock.advance(100);
     assert.equal(await waiting.receiveAll(), '');
     await settle();
     assert.equal(fixture.server.counters[NbdCounter.connectionsOpen], 3);
     device.releaseAll();
+    for (let looks = 0; looks < 2; looks += 1) {
+      await settle();
+      fixture.clock.advance(100);
+    }
     assert.equal(await closing, 0);
     assert.equal(device.calls, 14);
   });

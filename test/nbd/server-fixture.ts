@@ -24,6 +24,9 @@ export interface ServerFixtureOptions {
   readonly moreExports?: readonly NbdExport[];
 }
 
+/** Time passes in steps of this while a server closes. */
+const closingStepMs = 50;
+
 /** A server in memory, and clients of it. `end` proves that nothing is left. */
 export class ServerFixture {
   readonly clock: ManualClock = new ManualClock();
@@ -83,11 +86,23 @@ export class ServerFixture {
     return wire;
   }
 
+  /** Closes the server and lets time pass meanwhile: connections end when they have been quiet for a while. */
+  async close(deadlineMs: number): Promise<number> {
+    const closing = this.server.close(deadlineMs);
+    let ended = false;
+    const outstanding = closing.finally(() => {
+      ended = true;
+    });
+    for (let passedMs = 0; !ended && passedMs <= deadlineMs + 2_000; passedMs += closingStepMs) {
+      await settle();
+      if (!ended) this.clock.advance(closingStepMs);
+    }
+    assert.ok(ended, 'the server closes');
+    return await outstanding;
+  }
+
   async end(): Promise<void> {
-    const closing = this.server.close(1_000);
-    await settle();
-    this.clock.advance(10_000);
-    assert.equal(await closing, 0, 'no request is left at the device');
+    assert.equal(await this.close(1_000), 0, 'no request is left at the device');
     assert.equal(this.arena.usedBytes, 0, 'the arena is empty');
     assert.equal(this.clock.timerCount, 0, 'no timer is left');
   }
