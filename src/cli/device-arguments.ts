@@ -14,6 +14,8 @@ export interface DiskFlags {
   readonly spare?: string;
   readonly socket?: string;
   readonly port?: string;
+  /** False with `--no-export-main`. */
+  readonly exportMain?: boolean;
   readonly cache: string;
 }
 

@@ -25,6 +25,8 @@ export interface ServeOptions {
   readonly socketPath?: string;
   /** Also export on 127.0.0.1 at this port. */
   readonly port?: number;
+  /** Default true: main itself too, read-only, as `NAME/main` (R29). */
+  readonly exportMain?: boolean;
   /** Open from a set of replicas that is not the in-sync one; acknowledged records may be missing. */
   readonly force: boolean;
   /** Take the spare from whoever marks it as in use (M11). */

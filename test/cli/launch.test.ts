@@ -22,6 +22,7 @@ test('every choice reaches the process; the table itself goes another way', () =
     main: { kind: 'table', text: '0 8 error', label: '/lab.table' },
     socketPath: '/x.sock',
     port: 10_809,
+    exportMain: false,
     force: true,
     acceptMain: true,
     takeover: true,
@@ -30,7 +31,7 @@ test('every choice reaches the process; the table itself goes another way', () =
   }).join(' ');
   assert.equal(
     words,
-    'disk --spare /s --main-table - --main-label /lab.table --socket /x.sock --port 10809 --cache none ' +
+    'disk --spare /s --main-table - --main-label /lab.table --socket /x.sock --port 10809 --no-export-main --cache none ' +
       '--force --force-takeover --accept-main --accept-changes --on-lost zero --report-descriptor 3',
   );
 });

@@ -204,7 +204,7 @@ test('the export also listens on a port and on a socket of the operator', async 
   lab.image('spare.img', spareBytes);
   const output = await lab.mustRun(
     ...['create', 'disk', '--main', 'main.img', '--spare', 'spare.img'],
-    ...['--socket', 'own.sock', '--port', String(port), '--json'],
+    ...['--socket', 'own.sock', '--no-export-main', '--port', String(port), '--json'],
   );
   const { exports } = JSON.parse(output) as { exports: string[] };
   assert.deepEqual(exports, [

@@ -47,6 +47,7 @@ function addExportFlags(command: Command): Command {
   return command
     .option('--socket <PATH>', "the export's Unix socket (default: in the runtime directory)")
     .option('--port <NUMBER>', 'also export on 127.0.0.1 at this port')
+    .option('--no-export-main', 'do not export main itself, read-only, as NAME/main')
     .option('--cache <MODE>', 'none, or writeback for image files', 'none');
 }
 

@@ -1,5 +1,6 @@
 import { sectorBytes } from '../../block/block-device.ts';
 import { MetadataStore, type OpenedMetadata } from '../../metadata/metadata-store.ts';
+import type { NbdExport } from '../../nbd/export-list.ts';
 import { NbdServer } from '../../nbd/server.ts';
 import { openRemapDevice } from '../../remap/open-remap.ts';
 import type { RemapDevice } from '../../remap/remap-device.ts';
@@ -19,7 +20,7 @@ import { fillSpareHoles } from '../spare/spare-file.ts';
 import { checkSpare } from '../spare/spare-identity.ts';
 import { refuseUsed } from './disk-in-use.ts';
 import { Disks, type OpenedDisk, type OpenedMain } from './disks.ts';
-import { exportClosing, listenForClients } from './export-server.ts';
+import { exportClosing, listenForClients, mainExportName } from './export-server.ts';
 import { refuseWithoutFlush } from './nbd-disk.ts';
 import { takeoverNotes } from './open-spare.ts';
 import { openSpareless } from './open-spareless.ts';
@@ -196,22 +197,30 @@ class StackOpening {
     folder: DeviceFolder,
   ): { server: NbdServer; exports: string[] } {
     const server = new NbdServer({
-      exports: [
-        {
-          name,
-          device: remap,
-          ...(remap.geometry.logicalBlockBytes > sectorBytes
-            ? { unalignedDevice: new AlignmentFilter(remap) }
-            : {}),
-        },
-      ],
+      exports: this.#exported(remap, name),
       arena: disks.plane.arena,
       clock: this.#surroundings.clock,
       onProtocolError: this.#surroundings.log,
     });
     // Suspended: what clients have sent is read now, and refused (R30).
     this.#steps.push(exportClosing(server, () => remap.refuseHeld()));
-    return { server, exports: listenForClients(server, disks, name, folder, this.#options) };
+    return { server, exports: listenForClients(server, disks, folder, this.#options) };
+  }
+
+  /** The device, and main itself beside it unless that is not wanted. */
+  #exported(remap: RemapDevice, name: string): readonly NbdExport[] {
+    const inSectors = remap.geometry.logicalBlockBytes === sectorBytes;
+    const device: NbdExport = {
+      name,
+      description: 'the device: main, with its bad sectors on the spare',
+      device: remap,
+      ...(inSectors ? {} : { unalignedDevice: new AlignmentFilter(remap) }),
+    };
+    if (this.#options.exportMain === false) return [device];
+    const rawView = remap.rawView();
+    this.#closeBy('raw view', diskDeadlineMs, () => rawView.close());
+    const description = 'main alone, read-only: sectors that were moved are errors';
+    return [device, { name: mainExportName(name), description, device: rawView, readOnly: true }];
   }
 
   #careFor({ store }: OpenedMetadata, remap: RemapDevice): void {

@@ -28,22 +28,25 @@ export function exportClosing(server: NbdServer, before: () => void): ClosingSte
   };
 }
 
-/** Listens where the options say; the URIs, the Unix socket first. */
+/** The name under which main itself is exported, beside the device (R29). */
+export function mainExportName(name: string): string {
+  return `${name}/main`;
+}
+
+/** Listens where the options say; the URIs of every export in turn, the Unix socket first. */
 export function listenForClients(
   server: NbdServer,
   disks: Disks,
-  name: string,
   folder: DeviceFolder,
   { socketPath, port }: Pick<ServeOptions, 'socketPath' | 'port'>,
 ): string[] {
   const unixPath = resolve(socketPath ?? folder.nbdSocketPath);
   server.listen(disks.plane.listenUnix(unixPath));
   if (socketPath !== undefined) noteSocketElsewhere(folder, unixPath);
-  const exports = [`nbd+unix:///${name}?socket=${unixPath}`];
-  if (port !== undefined) {
-    const listener = disks.plane.listenTcp('127.0.0.1', port);
-    server.listen(listener);
-    exports.push(`nbd://${listener.address}/${name}`);
-  }
-  return exports;
+  const tcp = port === undefined ? undefined : disks.plane.listenTcp('127.0.0.1', port);
+  if (tcp !== undefined) server.listen(tcp);
+  return server.exports.all.flatMap(({ name }) => [
+    `nbd+unix:///${name}?socket=${unixPath}`,
+    ...(tcp === undefined ? [] : [`nbd://${tcp.address}/${name}`]),
+  ]);
 }

@@ -51,7 +51,7 @@ export async function openSpareless(
     onProtocolError: log,
   });
   steps.push(exportClosing(server, () => undefined));
-  const exports = listenForClients(server, disks, name, folder, options);
+  const exports = listenForClients(server, disks, folder, options);
   const parts = { name, exports, main, device, header, state, server, stateDirectory: stateDirectory ?? '' };
   return new SparelessStack(parts, notes, [...steps].reverse());
 }
