@@ -1,6 +1,6 @@
 import { IoFlags } from '../block/block-device.ts';
+import { Apart } from './apart.ts';
 import { FileDevice, type FileDeviceOptions } from './file-device.ts';
-import { Apart } from './io-engine.ts';
 
 /** Block devices and image files without the page cache: every request is one request of the engine. */
 export class DirectFileDevice extends FileDevice {

@@ -1,4 +1,5 @@
 import type { BufferArena } from '../block/buffer-arena.ts';
+import type { Apart } from './apart.ts';
 import type { RequestLane } from './request-lane.ts';
 
 /** As `status` and the log say it. */
@@ -7,13 +8,6 @@ export type EngineName = 'io_uring' | 'node';
 /** What people may ask for; nothing asked means `uring` where it is to be had, else `node`. */
 export const engineChoices = ['uring', 'node'] as const;
 export type EngineChoice = (typeof engineChoices)[number];
-
-/**
- * Whether the kernel may join a request with its neighbours on the disk into one, which fails as one. `even` and `odd` are
- * never joined with each other, nor with `no`; whoever sends neighbours gives them `even` and `odd` in turns.
- */
-export const Apart = { no: 0, even: 1, odd: 2 } as const;
-export type Apart = (typeof Apart)[keyof typeof Apart];
 
 /**
  * Requests to descriptors as plain promises: one promise a request, settled exactly once (I8). A buffer of the arena is

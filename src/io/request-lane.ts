@@ -1,4 +1,5 @@
 import { Operation } from '../linux/uring-numbers.ts';
+import { Apart } from './apart.ts';
 import { RequestQueue } from './request-queue.ts';
 
 /** Why a request ended without success: `errno` is positive; `timed-out` means that the kernel has not answered yet. */
@@ -101,8 +102,9 @@ export class IoRequest {
   done = 0;
   fileOffset = 0;
   operationFlags = 0;
-  /** As `SubmissionEntry.ioPriority`. */
-  ioPriority = 0;
+  apart: Apart = Apart.no;
+  /** When the kernel got it, on the clock of `performance.now()`; kept by the engine that needs it. */
+  startedMs = 0;
   /** On the clock of `performance.now()`. */
   deadlineMs: number = Number.POSITIVE_INFINITY;
   retries = 0;
@@ -129,7 +131,7 @@ export class IoRequest {
     this.done = 0;
     this.fileOffset = 0;
     this.operationFlags = 0;
-    this.ioPriority = 0;
+    this.apart = Apart.no;
     this.deadlineMs = Number.POSITIVE_INFINITY;
     this.retries = 0;
     this.slot = -1;

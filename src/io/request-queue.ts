@@ -36,6 +36,23 @@ export class RequestQueue<Item extends Queueable<Item>> {
     return request;
   }
 
+  /** Takes out the first request that `condition` names; the others keep their order. */
+  takeFirst(condition: (request: Item) => boolean): Item | undefined {
+    let before: Item | undefined;
+    for (let request = this.#first; request !== undefined; request = request.next) {
+      if (condition(request)) {
+        if (before === undefined) return this.shift();
+        before.next = request.next;
+        if (request.next === undefined) this.#last = before;
+        request.next = undefined;
+        this.#length -= 1;
+        return request;
+      }
+      before = request;
+    }
+    return undefined;
+  }
+
   /** Takes out every request that `condition` names, in order; the rest keep theirs. */
   remove(condition: (request: Item) => boolean): Item[] {
     const removed: Item[] = [];

@@ -4,6 +4,12 @@ import { Operation } from '../linux/uring-numbers.ts';
 import type { IoRequest } from './request-lane.ts';
 import type { SlotMemory } from './slot-memory.ts';
 
+/**
+ * By `Apart`: two priorities of the best-effort class that nobody has by default (that is 4, or none): linux/ioprio.h. Blocks
+ * of different priority are never joined into one request (blk_rq_merge_ok in block/blk-merge.c).
+ */
+const ioPriorities = [0, (2 << 13) | 3, (2 << 13) | 5] as const;
+
 export function emptyEntry(): SubmissionEntry {
   return {
     operation: Operation.nop,
@@ -21,7 +27,7 @@ export function emptyEntry(): SubmissionEntry {
 /** Writes what the kernel has to know of a request; which field means what, differs by operation: man io_uring_enter. */
 export function describeRequest(request: IoRequest, entry: SubmissionEntry, slotMemory: SlotMemory): void {
   entry.operation = request.operation;
-  entry.ioPriority = request.ioPriority;
+  entry.ioPriority = ioPriorities[request.apart];
   entry.fd = request.lane!.fd;
   entry.operationFlags = request.operationFlags;
   entry.offset = 0;

@@ -5,11 +5,12 @@ import { Ring } from '../linux/ring.ts';
 import { acceptFlags } from '../linux/socket-calls.ts';
 import { SystemCallError } from '../linux/system-call.ts';
 import { fsyncFlag, Operation } from '../linux/uring-numbers.ts';
+import { Apart } from './apart.ts';
 import type { ArenaMemory } from './arena-memory.ts';
 import { engineRefusal, readDisabledSwitch } from './engine-refusal.ts';
-import { Apart, type IoEngine } from './io-engine.ts';
+import type { IoEngine } from './io-engine.ts';
 import type { IoRequest, RequestLane } from './request-lane.ts';
-import { RequestScheduler } from './request-scheduler.ts';
+import { RingScheduler } from './ring-scheduler.ts';
 import { SlotMemory, stagingBytes } from './slot-memory.ts';
 
 /** What 20 µs of looking buys at queue depth 1: 1.12 × nbdkit instead of 0.71 ×, at 3 µs of CPU a request. */
@@ -17,12 +18,6 @@ const spinUsDefault = 20;
 /** Requests in the kernel at once, all lanes together. */
 const inFlightMaxDefault = 1024;
 const submissionEntriesDefault = 256;
-/**
- * By `Apart`: two priorities of the best-effort class that nobody has by default (that is 4, or none): linux/ioprio.h. Blocks
- * of different priority are never joined into one request (blk_rq_merge_ok in block/blk-merge.c).
- */
-const ioPriorities = [0, (2 << 13) | 3, (2 << 13) | 5] as const;
-
 export interface EngineOptions {
   /** The registered memory: every buffer of a disk request lies in it. */
   readonly memory: ArenaMemory;
@@ -39,7 +34,7 @@ export class UringEngine implements IoEngine {
   readonly lockErrno: number;
   readonly #ring: Ring;
   readonly #slotMemory: SlotMemory;
-  readonly #scheduler: RequestScheduler;
+  readonly #scheduler: RingScheduler;
   #closing: Promise<void> | undefined;
 
   /** @throws EngineRefusal where this machine has no io_uring for us. */
@@ -50,7 +45,7 @@ export class UringEngine implements IoEngine {
     this.arenaAddress = options.memory.address;
     this.#slotMemory = new SlotMemory(inFlightMax, this.arena.memory, this.arenaAddress);
     this.lockErrno = this.#ring.lock() || this.#slotMemory.lock();
-    this.#scheduler = new RequestScheduler({
+    this.#scheduler = new RingScheduler({
       ring: this.#ring,
       arena: this.arena,
       slotMemory: this.#slotMemory,
@@ -191,7 +186,7 @@ export class UringEngine implements IoEngine {
     this.#lend(request, buffer);
     request.length = buffer.length;
     request.fileOffset = fileOffset;
-    request.ioPriority = ioPriorities[apart];
+    request.apart = apart;
     return request;
   }
 

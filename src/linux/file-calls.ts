@@ -29,6 +29,7 @@ const statxDirectOffsetAlignOffset = 156;
 type VectorCall = (fd: number, vectors: number, count: number, offset: number, flags: number) => number;
 const vectorParameters = ['int', 'size_t', 'int', 'int64_t', 'int'] as const;
 const preadv2 = bindLibc<VectorCall>('preadv2', 'intptr_t', vectorParameters);
+const pwritev2 = bindLibc<VectorCall>('pwritev2', 'intptr_t', vectorParameters);
 
 type PlainCall = (fd: number, address: number, length: number, offset: number) => number;
 const pread = bindLibc<PlainCall>('pread', 'intptr_t', ['int', 'size_t', 'size_t', 'int64_t']);
@@ -59,6 +60,8 @@ const statx = bindLibc<(fd: number, path: string, flags: number, mask: number, r
 assert(endianness() === 'LE', 'linux/: this machine is big-endian, the structures are written little-endian');
 
 const twoTo32 = 0x1_0000_0000;
+/** sizeof(struct iovec) */
+const vectorBytes = 16;
 
 /** One iovec in memory of its own: preadv2 is the only read that takes RWF_NOWAIT. */
 export class NoWaitReader {
@@ -114,12 +117,69 @@ export function dropCachedPages(fd: number): void {
 
 /** Allocates `length` bytes from the start of the file, off the calling thread. */
 export function allocateFile(fd: number, length: number): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    fallocateFunction.async(fd, 0, 0, length, (error, result) => {
-      if (error === null) resolve(result === 0);
-      else reject(new Error('fallocate could not be called', { cause: error }));
-    });
+  return new Promise((resolve) => {
+    allocateRange(fd, 0, 0, length, (result) => resolve(result === 0));
   });
+}
+
+/** fallocate off the calling thread, on one of libuv's; `answered` gets 0 or the negative errno. */
+export function allocateRange(
+  fd: number,
+  mode: number,
+  offset: number,
+  length: number,
+  answered: (result: number) => void,
+): void {
+  fallocateFunction.async(fd, mode, offset, length, (error, result) => answered(asyncResult(error, result)));
+}
+
+/**
+ * Writes with RWF_DSYNC off the calling thread, on one of libuv's. libuv has no such call of its own. koffi keeps the errno
+ * of the thread that made the call for the callback.
+ */
+export class DurableWriter {
+  readonly #mapping: MemoryMapping;
+  readonly #words: Uint32Array;
+  readonly #free: number[];
+
+  /** `callsMax` is the number of writes at once. */
+  constructor(callsMax: number) {
+    this.#mapping = MemoryMapping.anonymous(callsMax * vectorBytes);
+    this.#words = new Uint32Array(this.#mapping.buffer);
+    this.#free = Array.from({ length: callsMax }, (_, index) => index);
+  }
+
+  /** `answered` gets the bytes written or the negative errno. An `offset` of -1 is the descriptor's own position. */
+  write(
+    fd: number,
+    address: number,
+    length: number,
+    offset: number,
+    answered: (result: number) => void,
+  ): void {
+    const slot = this.#free.pop();
+    assert(slot !== undefined, 'DurableWriter: more writes at once than were announced');
+    const at = slot * vectorBytes;
+    const word = at / 4;
+    this.#words[word] = address % twoTo32;
+    this.#words[word + 1] = Math.floor(address / twoTo32);
+    this.#words[word + 2] = length;
+    pwritev2.async(fd, this.#mapping.address + at, 1, offset, rwFlag.dataSync, (error, result) => {
+      const outcome = asyncResult(error, result);
+      this.#free.push(slot);
+      answered(outcome);
+    });
+  }
+
+  close(): void {
+    this.#mapping.unmap();
+  }
+}
+
+function asyncResult(error: Error | null, result: number): number {
+  // Only a signature that does not fit the call.
+  if (error !== null) throw new Error('a function of libc could not be called', { cause: error });
+  return result < 0 ? -lastErrno() : result;
 }
 
 export interface DirectAlignment {

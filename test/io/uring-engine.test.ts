@@ -1,361 +1,61 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { closeSync, constants, openSync, writeFileSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { writeSync } from 'node:fs';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { AssertionFailure } from '../../src/block/assert.ts';
 import { Errno } from '../../src/block/errno.ts';
-import { ArenaMemory } from '../../src/io/arena-memory.ts';
-import { type RequestFailure, RequestLane } from '../../src/io/request-lane.ts';
-import { laneWaitingMax } from '../../src/io/request-scheduler.ts';
 import { UringEngine } from '../../src/io/uring-engine.ts';
-import { type DataPlaneFixture, dataPlaneFixture } from './data-plane-fixture.ts';
+import { EngineFixture } from './engine-fixture.ts';
+import { failureOf, laneOn } from './test-lane.ts';
 
-const mebibyte = 1024 * 1024;
-const fileBytes = 4 * mebibyte;
 const blockBytes = 4096;
 
-/** The error of a test lane, with all that the engine said. */
-class LaneError extends Error {
-  readonly failure: RequestFailure;
-
-  constructor(failure: RequestFailure) {
-    super(`errno ${failure.errno}`);
-    this.failure = failure;
-  }
-}
-
-function laneOn(fd: number, inFlightMax = 256): RequestLane {
-  return new RequestLane({
-    fd,
-    inFlightMax,
-    alignmentBytes: 1,
-    errorOf: (failure) => new LaneError(failure),
-  });
-}
-
-async function failureOf(promise: Promise<unknown>): Promise<RequestFailure> {
-  try {
-    await promise;
-  } catch (error) {
-    assert.ok(error instanceof LaneError, String(error));
-    return error.failure;
-  }
-  return assert.fail('the request succeeded');
-}
-
+/** What both engines do is in engine.test.ts. */
 describe('the io_uring engine', { timeout: 20_000 }, () => {
-  let fixture: DataPlaneFixture;
+  let fixture: EngineFixture<UringEngine>;
   let engine: UringEngine;
-  let memory: ArenaMemory;
-  let descriptors: number[];
 
-  beforeEach(async () => {
-    fixture = await dataPlaneFixture();
-    memory = new ArenaMemory({
-      arenaBytes: 8 * mebibyte,
-      remapBytes: 4096,
-      metadataBytes: 4096,
-      poison: true,
-    });
-    engine = new UringEngine({ memory });
-    descriptors = [];
+  beforeEach(() => {
+    fixture = new EngineFixture((memory) => new UringEngine({ memory }));
+    ({ engine } = fixture);
   });
 
-  afterEach(async () => {
-    await engine.close();
-    assert.equal(memory.arena.usedBytes, 0, 'the arena is empty');
-    memory.close();
-    for (const fd of descriptors) closeSync(fd);
-    await fixture.dispose();
-  });
-
-  function take(length: number): Uint8Array {
-    const piece = memory.arena.take(length, 'client');
-    assert.ok(piece);
-    return piece;
-  }
-
-  function openFile(): number {
-    const path = join(fixture.directory, 'file');
-    writeFileSync(path, new Uint8Array(fileBytes));
-    const fd = openSync(path, constants.O_RDWR);
-    descriptors.push(fd);
-    return fd;
-  }
-
-  /** Both ends of a pipe in one descriptor: a read waits until somebody writes. */
-  function openPipe(): number {
-    const path = join(fixture.directory, `pipe-${descriptors.length}`);
-    execFileSync('mkfifo', [path]);
-    const fd = openSync(path, constants.O_RDWR);
-    descriptors.push(fd);
-    return fd;
-  }
-
-  it('I8 answers each of 100 000 mixed requests once, with the right bytes', async () => {
-    const lane = laneOn(openFile());
-    const workers = 64;
-    const perWorker = Math.ceil(100_000 / workers);
-    const blocksPerWorker = fileBytes / blockBytes / workers;
-    let answers = 0;
-    await Promise.all(
-      Array.from({ length: workers }, async (_, worker) => {
-        // Each worker has blocks of its own, and knows what is in them.
-        const content = new Uint8Array(blocksPerWorker);
-        const buffer = take(blockBytes);
-        for (let count = 0; count < perWorker; count += 1) {
-          const index = (count * 7 + worker) % blocksPerWorker;
-          const offset = (worker * blocksPerWorker + index) * blockBytes;
-          if (count % 5000 === 4999) {
-            await engine.syncData(lane);
-          } else if (count % 8 === 0) {
-            const value = (count + worker) & 0xff;
-            buffer.fill(value);
-            await engine.write(lane, buffer, offset, false);
-            content[index] = value;
-          } else {
-            buffer[0] = 0xaa;
-            buffer[blockBytes - 1] = 0xaa;
-            await engine.read(lane, buffer, offset);
-            assert.equal(buffer[0], content[index]);
-            assert.equal(buffer[blockBytes - 1], content[index]);
-          }
-          answers += 1;
-        }
-        memory.arena.release(buffer);
-      }),
-    );
-    assert.equal(answers, workers * perWorker);
-    assert.equal(engine.inFlight, 0);
-    assert.equal(lane.inFlight, 0);
-  });
+  afterEach(() => fixture.dispose());
 
   it('submits first when the submission queue is full', async () => {
-    const small = new UringEngine({ memory, submissionEntries: 4, inFlightMax: 64 });
-    const fd = openFile();
+    const small = new UringEngine({ memory: fixture.memory, submissionEntries: 4, inFlightMax: 64 });
+    const fd = fixture.openFile();
     writeSync(fd, new Uint8Array(blockBytes).fill(9), 0, blockBytes, blockBytes);
     const lane = laneOn(fd, 1000);
-    const buffers = Array.from({ length: 1000 }, () => take(blockBytes));
+    const buffers = Array.from({ length: 1000 }, () => fixture.take(blockBytes));
     await Promise.all(buffers.map((buffer) => small.read(lane, buffer, blockBytes)));
     for (const buffer of buffers) {
       assert.ok(buffer.every((byte) => byte === 9));
-      memory.arena.release(buffer);
+      fixture.memory.arena.release(buffer);
     }
     await small.close();
   });
 
-  it('keeps requests above the limit of their lane waiting, first come, first served', async () => {
-    const fd = openPipe();
-    const lane = laneOn(fd, 1);
-    const order: number[] = [];
-    const reads = Array.from({ length: 6 }, async (_, index) => {
-      const target = new Uint8Array(1);
-      const buffer = take(1);
-      await engine.read(lane, buffer, 0);
-      target.set(buffer);
-      memory.arena.release(buffer);
-      order.push(index);
-      return target[0];
-    });
-    await sleep(20);
-    assert.equal(engine.inFlight, 1);
-    assert.equal(lane.inFlight, 6);
-    for (let value = 0; value < 6; value += 1) {
-      writeSync(fd, Uint8Array.of(value));
-      await reads[value];
-    }
-    assert.deepEqual(order, [0, 1, 2, 3, 4, 5]);
-    assert.deepEqual(await Promise.all(reads), [0, 1, 2, 3, 4, 5]);
-  });
-
-  it('serves other lanes while one is full of requests that are never answered (R36)', async () => {
-    const stuck = laneOn(openPipe(), 256);
-    const buffer = take(blockBytes);
-    const hung = Array.from({ length: 400 }, () => engine.read(stuck, buffer, 0));
-    const settled = Promise.allSettled(hung);
-    await sleep(5);
-    const lane = laneOn(openFile());
-    const target = take(blockBytes);
-    await engine.read(lane, target, 0);
-    assert.equal(engine.inFlight, 256);
-    engine.cancelAll(stuck);
-    await settled;
-    memory.arena.release(buffer);
-    memory.arena.release(target);
-  });
-
-  it('refuses a request when too many wait already', async () => {
-    const lane = laneOn(openPipe(), 1);
-    const buffer = take(1);
-    const waiting = Array.from({ length: laneWaitingMax + 1 }, () => engine.read(lane, buffer, 0));
-    const settled = Promise.allSettled(waiting);
-    assert.equal((await failureOf(engine.read(lane, buffer, 0))).errno, Errno.EBUSY);
-    engine.cancelAll(lane);
-    const outcomes = await settled;
-    assert.ok(outcomes.every(({ status }) => status === 'rejected'));
-    memory.arena.release(buffer);
-  });
-
-  it('R15 continues a short count', async () => {
-    const fd = openPipe();
-    const lane = laneOn(fd);
-    const buffer = take(10);
-    const reading = engine.read(lane, buffer, 0);
-    for (let part = 0; part < 5; part += 1) {
-      writeSync(fd, Uint8Array.of(part * 2, part * 2 + 1));
-      await sleep(2);
-    }
-    await reading;
-    assert.deepEqual([...buffer], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    memory.arena.release(buffer);
-  });
-
-  it('says how much is good when a transfer ends early', async () => {
-    const lane = laneOn(openFile());
-    const buffer = take(blockBytes * 2);
-    const failure = await failureOf(engine.read(lane, buffer, fileBytes - blockBytes));
-    assert.equal(failure.errno, Errno.ENXIO);
-    assert.equal(failure.done, blockBytes);
-    assert.equal(failure.length, blockBytes * 2);
-    memory.arena.release(buffer);
-  });
-
-  it('R36 I27 fires the deadline of a hung request within 50 ms, and holds its buffer until the kernel answers', async () => {
-    const fd = openPipe();
-    const lane = laneOn(fd);
-    const buffer = take(4);
-    const started = performance.now();
-    const failure = await failureOf(engine.read(lane, buffer, 0, 100));
-    const elapsedMs = performance.now() - started;
-    assert.ok(elapsedMs >= 100 && elapsedMs < 150, `${elapsedMs} ms`);
-    assert.ok(failure.timedOut);
-    assert.equal(engine.zombies, 1);
-    assert.equal(lane.zombies, 1);
-
-    // The caller gives its buffer back; the kernel still has it.
-    memory.arena.release(buffer);
-    assert.equal(memory.arena.usedBytes, 4096);
-    const next = take(4);
-    assert.notEqual(next.byteOffset, buffer.byteOffset, 'nobody else gets that memory');
-    memory.arena.release(next);
-
-    // The late answer goes into memory that is nobody else's, and frees it.
-    writeSync(fd, Uint8Array.of(1, 2, 3, 4));
-    const drained = lane.close();
-    await drained;
-    assert.equal(engine.zombies, 0);
-    assert.equal(memory.arena.usedBytes, 0);
-  });
-
-  it('fires the deadlines of requests that wait behind a hung one', async () => {
-    const lane = laneOn(openPipe(), 1);
-    const buffer = take(4);
-    const failures = await Promise.all([
-      failureOf(engine.read(lane, buffer, 0, 60)),
-      failureOf(engine.read(lane, buffer, 0, 20)),
-      failureOf(engine.read(lane, buffer, 0, 40)),
-    ]);
-    assert.ok(failures.every(({ timedOut }) => timedOut));
-    assert.equal(engine.zombies, 1, 'only the first ever reached the kernel');
-    memory.arena.release(buffer);
-    engine.cancelAll(lane);
-    await lane.close();
-  });
-
-  it('does not reject a request that was answered in time', async () => {
-    const fd = openPipe();
-    const lane = laneOn(fd);
-    const buffer = take(1);
-    const reading = engine.read(lane, buffer, 0, 30);
-    writeSync(fd, Uint8Array.of(7));
-    await reading;
-    await sleep(50);
-    assert.equal(buffer[0], 7);
-    assert.equal(engine.zombies, 0);
-    memory.arena.release(buffer);
-  });
-
   it('cancels what the kernel has and what still waits', async () => {
-    const lane = laneOn(openPipe(), 2);
-    const buffer = take(1);
+    const lane = laneOn(fixture.openPipe(), 2);
+    const buffer = fixture.take(1);
     const failures = Array.from({ length: 5 }, () => failureOf(engine.read(lane, buffer, 0)));
     await sleep(5);
     engine.cancelAll(lane);
     for (const failure of await Promise.all(failures)) assert.equal(failure.errno, Errno.ECANCELED);
     assert.equal(lane.inFlight, 0);
-    memory.arena.release(buffer);
-  });
-
-  it('I27 close waits for zombies', async () => {
-    const fd = openPipe();
-    const lane = laneOn(fd);
-    const buffer = take(1);
-    await failureOf(engine.read(lane, buffer, 0, 10));
-    memory.arena.release(buffer);
-    let closed = false;
-    const closing = engine.close().then(() => {
-      closed = true;
-    });
-    await sleep(50);
-    assert.equal(closed, false);
-    assert.equal(memory.arena.usedBytes, 4096);
-    writeSync(fd, Uint8Array.of(1));
-    await closing;
-    assert.equal(memory.arena.usedBytes, 0);
-  });
-
-  it('treats a request after close as our own bug', async () => {
-    const lane = laneOn(openFile());
-    await lane.close();
-    const buffer = take(1);
-    assert.throws(() => engine.read(lane, buffer, 0), AssertionFailure);
-    memory.arena.release(buffer);
-  });
-
-  it('burns no CPU while it is idle, not even with a request in the kernel', async () => {
-    const lane = laneOn(openPipe());
-    const buffer = take(1);
-    const settled = Promise.allSettled([engine.read(lane, buffer, 0)]);
-    await sleep(50);
-    const passes = engine.passes;
-    const before = process.cpuUsage();
-    await sleep(1000);
-    const { user, system } = process.cpuUsage(before);
-    assert.ok(user + system < 50_000, `${user + system} µs of CPU in a second of nothing`);
-    assert.equal(engine.passes, passes);
-    engine.cancelAll(lane);
-    await settled;
-    memory.arena.release(buffer);
-  });
-
-  it('lets timers fire while it is busy', async () => {
-    const lane = laneOn(openFile());
-    let busy = true;
-    const workers = Array.from({ length: 32 }, async () => {
-      const buffer = take(blockBytes);
-      while (busy) await engine.read(lane, buffer, 0);
-      memory.arena.release(buffer);
-    });
-    const started = performance.now();
-    await sleep(100);
-    const lateMs = performance.now() - started - 100;
-    busy = false;
-    await Promise.all(workers);
-    assert.ok(lateMs < 50, `${lateMs} ms late`);
+    fixture.memory.arena.release(buffer);
   });
 
   it('still wakes up after garbage collections: the poll handle is not garbage', async () => {
     setFlagsFromString('--expose-gc');
     const collect: unknown = runInNewContext('gc');
     assert.ok(typeof collect === 'function');
-    const fd = openPipe();
+    const fd = fixture.openPipe();
     const lane = laneOn(fd);
     for (let round = 0; round < 5; round += 1) {
-      const buffer = take(1);
+      const buffer = fixture.take(1);
       const reading = engine.read(lane, buffer, 0, 2000);
       // Asleep: from here only the eventfd wakes the engine.
       await sleep(20);
@@ -366,7 +66,7 @@ describe('the io_uring engine', { timeout: 20_000 }, () => {
       writeSync(fd, Uint8Array.of(round));
       await reading;
       assert.equal(buffer[0], round);
-      memory.arena.release(buffer);
+      fixture.memory.arena.release(buffer);
     }
   });
 });
