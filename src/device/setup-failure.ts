@@ -1,8 +1,8 @@
 import { AssertionFailure } from '../block/assert.ts';
 import { DeviceError } from '../block/device-error.ts';
 import { EngineRefusal } from '../io/engine-refusal.ts';
+import { ListenError } from '../io/listening-socket.ts';
 import { OpenError, type OpenErrorCode } from '../io/open-error.ts';
-import { ListenError } from '../io/ring-listener.ts';
 import { TargetError } from '../mapping/target-error.ts';
 import { MetadataError, type MetadataErrorCode } from '../metadata/metadata-error.ts';
 import { RemapOpenError } from '../remap/open-remap.ts';

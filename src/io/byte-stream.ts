@@ -1,3 +1,5 @@
+import { Errno, errnoName } from '../block/errno.ts';
+
 /**
  * A connected stream of bytes: one client of the export. Both engines implement it; tests have one in memory.
  * Buffers inside the arena go to the kernel without a copy; others are staged.
@@ -34,8 +36,26 @@ export class StreamError extends Error {
   /** `STREAM_RESET`, `STREAM_CLOSED` (by ourselves) or `STREAM_FAILED`. */
   readonly code: 'STREAM_RESET' | 'STREAM_CLOSED' | 'STREAM_FAILED';
 
-  constructor(code: 'STREAM_RESET' | 'STREAM_CLOSED' | 'STREAM_FAILED', message: string) {
+  /** The kernel's, positive; undefined when it is not the kernel's. */
+  readonly errno: number | undefined;
+
+  constructor(code: 'STREAM_RESET' | 'STREAM_CLOSED' | 'STREAM_FAILED', message: string, errno?: number) {
     super(message);
     this.code = code;
+    this.errno = errno;
   }
+}
+
+const resets: ReadonlySet<number> = new Set([
+  Errno.ECONNRESET,
+  Errno.EPIPE,
+  Errno.ENOTCONN,
+  Errno.ESHUTDOWN,
+  Errno.ECONNABORTED,
+]);
+
+/** What the kernel's positive errno on a connection means. */
+export function streamErrorOf(peer: string, errno: number): StreamError {
+  const code = resets.has(errno) ? 'STREAM_RESET' : 'STREAM_FAILED';
+  return new StreamError(code, `${peer}: ${errnoName(errno)}`, errno);
 }

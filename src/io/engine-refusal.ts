@@ -2,10 +2,10 @@ import { readFileSync } from 'node:fs';
 import { Errno, errnoName } from '../block/errno.ts';
 import type { SystemCallError } from '../linux/system-call.ts';
 
-/** This machine has no io_uring for us; the message is one line that says why and what helps. */
+/** The engine that was asked for is not to be had; the message is one line that says why and what helps. */
 export class EngineRefusal extends Error {
   override readonly name = 'EngineRefusal';
-  /** `ENGINE_MISSING` no io_uring, `ENGINE_TOO_OLD`, `ENGINE_FORBIDDEN` by an administrator, `ENGINE_NO_MEMORY`, else `ENGINE_FAILED`. */
+  /** `ENGINE_MISSING` no io_uring, `ENGINE_TOO_OLD`, `ENGINE_FORBIDDEN` by an administrator, `ENGINE_NO_MEMORY`, else `ENGINE_FAILED`; `ENGINE_UNKNOWN` none that we know was asked for. */
   readonly code: EngineRefusalCode;
 
   constructor(code: EngineRefusalCode, message: string, cause: unknown) {
@@ -19,7 +19,8 @@ export type EngineRefusalCode =
   | 'ENGINE_TOO_OLD'
   | 'ENGINE_FORBIDDEN'
   | 'ENGINE_NO_MEMORY'
-  | 'ENGINE_FAILED';
+  | 'ENGINE_FAILED'
+  | 'ENGINE_UNKNOWN';
 
 /** Linux 6.6: 1 allows a group only, 2 nobody. Undefined where the kernel has no such switch. */
 export function readDisabledSwitch(): string | undefined {

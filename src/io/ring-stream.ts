@@ -1,6 +1,5 @@
 import { assert } from '../block/assert.ts';
-import { Errno, errnoName } from '../block/errno.ts';
-import { describeAddress, internetAddress, unixAddress, unixPathBytesMax } from '../linux/socket-address.ts';
+import { describeAddress } from '../linux/socket-address.ts';
 import {
   closeDescriptor,
   disableSendDelay,
@@ -9,17 +8,9 @@ import {
   shutdownSocket,
 } from '../linux/socket-calls.ts';
 import { SystemCallError } from '../linux/system-call.ts';
-import { type ByteStream, StreamError } from './byte-stream.ts';
+import { type ByteStream, StreamError, streamErrorOf } from './byte-stream.ts';
 import { type RequestFailure, RequestLane } from './request-lane.ts';
 import type { UringEngine } from './uring-engine.ts';
-
-const resets: ReadonlySet<number> = new Set([
-  Errno.ECONNRESET,
-  Errno.EPIPE,
-  Errno.ENOTCONN,
-  Errno.ESHUTDOWN,
-  Errno.ECONNABORTED,
-]);
 
 /** One receive and one send at most: `ByteStream` allows no more. */
 const requestsPerStream = 2;
@@ -77,27 +68,8 @@ export class RingStream implements ByteStream {
 
   #errorOf(failure: RequestFailure): StreamError {
     if (this.#lane.closed) return new StreamError('STREAM_CLOSED', `${this.peer}: the connection was closed`);
-    const code = resets.has(failure.errno) ? 'STREAM_RESET' : 'STREAM_FAILED';
-    return new StreamError(code, `${this.peer}: ${errnoName(failure.errno)}`);
+    return streamErrorOf(this.peer, failure.errno);
   }
-}
-
-/** @throws StreamError when nobody listens there. */
-export async function connectUnix(engine: UringEngine, path: string): Promise<ByteStream> {
-  if (Buffer.byteLength(path) > unixPathBytesMax) {
-    throw new StreamError(
-      'STREAM_FAILED',
-      `${path}: longer than a socket's path may be (${unixPathBytesMax} bytes)`,
-    );
-  }
-  return await connectTo(engine, unixAddress(path), path);
-}
-
-/** `host` is an IP address or `localhost`. @throws StreamError when nobody listens there. */
-export async function connectTcp(engine: UringEngine, host: string, port: number): Promise<ByteStream> {
-  const address = internetAddress(host === 'localhost' ? '127.0.0.1' : host, port);
-  if (address === undefined) throw new StreamError('STREAM_FAILED', `${host}: not an IP address`);
-  return await connectTo(engine, address, describeAddress(address));
 }
 
 /** The stream of an accepted descriptor. */
@@ -108,7 +80,12 @@ export function acceptedStream(engine: UringEngine, fd: number): ByteStream {
   return new RingStream(engine, fd, peer);
 }
 
-async function connectTo(engine: UringEngine, address: Uint8Array, where: string): Promise<ByteStream> {
+/** Rejects with `StreamError` when nobody listens there; `where` is for messages. */
+export async function connectRing(
+  engine: UringEngine,
+  address: Uint8Array,
+  where: string,
+): Promise<ByteStream> {
   const stream = new RingStream(engine, openSocket(address, where), where);
   try {
     await stream.connect(address);

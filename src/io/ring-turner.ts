@@ -58,7 +58,12 @@ export class RingTurner {
     this.#spinUs = this.#spinUsMax;
     // The callback only schedules: see EventDescriptor.
     this.#event = new EventDescriptor(() => this.wake());
-    ring.registerEventfd(this.#event.fd);
+    try {
+      ring.registerEventfd(this.#event.fd);
+    } catch (error) {
+      this.#event.close();
+      throw error;
+    }
   }
 
   /** Makes sure that a pass comes soon. */

@@ -1,5 +1,6 @@
 import { assert } from '../block/assert.ts';
 import type { BufferArena } from '../block/buffer-arena.ts';
+import { Errno } from '../block/errno.ts';
 import { rwFlag } from '../linux/file-calls.ts';
 import { Ring } from '../linux/ring.ts';
 import { acceptFlags } from '../linux/socket-calls.ts';
@@ -45,13 +46,7 @@ export class UringEngine implements IoEngine {
     this.arenaAddress = options.memory.address;
     this.#slotMemory = new SlotMemory(inFlightMax, this.arena.memory, this.arenaAddress);
     this.lockErrno = this.#ring.lock() || this.#slotMemory.lock();
-    this.#scheduler = new RingScheduler({
-      ring: this.#ring,
-      arena: this.arena,
-      slotMemory: this.#slotMemory,
-      inFlightMax,
-      spinUs: options.spinUs ?? spinUsDefault,
-    });
+    this.#scheduler = this.#startScheduler(inFlightMax, options.spinUs ?? spinUsDefault);
   }
 
   get inFlight(): number {
@@ -168,6 +163,23 @@ export class UringEngine implements IoEngine {
     return this.#closing;
   }
 
+  #startScheduler(inFlightMax: number, spinUs: number): RingScheduler {
+    try {
+      const { arena } = this;
+      return new RingScheduler({
+        ring: this.#ring,
+        arena,
+        slotMemory: this.#slotMemory,
+        inFlightMax,
+        spinUs,
+      });
+    } catch (error) {
+      this.#ring.close();
+      this.#slotMemory.close();
+      throw refusalOf(error);
+    }
+  }
+
   async #shutDown(): Promise<void> {
     await this.#scheduler.drain();
     this.#scheduler.close();
@@ -226,9 +238,18 @@ function openRing(submissionEntries: number, inFlightMax: number): Ring {
   // Twice: a cancellation answers too, once for each request at most.
   const completionEntries = 2 ** Math.ceil(Math.log2(inFlightMax * 2));
   try {
-    return new Ring({ submissionEntries, completionEntries });
+    const ring = new Ring({ submissionEntries, completionEntries });
+    // A filter of system calls may let a ring be made and not be used.
+    const errno = ring.enter();
+    if (errno === 0 || errno === Errno.EINTR) return ring;
+    ring.close();
+    throw new SystemCallError('io_uring_enter', errno);
   } catch (error) {
-    if (error instanceof SystemCallError) throw engineRefusal(error, readDisabledSwitch());
-    throw error;
+    throw refusalOf(error);
   }
+}
+
+/** A bug is given back as it is. */
+function refusalOf(error: unknown): unknown {
+  return error instanceof SystemCallError ? engineRefusal(error, readDisabledSwitch()) : error;
 }

@@ -34,6 +34,9 @@ const close = bindLibc<(fd: number) => number>('close', 'int', ['int']);
 const setsockopt = bindLibc<
   (fd: number, level: number, option: number, value: Int32Array, length: number) => number
 >('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint']);
+const accept4 = bindLibc<
+  (fd: number, address: Uint8Array | null, length: Uint8Array | null, flags: number) => number
+>('accept4', 'int', ['int', 'void *', 'void *', 'int']);
 type NameCall = (fd: number, address: Uint8Array, length: Uint32Array) => number;
 const nameParameters = ['int', 'void *', 'void *'] as const;
 const getsockname = bindLibc<NameCall>('getsockname', 'int', nameParameters);
@@ -55,6 +58,12 @@ export function bindSocket(fd: number, address: Uint8Array): void {
 
 export function listenOnSocket(fd: number, backlog: number): void {
   checkedResult('listen', listen(fd, backlog));
+}
+
+/** The descriptor of the next connection to a non-blocking listener, or the negative errno; -EAGAIN when there is none. */
+export function acceptNow(fd: number): number {
+  const result = accept4(fd, null, null, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  return result < 0 ? -lastErrno() : result;
 }
 
 /** Small replies leave at once: a request waits for each of them. */

@@ -4,22 +4,23 @@ import { once } from 'node:events';
 import { existsSync, lstatSync, readdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, it } from 'node:test';
+import { afterEach, beforeEach, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { type ByteStream, StreamError, type StreamListener } from '../../src/io/byte-stream.ts';
 import type { DataPlane } from '../../src/io/data-plane.ts';
-import { ListenError } from '../../src/io/ring-listener.ts';
+import { ListenError } from '../../src/io/listening-socket.ts';
 import { type DataPlaneFixture, dataPlaneFixture } from './data-plane-fixture.ts';
+import { describeOnEngines } from './engine-fixture.ts';
 
-describe('streams on the ring', { timeout: 20_000 }, () => {
+describeOnEngines('streams', (io) => {
   let fixture: DataPlaneFixture;
   let plane: DataPlane;
   let path: string;
   let toClose: { close(): Promise<void> }[];
 
   beforeEach(async () => {
-    fixture = await dataPlaneFixture();
+    fixture = await dataPlaneFixture({ io });
     plane = fixture.plane;
     path = join(fixture.directory, 'socket');
     toClose = [];
