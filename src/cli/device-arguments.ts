@@ -1,7 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { arenaPageBytes } from '../block/buffer-arena.ts';
 import type { CacheMode, MainChoice } from '../device/serve-options.ts';
 import { SetupError } from '../device/setup-error.ts';
+import { requestMemory } from '../device/stack/request-memory.ts';
+import { parseBytes } from './text/byte-size.ts';
 
 /** Characters of a table: a million lines would be somebody's mistake. */
 const tableLengthMax = 1_048_576;
@@ -17,6 +20,7 @@ export interface DiskFlags {
   /** False with `--no-export-main`. */
   readonly exportMain?: boolean;
   readonly cache: string;
+  readonly memory?: string;
 }
 
 function usage(message: string): SetupError {
@@ -58,6 +62,15 @@ export function portNumber(text: string | undefined): number | undefined {
   const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
   if (port >= 1 && port <= 65_535) return port;
   throw usage(`--port ${text}: expected a number from 1 to 65535`);
+}
+
+/** Bytes for requests of clients; undefined for the default. */
+export function requestMemoryBytes(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const bytes = parseBytes(text) ?? Number.NaN;
+  const { minBytes, maxBytes } = requestMemory;
+  if (bytes >= minBytes && bytes <= maxBytes && bytes % arenaPageBytes === 0) return bytes;
+  throw usage(`--memory ${text}: expected a multiple of 4 KiB from 4M to 1G, such as 16M`);
 }
 
 export function cacheMode(text: string): CacheMode {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { startingAsIoFlusher } from '../device/process/io-flusher.ts';
 import { makeRuntimeDirectory, runtimeDirectory } from '../device/process/runtime-directory.ts';
 import type { ReadinessReport, ServeOptions } from '../device/serve-options.ts';
 import { policyArguments } from './commands/policy-flags.ts';
@@ -24,14 +25,13 @@ export type Ready = Extract<ReadinessReport, { ready: true }>;
 export async function launchDevice(options: ServeOptions): Promise<Ready> {
   const lastWords = openLastWords();
   try {
-    const child = spawn(
-      process.execPath,
-      [...nodeOptions(), mainPath(), 'serve', ...serveArguments(options)],
-      {
+    const words = [...nodeOptions(), mainPath(), 'serve', ...serveArguments(options)];
+    const child = startingAsIoFlusher(() =>
+      spawn(process.execPath, words, {
         // A session of its own: closing the terminal must not end a disk.
         detached: true,
         stdio: ['pipe', 'ignore', lastWords, 'pipe'],
-      },
+      }),
     );
     // A process that dies early does not read its table; it tells why by other means.
     child.stdin?.on('error', () => undefined);
@@ -68,6 +68,7 @@ export function serveArguments(options: ServeOptions): string[] {
     ...(options.exportMain === false ? ['--no-export-main'] : []),
     '--cache',
     options.cache,
+    ...(options.requestMemoryBytes === undefined ? [] : ['--memory', String(options.requestMemoryBytes)]),
     ...(options.force ? ['--force'] : []),
     ...(options.takeover === true ? ['--force-takeover'] : []),
     ...(options.acceptMain ? ['--accept-main'] : []),

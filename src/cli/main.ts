@@ -6,6 +6,10 @@ import { processTerminal } from './terminal.ts';
 /** A disk that hangs may still hold a request of ours; nobody waits for it any longer. */
 const exitGraceMs = 2_000;
 
+const words = process.argv.slice(2);
+// The device of `serve` lives in this very process. One that was launched is what it should be already.
+if (words[0] === 'serve') (await import('../device/process/io-flusher.ts')).restartAsIoFlusher();
+
 // Set, not exited with: what is still in the pipe of standard output must get out.
-process.exitCode = await runProgram(process.argv.slice(2), processTerminal());
+process.exitCode = await runProgram(words, processTerminal());
 setTimeout(() => process.exit(), exitGraceMs).unref();

@@ -94,6 +94,12 @@ export const statusAnswer: z.ZodMiniType<DeviceStatus> = z.object({
   requestsInFlight: z.number(),
   engine: z.string(),
   cache: z.enum(['none', 'writeback']),
+  process: z.object({
+    ioFlusher: z.boolean(),
+    memoryLocked: z.boolean(),
+    oomScoreAdjust: z.number(),
+    requestMemoryBytes: z.number(),
+  }),
   hostState: z.object({ directory: z.string(), tableUnixSeconds: z.number(), trouble: z.string() }),
   controlRestarts: z.number(),
   notes: z.array(z.string()),

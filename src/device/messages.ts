@@ -59,6 +59,18 @@ export interface HostStateStatus {
   readonly trouble: string;
 }
 
+/** How the process is kept from waiting for itself when the machine's memory is short, and with how much it works. */
+export interface ProcessStatus {
+  /** All its threads are told to the kernel as helpers of writing dirty pages out (PR_SET_IO_FLUSHER). */
+  readonly ioFlusher: boolean;
+  /** Buffers and queues of all I/O stay in memory (mlock2). */
+  readonly memoryLocked: boolean;
+  /** -1000 to 1000; the kernel takes processes of low scores last. */
+  readonly oomScoreAdjust: number;
+  /** Memory for requests of clients (`--memory`); one request may be half of it. */
+  readonly requestMemoryBytes: number;
+}
+
 export interface DeviceStatus {
   readonly name: string;
   readonly uuid: string;
@@ -79,6 +91,7 @@ export interface DeviceStatus {
   /** `io_uring` or `node`. */
   readonly engine: string;
   readonly cache: 'none' | 'writeback';
+  readonly process: ProcessStatus;
   readonly hostState: HostStateStatus;
   /** Times the control plane had to be started again. */
   readonly controlRestarts: number;

@@ -27,6 +27,8 @@ export interface ServeOptions {
   readonly port?: number;
   /** Default true: main itself too, read-only, as `NAME/main` (R29). */
   readonly exportMain?: boolean;
+  /** Memory for requests of clients, in bytes; `requestMemory` has the default and the bounds. */
+  readonly requestMemoryBytes?: number;
   /** Open from a set of replicas that is not the in-sync one; acknowledged records may be missing. */
   readonly force: boolean;
   /** Take the spare from whoever marks it as in use (M11). */

@@ -23,6 +23,7 @@ test('every choice reaches the process; the table itself goes another way', () =
     socketPath: '/x.sock',
     port: 10_809,
     exportMain: false,
+    requestMemoryBytes: 16_777_216,
     force: true,
     acceptMain: true,
     takeover: true,
@@ -32,6 +33,7 @@ test('every choice reaches the process; the table itself goes another way', () =
   assert.equal(
     words,
     'disk --spare /s --main-table - --main-label /lab.table --socket /x.sock --port 10809 --no-export-main --cache none ' +
+      '--memory 16777216 ' +
       '--force --force-takeover --accept-main --accept-changes --on-lost zero --report-descriptor 3',
   );
 });

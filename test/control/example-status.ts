@@ -37,6 +37,7 @@ export const exampleStatus: DeviceStatus = {
   requestsInFlight: 5,
   engine: 'io_uring',
   cache: 'none',
+  process: { ioFlusher: true, memoryLocked: true, oomScoreAdjust: -900, requestMemoryBytes: 67_108_864 },
   hostState: { directory: '/var/lib/dm-remap', tableUnixSeconds: 1_700_000_100, trouble: '' },
   controlRestarts: 0,
   notes: ['1 of 3 replicas was repaired'],

@@ -48,7 +48,8 @@ function addExportFlags(command: Command): Command {
     .option('--socket <PATH>', "the export's Unix socket (default: in the runtime directory)")
     .option('--port <NUMBER>', 'also export on 127.0.0.1 at this port')
     .option('--no-export-main', 'do not export main itself, read-only, as NAME/main')
-    .option('--cache <MODE>', 'none, or writeback for image files', 'none');
+    .option('--cache <MODE>', 'none, or writeback for image files', 'none')
+    .option('--memory <SIZE>', "memory for clients' requests, 4M to 1G (default: 64M)");
 }
 
 function addCreate(program: Command, terminal: Terminal): void {

@@ -1,5 +1,5 @@
 import { sectorBytes } from '../../block/block-device.ts';
-import type { DeviceStatus, DiskStatus } from '../../device/messages.ts';
+import type { DeviceStatus, DiskStatus, ProcessStatus } from '../../device/messages.ts';
 import { formatBytes } from './byte-size.ts';
 
 /**
@@ -32,6 +32,7 @@ export function statusText(status: DeviceStatus): string {
     ['metadata', `${remap.replicasValid} of ${remap.replicasTotal} replicas valid`],
     ...policyRow(remap.changedPolicies),
     ['process', `${status.pid}, ${status.engine}, cache ${status.cache}, version ${status.version}`],
+    ['memory', memoryText(status.process)],
     ...(status.hostState.trouble === ''
       ? []
       : [['host', `copy of the table ${status.hostState.trouble}`] satisfies [string, string]]),
@@ -39,6 +40,12 @@ export function statusText(status: DeviceStatus): string {
   ];
   const title = `${status.name}: ${status.state}, ${remap.state}`;
   return [title, ...rows.map(([label, text]) => `  ${label.padEnd(9)} ${text}`)].join('\n');
+}
+
+function memoryText({ ioFlusher, memoryLocked, oomScoreAdjust, requestMemoryBytes }: ProcessStatus): string {
+  const locked = memoryLocked ? 'locked' : 'not locked';
+  const flusher = ioFlusher ? 'I/O flusher' : 'no I/O flusher';
+  return `${formatBytes(requestMemoryBytes)} for requests, ${locked}, ${flusher}, OOM score ${oomScoreAdjust}`;
 }
 
 /** R13: what can be done about sectors that nobody can read. */

@@ -13,7 +13,13 @@ import { type CreateOptions, type CreateReport, createDevice } from '../../devic
 import { makeSpareFile } from '../../device/spare/spare-file.ts';
 import { parseRemapTable } from '../../device/stack/remap-table.ts';
 import { policiesGiven } from '../commands/policy-flags.ts';
-import { cacheMode, type DiskFlags, mainChoice, portNumber } from '../device-arguments.ts';
+import {
+  cacheMode,
+  type DiskFlags,
+  mainChoice,
+  portNumber,
+  requestMemoryBytes,
+} from '../device-arguments.ts';
 import { refuseTakenExport } from '../export-places.ts';
 import { LaunchError } from '../failure.ts';
 import { launchDevice, type Ready } from '../launch.ts';
@@ -34,6 +40,7 @@ export interface CreateFlags extends DiskFlags {
 export async function runCreate(terminal: Terminal, name: string, flags: CreateFlags): Promise<void> {
   const { main, sparePath, lengthBytes } = disksOf(flags);
   const port = portNumber(flags.port);
+  const memoryBytes = requestMemoryBytes(flags.memory);
   const serve: ServeOptions = {
     name,
     main,
@@ -45,6 +52,7 @@ export async function runCreate(terminal: Terminal, name: string, flags: CreateF
     ...(flags.exportMain === false ? { exportMain: false } : {}),
     ...(flags.socket === undefined ? {} : { socketPath: resolve(flags.socket) }),
     ...(port === undefined ? {} : { port }),
+    ...(memoryBytes === undefined ? {} : { requestMemoryBytes: memoryBytes }),
   };
   refuseTakenName(name);
   await refuseTakenExport(serve.socketPath, port);

@@ -8,7 +8,13 @@ import type { ReadinessReport, ServeOptions } from '../../device/serve-options.t
 import { SetupError } from '../../device/setup-error.ts';
 import { refusePolicies } from '../../device/stack/chosen-policies.ts';
 import { policiesGiven } from '../commands/policy-flags.ts';
-import { cacheMode, type DiskFlags, mainChoice, portNumber } from '../device-arguments.ts';
+import {
+  cacheMode,
+  type DiskFlags,
+  mainChoice,
+  portNumber,
+  requestMemoryBytes,
+} from '../device-arguments.ts';
 import { ExitCode } from '../exit-code.ts';
 import { failureOf } from '../failure.ts';
 import { packageVersion } from '../version.ts';
@@ -47,6 +53,7 @@ export async function runServe(name: string | undefined, flags: ServeFlags): Pro
 export function serveOptions(name: string | undefined, flags: ServeFlags): ServeOptions {
   const main = mainChoice(flags);
   const port = portNumber(flags.port);
+  const memoryBytes = requestMemoryBytes(flags.memory);
   const policies = policiesGiven(flags);
   refusePolicies(policies);
   const withoutSpare = refuseSpareChoice(name, flags);
@@ -64,6 +71,7 @@ export function serveOptions(name: string | undefined, flags: ServeFlags): Serve
     ...(main === undefined ? {} : { main }),
     ...(flags.socket === undefined ? {} : { socketPath: flags.socket }),
     ...(port === undefined ? {} : { port }),
+    ...(memoryBytes === undefined ? {} : { requestMemoryBytes: memoryBytes }),
   };
 }
 

@@ -2,7 +2,7 @@ import process from 'node:process';
 import type { Clock } from '../../block/clock.ts';
 import { RealClock } from '../../io/real-clock.ts';
 import { Lifecycle, runClosingSteps } from '../lifecycle.ts';
-import type { ControlAnswers, ControlAsk, ControlFailure, RemoveReport } from '../messages.ts';
+import type { ControlAnswers, ControlAsk, ControlFailure, ProcessStatus, RemoveReport } from '../messages.ts';
 import type { ServeOptions } from '../serve-options.ts';
 import { SetupError } from '../setup-error.ts';
 import { isWorldError } from '../setup-failure.ts';
@@ -11,8 +11,10 @@ import type { ServedStack } from '../stack/served-stack.ts';
 import { ControlPlane } from './control-plane.ts';
 import { type DaemonLog, openDaemonLog } from './daemon-log.ts';
 import { installFailStop } from './fail-stop.ts';
+import { thisThreadIsIoFlusher } from './io-flusher.ts';
 import { avoidOutOfMemoryKiller } from './memory-pressure.ts';
 import { messageFailure, stateFailure } from './message-failure.ts';
+import { missingCare } from './process-care.ts';
 import { identityOfProcess } from './process-identity.ts';
 import { claimFolder, type DeviceFolder, deviceFolder, releaseFolder } from './runtime-directory.ts';
 import { StatusWatch } from './status-watch.ts';
@@ -61,6 +63,7 @@ class Daemon {
   readonly #clock: Clock = new RealClock();
   readonly #lifecycle = new Lifecycle();
   readonly #startedUnixSeconds: number;
+  #oomScoreAdjust = 0;
   #resolveEnded: (end: DaemonEnd) => void = () => undefined;
   #folder: DeviceFolder | undefined;
   #log: DaemonLog | undefined;
@@ -85,7 +88,7 @@ class Daemon {
   async start(): Promise<void> {
     // Sockets and files of ours are nobody else's business.
     process.umask(0o077);
-    avoidOutOfMemoryKiller();
+    this.#oomScoreAdjust = avoidOutOfMemoryKiller();
     installFailStop(this.#options.name ?? this.#options.sparePath, (error, origin) => {
       const stack = error instanceof Error ? error.stack : undefined;
       this.#log?.error('internal error, stopping', { origin, error: String(error), stack });
@@ -104,8 +107,9 @@ class Daemon {
     this.#lifecycle.moveTo('serving');
     this.#watch = new StatusWatch(this.#clock, () => stack.describe().remap, this.#log!);
     await this.#startControl();
-    this.#log?.info('serving', { exports: stack.exports, notes: stack.notes });
-    this.#surroundings.onReady({ name: stack.name, exports: stack.exports, notes: stack.notes });
+    const notes = this.#notes(stack);
+    this.#log?.info('serving', { exports: stack.exports, notes });
+    this.#surroundings.onReady({ name: stack.name, exports: stack.exports, notes });
     if (this.#removeWhenStarted) this.#removeBySignal();
   }
 
@@ -154,6 +158,8 @@ class Daemon {
         return {
           answer: {
             ...stack.describe(),
+            process: this.#processStatus(stack),
+            notes: this.#notes(stack),
             state: this.#lifecycle.state,
             pid: process.pid,
             version: this.#surroundings.version,
@@ -176,6 +182,15 @@ class Daemon {
           return { failure: messageFailure(error) };
         }
     }
+  }
+
+  #processStatus({ memory }: ServedStack): ProcessStatus {
+    return { ioFlusher: thisThreadIsIoFlusher(), oomScoreAdjust: this.#oomScoreAdjust, ...memory };
+  }
+
+  #notes(stack: ServedStack): readonly string[] {
+    const missing = missingCare(this.#processStatus(stack));
+    return missing === undefined ? stack.notes : [...stack.notes, missing];
   }
 
   /** Suspending and resuming wait for each other; removing waits for nobody. */

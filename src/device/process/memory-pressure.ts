@@ -1,17 +1,29 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+
+const scoreFile = '/proc/self/oom_score_adj';
 
 /** -1000 would forbid it entirely, and a leak of ours would then kill everybody else first. */
-const outOfMemoryScore = -900;
+export const outOfMemoryScore = -900;
 
 /**
  * Asks the kernel to take other processes first when memory runs out: dirty pages of the file system above the export
- * can only be freed through this process. Needs CAP_SYS_RESOURCE; false where it was refused.
+ * can only be freed through this process. Needs CAP_SYS_RESOURCE; without it the score stays. Returns the score that is in
+ * force; 0, the usual, where nobody says.
  */
-export function avoidOutOfMemoryKiller(): boolean {
+export function avoidOutOfMemoryKiller(): number {
   try {
-    writeFileSync('/proc/self/oom_score_adj', String(outOfMemoryScore));
-    return true;
+    // Whoever started us may have asked for more protection.
+    if (readScore() > outOfMemoryScore) writeFileSync(scoreFile, String(outOfMemoryScore));
   } catch {
-    return false;
+    // Refused: as it is.
   }
+  try {
+    return readScore();
+  } catch {
+    return 0;
+  }
+}
+
+function readScore(): number {
+  return Number(readFileSync(scoreFile, 'latin1'));
 }

@@ -77,7 +77,7 @@ class StackOpening {
     const { clock, claim } = this.#surroundings;
     // The last step: a file system that hangs must not keep the disks.
     this.#closeBy('host state', hostStateDeadlineMs, () => this.#hostWriter?.close() ?? Promise.resolve());
-    const disks = new Disks();
+    const disks = new Disks(this.#options);
     this.#closeBy('engine', diskDeadlineMs, () => disks.close());
     const spare = await disks.open(this.#options.sparePath, this.#options.cache);
     this.#closeBy('spare', diskDeadlineMs, () => spare.device.close());
@@ -124,6 +124,7 @@ class StackOpening {
     const parts: StackParts = {
       name,
       exports,
+      memory: disks.memory,
       cache: this.#options.cache,
       main,
       spare,

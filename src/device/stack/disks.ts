@@ -9,17 +9,16 @@ import { TargetRegistry } from '../../mapping/registry.ts';
 import type { NbdDevice } from '../../nbd/nbd-device.ts';
 import { looksLikeNbdUri } from '../../nbd/nbd-uri.ts';
 import { standardTargets } from '../../targets/standard-targets.ts';
+import type { ProcessStatus } from '../messages.ts';
 import type { CacheMode, MainChoice } from '../serve-options.ts';
 import { nbdIdentity, openNbd } from './nbd-disk.ts';
+import { requestMemory } from './request-memory.ts';
 
 const mib = 1_048_576;
 
-/**
- * All memory of all I/O. Clients: buffers of 32 connections (4 MiB) and a pool of 64 MiB, in one piece, so that its half is
- * one request of the largest accepted size (32 MiB, R36). A move takes a few granules, so 8 MiB are hundreds of moves at one time.
- * Metadata reads and writes in pieces of at most 1 MiB.
- */
-const clientBytes = 68 * mib;
+/** Buffers of 32 connections. */
+const connectionBytes = 4 * mib;
+/** A move takes a few granules: hundreds of moves at one time. Metadata reads and writes in pieces of at most 1 MiB. */
 const remapBytes = 8 * mib;
 const metadataBytes = 8 * mib;
 /**
@@ -52,17 +51,29 @@ export type OpenedMain = OpenedDisk | OpenedTable;
 /** `own`: for us alone, to read and write. `read-only`: nobody writes while we read. `look`: whoever uses it. */
 export type DiskAccess = 'own' | 'read-only' | 'look';
 
+export interface DisksOptions {
+  /** `requestMemory.defaultBytes` by default; whole pages. */
+  readonly requestMemoryBytes?: number;
+}
+
 /** The I/O of one process, and what opens disks with it. */
 export class Disks {
   readonly plane: DataPlane;
+  readonly #requestMemoryBytes: number;
 
   /** Throws `EngineRefusal` where this machine has no io_uring for us. */
-  constructor() {
+  constructor(options: DisksOptions = {}) {
+    this.#requestMemoryBytes = options.requestMemoryBytes ?? requestMemory.defaultBytes;
     this.plane = createDataPlane({
-      arenaBytes: clientBytes + remapBytes + metadataBytes,
+      arenaBytes: this.#requestMemoryBytes + connectionBytes + remapBytes + metadataBytes,
       remapBytes,
       metadataBytes,
     });
+  }
+
+  /** For `status`. */
+  get memory(): Pick<ProcessStatus, 'memoryLocked' | 'requestMemoryBytes'> {
+    return { memoryLocked: this.plane.memoryLocked, requestMemoryBytes: this.#requestMemoryBytes };
   }
 
   /** Opens a disk, an image or an NBD export. Throws `OpenError`, or `SetupError` for a URI that is none. */

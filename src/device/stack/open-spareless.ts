@@ -24,7 +24,7 @@ export async function openSpareless(
   const { clock, stateDirectory, claim, log } = surroundings;
   const { header, records } = await findTableCopy(stateDirectory, options.name ?? '');
   const folder = claim(header.name);
-  const disks = new Disks();
+  const disks = new Disks(options);
   steps.push({ name: 'engine', deadlineMs: diskDeadlineMs, run: () => disks.close() });
   const choice = options.main ?? recordedMain(header.mainIdentity);
   const main = await disks.openMain(choice, options.cache, 'read-only').catch((error: unknown) => {
@@ -52,7 +52,17 @@ export async function openSpareless(
   });
   steps.push(exportClosing(server, () => undefined));
   const exports = listenForClients(server, disks, folder, options);
-  const parts = { name, exports, main, device, header, state, server, stateDirectory: stateDirectory ?? '' };
+  const parts = {
+    name,
+    exports,
+    memory: disks.memory,
+    main,
+    device,
+    header,
+    state,
+    server,
+    stateDirectory: stateDirectory ?? '',
+  };
   return new SparelessStack(parts, notes, [...steps].reverse());
 }
 

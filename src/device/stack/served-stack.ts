@@ -1,10 +1,10 @@
 import type { ClosingStep } from '../lifecycle.ts';
-import type { DeviceStatus, DeviceTable } from '../messages.ts';
+import type { DeviceStatus, DeviceTable, ProcessStatus } from '../messages.ts';
 
 /** The part of the status that the stack knows. */
 export type StackStatus = Omit<
   DeviceStatus,
-  'state' | 'pid' | 'version' | 'startedUnixSeconds' | 'controlRestarts'
+  'state' | 'pid' | 'version' | 'startedUnixSeconds' | 'controlRestarts' | 'process'
 >;
 
 /** One device, open and exported, as its process sees it. */
@@ -12,6 +12,7 @@ export interface ServedStack {
   readonly name: string;
   readonly exports: readonly string[];
   readonly notes: readonly string[];
+  readonly memory: Pick<ProcessStatus, 'memoryLocked' | 'requestMemoryBytes'>;
   /** In the order in which they must run. */
   closingSteps(): readonly ClosingStep[];
   describe(): StackStatus;

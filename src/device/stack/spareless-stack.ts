@@ -14,6 +14,7 @@ import type { ServedStack, StackStatus } from './served-stack.ts';
 export interface SparelessStackParts {
   readonly name: string;
   readonly exports: readonly string[];
+  readonly memory: ServedStack['memory'];
   readonly main: OpenedMain;
   readonly device: SparelessDevice;
   readonly header: TableCopyHeader;
@@ -40,6 +41,10 @@ export class SparelessStack implements ServedStack {
 
   get name(): string {
     return this.#parts.name;
+  }
+
+  get memory(): ServedStack['memory'] {
+    return this.#parts.memory;
   }
 
   get exports(): readonly string[] {

@@ -21,6 +21,7 @@ import type { ServedStack, StackStatus } from './served-stack.ts';
 export interface StackParts {
   readonly name: string;
   readonly exports: readonly string[];
+  readonly memory: ServedStack['memory'];
   readonly cache: CacheMode;
   readonly main: OpenedMain;
   readonly spare: OpenedDisk;
@@ -46,6 +47,10 @@ export class Stack implements ServedStack {
 
   get name(): string {
     return this.#parts.name;
+  }
+
+  get memory(): ServedStack['memory'] {
+    return this.#parts.memory;
   }
 
   get exports(): readonly string[] {
