@@ -1,5 +1,6 @@
-import { asDeviceError } from '../block/device-error.ts';
-import { WireError } from './constants.ts';
+import { IoFlags } from '../block/block-device.ts';
+import { asDeviceError, type DeviceError, type FailedRange } from '../block/device-error.ts';
+import { Command, WireError } from './constants.ts';
 import { wireErrorOf } from './wire-error.ts';
 
 /** Of a request that is no write, or has no call to the device. */
@@ -17,6 +18,8 @@ export interface RequestOwner {
 export class ClientRequest {
   readonly #owner: RequestOwner;
   command = 0;
+  /** `CommandFlag`s, as they came. */
+  flags = 0;
   /** `IoFlags` for the device. */
   ioFlags = 0;
   cookieHigh = 0;
@@ -24,12 +27,18 @@ export class ClientRequest {
   offset = 0;
   length = 0;
   errno: WireError = WireError.none;
-  /** Arena memory of `length` bytes while the request needs it: a write's payload, a read's answer. */
+  /** Arena memory while the request needs it: a write's payload, a read's answer, the reply to BLOCK_STATUS. */
   piece: Uint8Array | undefined = undefined;
-  /** Of `UnfinishedWrites`, while the device has the write. */
-  writeTicket: number = noTicket;
+  /** Bytes of the piece, for the limits, until the reply is out. */
+  pieceBytes = 0;
   /** When the piece was taken, for its share. */
   takenAt = 0;
+  /** Of `UnfinishedWrites`, while the device has the write. */
+  writeTicket: number = noTicket;
+  /** What of a read has failed; empty when none of its bytes can be told from failed ones. */
+  readonly failed: FailedRange[] = [];
+  /** The whole reply, where it is more than a header and the piece. */
+  reply: readonly Uint8Array[] | undefined = undefined;
   #partsPending = 0;
   readonly #onResolved: () => void;
   readonly #onRejected: (error: unknown) => void;
@@ -37,15 +46,10 @@ export class ClientRequest {
   constructor(owner: RequestOwner) {
     this.#owner = owner;
     this.#onResolved = () => this.#partSettled();
-    this.#onRejected = (error) => {
-      // Throws on anything but a failure of the device: our bugs end the process, they are no I/O errors.
-      const errno = wireErrorOf(asDeviceError(error));
-      if (this.errno === WireError.none) this.errno = errno;
-      this.#partSettled();
-    };
+    this.#onRejected = (error) => this.#partFailed(error, this.offset, this.length);
   }
 
-  /** Announces that `count` device calls will be handed to `follow`. */
+  /** Announces that `count` device calls will be handed to `follow` or `followPart`. */
   expectParts(count: number): void {
     this.#partsPending = count;
   }
@@ -55,8 +59,34 @@ export class ClientRequest {
     part.then(this.#onResolved, this.#onRejected);
   }
 
+  /** As `follow`, for a part that is about these bytes only. */
+  followPart(part: Promise<void>, offset: number, length: number): void {
+    part.then(this.#onResolved, (error: unknown) => this.#partFailed(error, offset, length));
+  }
+
+  /** Throws on anything but a failure of the device: our bugs end the process, they are no I/O errors. */
+  #partFailed(error: unknown, offset: number, length: number): void {
+    const failure = asDeviceError(error);
+    const isFastZero = (this.ioFlags & IoFlags.onlyIfFast) !== 0;
+    if (this.errno === WireError.none) this.errno = wireErrorOf(failure, isFastZero);
+    if (this.command === Command.read) addFailed(this.failed, failure, offset, length);
+    this.#partSettled();
+  }
+
   #partSettled(): void {
     this.#partsPending -= 1;
     if (this.#partsPending === 0) this.#owner.settled(this);
   }
+}
+
+/** What failed of the part; an error that names nothing of it is about all of it: a failure never becomes a success. */
+function addFailed(failed: FailedRange[], failure: DeviceError, offset: number, length: number): void {
+  const countBefore = failed.length;
+  for (const range of failure.ranges) {
+    const from = Math.max(range.offset, offset);
+    const to = Math.min(range.offset + range.length, offset + length);
+    if (to > from) failed.push({ ...range, offset: from, length: to - from });
+  }
+  if (failed.length > countBefore) return;
+  failed.push({ offset, length, kind: failure.kind, errno: failure.errno });
 }

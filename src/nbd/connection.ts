@@ -160,6 +160,8 @@ export class NbdConnection {
     this.#session = new NbdSession({
       ...agreed.view,
       unfinishedWrites: agreed.chosen.unfinishedWrites,
+      structuredReplies: agreed.structuredReplies,
+      contexts: agreed.contexts,
       memory,
       limits,
       counters,

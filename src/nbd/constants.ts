@@ -10,6 +10,7 @@ export const optionMagic = { high: 0x49484156, low: 0x454f5054 } as const;
 export const optionReplyMagic = { high: 0x0003e889, low: 0x045565a9 } as const;
 export const requestMagic = 0x25609513;
 export const simpleReplyMagic = 0x67446698;
+export const structuredReplyMagic = 0x668e33ef;
 
 /** Sizes of the fixed parts of messages, bytes. */
 export const serverHelloBytes = 18;
@@ -18,6 +19,10 @@ export const optionHeaderBytes = 16;
 export const optionReplyHeaderBytes = 20;
 export const requestBytes = 28;
 export const simpleReplyBytes = 16;
+/** Of a chunk of a structured reply, before its payload. */
+export const chunkHeaderBytes = 20;
+/** Of a chunk of data: its header and the offset, before the data. */
+export const dataChunkBytes = 28;
 /** Sent after the answer to EXPORT_NAME unless both sides agreed on NO_ZEROES. */
 export const exportNamePaddingBytes = 124;
 
@@ -63,6 +68,7 @@ export const OptionReply = {
   ack: 1,
   server: 2,
   info: 3,
+  metaContext: 4,
   errorUnsupported: 0x80000001,
   errorPolicy: 0x80000002,
   errorInvalid: 0x80000003,
@@ -88,7 +94,29 @@ export const Command = {
   blockStatus: 7,
 } as const;
 
-export const CommandFlag = { fua: 0x0001, noHole: 0x0002, df: 0x0004, fastZero: 0x0010 } as const;
+export const CommandFlag = {
+  fua: 0x0001,
+  noHole: 0x0002,
+  df: 0x0004,
+  reqOne: 0x0008,
+  fastZero: 0x0010,
+} as const;
+
+/** Flags of a chunk. */
+export const ChunkFlag = { done: 0x0001 } as const;
+
+/** Bit 15 marks errors. */
+export const ChunkType = {
+  none: 0,
+  offsetData: 1,
+  offsetHole: 2,
+  blockStatus: 5,
+  error: 0x8001,
+  errorOffset: 0x8002,
+} as const;
+
+/** Bits of a descriptor of `base:allocation`. */
+export const AllocationFlag = { hole: 0x0001, zero: 0x0002 } as const;
 
 /** Error numbers that may go on the wire; any other is EIO there. */
 export const WireError = {

@@ -35,6 +35,11 @@ export function describeExport(
   if (capabilities.flush) flags |= TransmissionFlag.sendFlush | TransmissionFlag.canMultiConn;
   if (capabilities.fua) flags |= TransmissionFlag.sendFua;
   if (capabilities.rotational) flags |= TransmissionFlag.rotational;
+  if (capabilities.discard) flags |= TransmissionFlag.sendTrim;
+  if (capabilities.writeZeroes) flags |= TransmissionFlag.sendWriteZeroes;
+  if (capabilities.writeZeroes && capabilities.fastZeroes) flags |= TransmissionFlag.sendFastZero;
+  // Advisory: what is in range is answered.
+  flags |= TransmissionFlag.sendCache;
   return {
     name,
     description,
@@ -44,4 +49,9 @@ export function describeExport(
     preferredBlockBytes: Math.max(preferredBlockBytesMin, geometry.physicalBlockBytes),
     maximumPayloadBytes: Math.min(payloadBytesMax, maximumPayloadBytes),
   };
+}
+
+/** The same for a client with structured replies: it may ask for reads in one piece. */
+export function withStructuredReplies(exported: ExportDescription): ExportDescription {
+  return { ...exported, transmissionFlags: exported.transmissionFlags | TransmissionFlag.sendDf };
 }

@@ -5,6 +5,7 @@
  *     option         IHAVEOPT u64 | option u32 | length u32 | data
  *     option reply   magic u64 | option u32 | type u32 | length u32 | data
  *     INFO, GO data  name length u32 | name | count u16 | count x info type u16
+ *     META_CONTEXT data, LIST and SET    name length u32 | name | count u32 | count x (length u32 | query)
  */
 import { hex, NbdProtocolError, readU16, readU32, readU64, writeU16, writeU32, writeU64 } from './codec.ts';
 import {
@@ -17,6 +18,7 @@ import {
   optionReplyHeaderBytes,
   optionReplyMagic,
   serverHelloBytes,
+  stringBytesMax,
 } from './constants.ts';
 
 interface Magic {
@@ -132,6 +134,67 @@ export function decodeInfoRequest(data: Uint8Array): InfoRequest | undefined {
   if (countAt + 2 + 2 * count !== data.length) return undefined;
   const infoTypes = Array.from({ length: count }, (_, index) => readU16(data, countAt + 2 + 2 * index));
   return { exportName: data.subarray(4, countAt), infoTypes };
+}
+
+export interface MetaContextRequest {
+  readonly exportName: Uint8Array;
+  readonly queries: readonly string[];
+}
+
+/** Data of LIST_META_CONTEXT and SET_META_CONTEXT. */
+export function encodeMetaContextRequest(exportName: Uint8Array, queries: readonly string[]): Uint8Array {
+  const texts = queries.map((query) => new TextEncoder().encode(query));
+  const bytes = new Uint8Array(8 + exportName.length + texts.reduce((sum, text) => sum + 4 + text.length, 0));
+  writeU32(bytes, 0, exportName.length);
+  bytes.set(exportName, 4);
+  let at = 4 + exportName.length;
+  writeU32(bytes, at, texts.length);
+  at += 4;
+  for (const text of texts) {
+    writeU32(bytes, at, text.length);
+    bytes.set(text, at + 4);
+    at += 4 + text.length;
+  }
+  return bytes;
+}
+
+/**
+ * Undefined when the lengths inside do not add up to the length of the data, or a string is longer than strings are.
+ * `exportName` is a view of `data`.
+ */
+export function decodeMetaContextRequest(data: Uint8Array): MetaContextRequest | undefined {
+  const strings: Uint8Array[] = [];
+  let at = 0;
+  const takeString = (): boolean => {
+    const length = data.length - at < 4 ? stringBytesMax + 1 : readU32(data, at);
+    if (length > stringBytesMax || length > data.length - at - 4) return false;
+    strings.push(data.subarray(at + 4, at + 4 + length));
+    at += 4 + length;
+    return true;
+  };
+  if (!takeString() || data.length - at < 4) return undefined;
+  const count = readU32(data, at);
+  at += 4;
+  // A string has a length of four bytes at least, so a count that is too large ends soon.
+  for (let index = 0; index < count; index += 1) if (!takeString()) return undefined;
+  if (at !== data.length) return undefined;
+  const [exportName, ...queries] = strings;
+  return { exportName: exportName!, queries: queries.map((query) => new TextDecoder().decode(query)) };
+}
+
+/** Data of a META_CONTEXT reply: id u32, name to the end. */
+export function encodeMetaContext(id: number, name: string): Uint8Array {
+  const text = new TextEncoder().encode(name);
+  const bytes = new Uint8Array(4 + text.length);
+  writeU32(bytes, 0, id);
+  bytes.set(text, 4);
+  return bytes;
+}
+
+/** Throws `NbdProtocolError` when there is no id. */
+export function decodeMetaContext(data: Uint8Array): { readonly id: number; readonly name: string } {
+  if (data.length < 4) throw new NbdProtocolError(`META_CONTEXT has ${data.length} bytes, expected an id`);
+  return { id: readU32(data, 0), name: new TextDecoder().decode(data.subarray(4)) };
 }
 
 /** Size and flags of an export, as INFO_EXPORT and EXPORT_NAME tell them. */

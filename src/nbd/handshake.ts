@@ -10,20 +10,24 @@ import {
   optionHeaderBytes,
   stringBytesMax,
 } from './constants.ts';
+import { withStructuredReplies } from './export-description.ts';
 import type { ExportList, ExportView, ServedExport } from './export-list.ts';
 import {
   decodeInfoRequest,
+  decodeMetaContextRequest,
   decodeOptionHeader,
   encodeExportNameAnswer,
   encodeInfoBlockSize,
   encodeInfoExport,
   encodeInfoText,
+  encodeMetaContext,
   encodeOptionReply,
   encodeServerHello,
   encodeServerName,
   type OptionHeader,
 } from './handshake-codec.ts';
 import { discardedOptionBytesMax, optionBytesMax, optionCountMax } from './limits.ts';
+import { chosenContexts, listedContexts, type MetaContext } from './meta-contexts.ts';
 import type { StreamReader } from './stream-reader.ts';
 
 /** Bytes that a `StreamReader` for the handshake must be able to take at once. */
@@ -35,6 +39,8 @@ export interface HandshakeRefusal {
   readonly message: string;
 }
 
+const lengthsDoNotFit = 'the lengths in the option do not fit its data';
+
 /** How a handshake went on after one option. */
 type Next = 'option' | 'transmission' | 'end';
 
@@ -43,6 +49,15 @@ export interface Agreement {
   readonly chosen: ServedExport;
   /** Of `chosen`: the aligned one for a client that asked for block sizes (R11). */
   readonly view: ExportView;
+  readonly structuredReplies: boolean;
+  /** For BLOCK_STATUS; none, and there is no BLOCK_STATUS. */
+  readonly contexts: readonly MetaContext[];
+}
+
+/** What the client has set, for one export: "the export name ... MUST match" that of GO, or nothing is set. */
+interface ContextChoice {
+  readonly served: ServedExport;
+  readonly contexts: readonly MetaContext[];
 }
 
 /**
@@ -66,6 +81,8 @@ class Handshake {
   #fixedNewstyle = false;
   #noZeroes = false;
   #askedForBlockSizes = false;
+  #structuredReplies = false;
+  #contextChoice: ContextChoice | undefined;
   #chosen: ServedExport | undefined;
 
   constructor(
@@ -98,12 +115,14 @@ class Handshake {
   #agreement(): Agreement {
     const chosen = this.#chosen;
     assert(chosen !== undefined, 'Handshake: transmission without an export');
-    return { chosen, view: this.#viewOf(chosen) };
+    const contexts = this.#contextChoice?.served === chosen ? this.#contextChoice.contexts : [];
+    return { chosen, view: this.#viewOf(chosen), structuredReplies: this.#structuredReplies, contexts };
   }
 
   /** R11: who knows the block sizes keeps to them; all others send sectors. */
   #viewOf(served: ServedExport): ExportView {
-    return this.#askedForBlockSizes ? served.aligned : served.unaligned;
+    const { device, exported } = this.#askedForBlockSizes ? served.aligned : served.unaligned;
+    return { device, exported: this.#structuredReplies ? withStructuredReplies(exported) : exported };
   }
 
   #acceptClientFlags(flags: number): void {
@@ -140,6 +159,11 @@ class Handshake {
       case Option.info:
       case Option.go:
         return await this.#inform(option, data);
+      case Option.structuredReply:
+        return await this.#agreeOnStructuredReplies(data);
+      case Option.listMetaContext:
+      case Option.setMetaContext:
+        return await this.#nameContexts(option, data);
       default:
         return await this.#refuse(
           option,
@@ -184,11 +208,7 @@ class Handshake {
   async #inform(option: typeof Option.info | typeof Option.go, data: Uint8Array): Promise<Next> {
     const request = decodeInfoRequest(data);
     if (request === undefined || request.exportName.length > stringBytesMax) {
-      return await this.#refuse(
-        option,
-        OptionReply.errorInvalid,
-        'the lengths in the option do not fit its data',
-      );
+      return await this.#refuse(option, OptionReply.errorInvalid, lengthsDoNotFit);
     }
     const served = this.#exports.find(request.exportName);
     if (served === undefined) {
@@ -201,6 +221,43 @@ class Handshake {
     );
     await this.#reply(...replies, encodeOptionReply(option, OptionReply.ack));
     return option === Option.go ? 'transmission' : 'option';
+  }
+
+  async #agreeOnStructuredReplies(data: Uint8Array): Promise<Next> {
+    if (data.length > 0) {
+      const message = 'STRUCTURED_REPLY carries no data';
+      return await this.#refuse(Option.structuredReply, OptionReply.errorInvalid, message);
+    }
+    this.#structuredReplies = true;
+    await this.#reply(encodeOptionReply(Option.structuredReply, OptionReply.ack));
+    return 'option';
+  }
+
+  async #nameContexts(
+    option: typeof Option.listMetaContext | typeof Option.setMetaContext,
+    data: Uint8Array,
+  ): Promise<Next> {
+    const isSet = option === Option.setMetaContext;
+    // "Issuing this command replaces all previously-set metadata contexts", also when it fails.
+    if (isSet) this.#contextChoice = undefined;
+    // "This option MUST NOT be requested unless structured replies have been negotiated first."
+    if (!this.#structuredReplies) {
+      return await this.#refuse(option, OptionReply.errorInvalid, 'structured replies come first');
+    }
+    const request = decodeMetaContextRequest(data);
+    if (request === undefined) return await this.#refuse(option, OptionReply.errorInvalid, lengthsDoNotFit);
+    const served = this.#exports.find(request.exportName);
+    if (served === undefined) {
+      return await this.#refuse(option, OptionReply.errorUnknown, this.#exports.whatThereIs());
+    }
+    const contexts = isSet ? chosenContexts(request.queries) : listedContexts(request.queries);
+    if (isSet) this.#contextChoice = { served, contexts };
+    const replies = contexts.map(({ id, name }) =>
+      // Of LIST: "The metadata context ID in these replies is reserved and SHOULD be set to zero".
+      encodeOptionReply(option, OptionReply.metaContext, encodeMetaContext(isSet ? id : 0, name)),
+    );
+    await this.#reply(...replies, encodeOptionReply(option, OptionReply.ack));
+    return 'option';
   }
 
   /**

@@ -56,14 +56,14 @@ export const defaultNbdLimits: NbdLimits = {
   connectionsMax: 32,
   refusalsMax: 8,
   refusalTimeoutMs: 5_000,
-  // 256 headers of 16 bytes are one page, and 512 parts are half of what one sendmsg takes (IOV_MAX 1024).
+  // 256 headers of 28 bytes are two pages, and 512 parts are half of what one sendmsg takes (IOV_MAX 1024).
   requestsInFlightMax: 256,
   // nbdcopy keeps 64 requests of 256 KiB in flight.
   bytesInFlightMax: 16 * 1024 * 1024,
   deviceRequestBytesMax: 1024 * 1024,
   directPayloadBytesMin: 64 * 1024,
-  // With the page for headers a connection has 128 KiB, a power of two: 30 writes of 4 KiB in one receive.
-  receiveBufferBytes: 124 * 1024,
+  // With the pages for headers a connection has 128 KiB, a power of two: 29 writes of 4 KiB in one receive.
+  receiveBufferBytes: 120 * 1024,
   handshakeTimeoutMs: 30_000,
   stallTimeoutMs: 120_000,
   clientBytesPerSecondMin: 64 * 1024,

@@ -1,11 +1,14 @@
 import { assert } from '../block/assert.ts';
 import { type ByteStream, StreamError } from '../io/byte-stream.ts';
+import { encodeDataChunk, encodeErrorChunk, errorChunkBytes } from './chunk-codec.ts';
 import type { ClientRequest } from './client-request.ts';
 import { encodeSimpleReply } from './codec.ts';
-import { Command, simpleReplyBytes, WireError } from './constants.ts';
+import { ChunkFlag, Command, dataChunkBytes, simpleReplyBytes, WireError } from './constants.ts';
 
 export interface ReplyQueueOptions {
   readonly stream: ByteStream;
+  /** Replies that carry data are structured; all others stay simple, which is shorter and always allowed. */
+  readonly structuredReplies: boolean;
   /** Room for one header of every request in flight, in the arena: headers leave without a copy. */
   readonly headers: Uint8Array;
   /** The reply of `request` is out, or will never be: nothing of it is needed any more. */
@@ -18,13 +21,18 @@ export interface ReplyQueueOptions {
  * Gathers the replies of one connection. Never are two sends in flight on one stream; what becomes ready meanwhile leaves
  * with the next one.
  *
- *     headers  | reply 0 | reply 1 | reply 2 | …        rewritten for each send
+ *     headers  | reply 0 | reply 1 | reply 2 | …        one behind the other, rewritten for each send
  *     parts      header 0, data 0, headers 1 and 2 (writes), …
+ *
+ * A good read is one header and its data, with structured replies too: it is answered when all of it is in memory, so there is
+ * nothing to gain by pieces.
  */
 export class ReplyQueue {
   readonly #options: ReplyQueueOptions;
   readonly #headers: Uint8Array;
-  /** One view a header, made once: a view costs 24 to 36 ns. */
+  /** Bytes of a good read's header. */
+  readonly #headerBytes: number;
+  /** One view a header of that size, made once: a view costs 24 to 36 ns. */
   readonly #headerViews: readonly Uint8Array[];
   #queued: ClientRequest[] = [];
   #sending: ClientRequest[] = [];
@@ -41,8 +49,12 @@ export class ReplyQueue {
   constructor(options: ReplyQueueOptions) {
     this.#options = options;
     this.#headers = options.headers;
-    const count = Math.floor(options.headers.length / simpleReplyBytes);
-    this.#headerViews = Array.from({ length: count }, (_, slot) => this.#headerRun(slot, slot + 1));
+    const bytes = options.structuredReplies ? dataChunkBytes : simpleReplyBytes;
+    this.#headerBytes = bytes;
+    const count = Math.floor(options.headers.length / bytes);
+    this.#headerViews = Array.from({ length: count }, (_, slot) =>
+      this.#headers.subarray(slot * bytes, (slot + 1) * bytes),
+    );
     this.#gather = () => {
       this.#gatherScheduled = false;
       this.#send();
@@ -94,24 +106,45 @@ export class ReplyQueue {
     const parts = this.#parts;
     parts.length = 0;
     let runStart = 0;
-    for (let slot = 0; slot < batch.length; slot += 1) {
-      const request = batch[slot]!;
-      const { errno, cookieHigh, cookieLow } = request;
-      encodeSimpleReply(this.#headers, slot * simpleReplyBytes, errno, cookieHigh, cookieLow);
-      if (request.command !== Command.read || errno !== WireError.none) continue;
-      assert(request.piece !== undefined, 'ReplyQueue: a good read has its data');
-      parts.push(this.#headersOf(runStart, slot + 1), request.piece);
-      runStart = slot + 1;
+    let end = 0;
+    for (const request of batch) {
+      const { reply } = request;
+      const isGoodRead = request.command === Command.read && request.errno === WireError.none;
+      if (reply === undefined) end += this.#encodeHeader(request, end);
+      if (reply === undefined && !isGoodRead) continue;
+      if (end > runStart) parts.push(this.#headersOf(runStart, end));
+      runStart = end;
+      if (reply !== undefined) {
+        for (const part of reply) parts.push(part);
+      } else {
+        assert(request.piece !== undefined, 'ReplyQueue: a good read has its data');
+        parts.push(request.piece);
+      }
     }
-    if (runStart < batch.length) parts.push(this.#headersOf(runStart, batch.length));
+    if (end > runStart) parts.push(this.#headersOf(runStart, end));
   }
 
-  #headersOf(fromSlot: number, toSlot: number): Uint8Array {
-    return toSlot - fromSlot === 1 ? this.#headerViews[fromSlot]! : this.#headerRun(fromSlot, toSlot);
+  /** Writes the header of a reply at `at`; its bytes. */
+  #encodeHeader(request: ClientRequest, at: number): number {
+    const { command, errno } = request;
+    // "MUST NOT use a simple reply for NBD_CMD_READ", nor "for any response with a payload".
+    if (this.#options.structuredReplies && (command === Command.read || command === Command.blockStatus)) {
+      if (errno !== WireError.none) {
+        encodeErrorChunk(this.#headers, at, ChunkFlag.done, request, errno);
+        return errorChunkBytes;
+      }
+      encodeDataChunk(this.#headers, at, ChunkFlag.done, request, request.offset, request.length);
+      return dataChunkBytes;
+    }
+    encodeSimpleReply(this.#headers, at, errno, request.cookieHigh, request.cookieLow);
+    return simpleReplyBytes;
   }
 
-  #headerRun(fromSlot: number, toSlot: number): Uint8Array {
-    return this.#headers.subarray(fromSlot * simpleReplyBytes, toSlot * simpleReplyBytes);
+  #headersOf(from: number, to: number): Uint8Array {
+    const bytes = this.#headerBytes;
+    return to - from === bytes && from % bytes === 0
+      ? this.#headerViews[from / bytes]!
+      : this.#headers.subarray(from, to);
   }
 
   #finishBatch(): void {

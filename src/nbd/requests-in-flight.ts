@@ -1,12 +1,17 @@
+import { assert } from '../block/assert.ts';
 import { type BlockDevice, IoFlags } from '../block/block-device.ts';
 import type { ByteStream } from '../io/byte-stream.ts';
+import { blockStatusReply } from './block-status.ts';
 import { ClientRequest, noTicket } from './client-request.ts';
 import type { RequestDecoder } from './codec.ts';
 import { Command, CommandFlag, WireError } from './constants.ts';
-import { NbdCounter } from './counters.ts';
+import { countDone, NbdCounter } from './counters.ts';
 import type { NbdLimits } from './limits.ts';
 import type { MemoryShare } from './memory-share.ts';
+import type { MetaContext } from './meta-contexts.ts';
+import { failedReadReply } from './read-reply.ts';
 import { ReplyQueue } from './reply-queue.ts';
+import { changesBytes } from './request-validator.ts';
 import type { UnfinishedWrites } from './unfinished-writes.ts';
 
 export interface RequestsInFlightOptions {
@@ -18,7 +23,10 @@ export interface RequestsInFlightOptions {
   readonly unfinishedWrites: UnfinishedWrites;
   readonly limits: NbdLimits;
   readonly counters: Float64Array;
-  /** Room for the headers of one send: 16 bytes for each of `requestsInFlightMax`. */
+  readonly structuredReplies: boolean;
+  /** For BLOCK_STATUS. */
+  readonly contexts: readonly MetaContext[];
+  /** Room for the headers of one send: `dataChunkBytes` for each of `requestsInFlightMax`. */
   readonly headers: Uint8Array;
 }
 
@@ -33,6 +41,8 @@ export class RequestsInFlight {
   readonly #connection: number;
   readonly #limits: NbdLimits;
   readonly #counters: Float64Array;
+  readonly #structuredReplies: boolean;
+  readonly #contexts: readonly MetaContext[];
   readonly #replies: ReplyQueue;
   readonly #idle: ClientRequest[] = [];
   /** The device's `flushEpoch` that this client knows of. */
@@ -51,8 +61,11 @@ export class RequestsInFlight {
     this.#connection = options.unfinishedWrites.newConnection();
     this.#limits = options.limits;
     this.#counters = options.counters;
+    this.#structuredReplies = options.structuredReplies;
+    this.#contexts = options.contexts;
     this.#replies = new ReplyQueue({
       stream: options.stream,
+      structuredReplies: options.structuredReplies,
       headers: options.headers,
       onReplied: (request) => this.#replied(request),
       onBatchEnd: () => {
@@ -79,7 +92,7 @@ export class RequestsInFlight {
     return this.#replies.sendCount;
   }
 
-  /** Whether the limits allow one more request, with `length` bytes of payload. */
+  /** Whether the limits allow one more request, with a piece of `length` bytes. */
   hasRoom(length: number): boolean {
     if (this.#count >= this.#limits.requestsInFlightMax) return false;
     // What has no payload waits for none.
@@ -109,47 +122,85 @@ export class RequestsInFlight {
     this.#replies.abandon();
   }
 
-  /** Starts the read or write that `header` asks for, with the piece that was taken last; it is released when it is over. */
-  startTransfer(header: RequestDecoder, piece: Uint8Array): void {
-    const request = this.#admit(header, piece.length);
+  /** Starts what `header` asks for; the piece, where it needs one, was taken last and is released when it is over. */
+  start(header: RequestDecoder, piece?: Uint8Array): void {
+    const request = this.#admit(header, piece?.length ?? 0);
     request.piece = piece;
     request.takenAt = this.#share.takenAt;
     const { offset, length } = request;
-    if (request.command !== Command.write) this.#start(request, piece);
+    if (!changesBytes(request.command)) this.#callDevice(request);
     else if (this.#unfinished.overlapsOthers(this.#connection, offset, length)) {
       // What throws here is our bug, and ends the process.
-      void this.#startBehindOthers(request, piece);
+      void this.#startBehindOthers(request);
     } else {
       request.writeTicket = this.#unfinished.begin(this.#connection, offset, length);
-      this.#start(request, piece);
+      this.#callDevice(request);
     }
   }
 
   /** A write of another connection, perhaps of one that is gone, is still under way on these bytes: it must land first. */
-  async #startBehindOthers(request: ClientRequest, piece: Uint8Array): Promise<void> {
+  async #startBehindOthers(request: ClientRequest): Promise<void> {
     const { offset, length } = request;
     while (this.#unfinished.overlapsOthers(this.#connection, offset, length)) await this.#unfinished.change();
     request.writeTicket = this.#unfinished.begin(this.#connection, offset, length);
-    this.#start(request, piece);
+    this.#callDevice(request);
   }
 
-  #start(request: ClientRequest, piece: Uint8Array): void {
+  #callDevice(request: ClientRequest): void {
+    const { command, piece, offset } = request;
     const partBytes = this.#limits.deviceRequestBytesMax;
+    if (command !== Command.read && command !== Command.write) {
+      request.expectParts(1);
+      request.follow(this.#runCommand(request));
+      return;
+    }
+    assert(piece !== undefined, 'RequestsInFlight: a read or write has its piece');
     if (piece.length <= partBytes) {
       request.expectParts(1);
-      request.follow(this.#callDevice(request, piece, request.offset));
+      request.follow(this.#transfer(request, piece, offset));
       return;
     }
     request.expectParts(Math.ceil(piece.length / partBytes));
     for (let at = 0; at < piece.length; at += partBytes) {
-      request.follow(this.#callDevice(request, piece.subarray(at, at + partBytes), request.offset + at));
+      const part = piece.subarray(at, at + partBytes);
+      request.followPart(this.#transfer(request, part, offset + at), offset + at, part.length);
     }
   }
 
-  startFlush(header: RequestDecoder): void {
-    const request = this.#admit(header, 0);
-    request.expectParts(1);
-    request.follow(this.#device.flush());
+  #transfer(request: ClientRequest, part: Uint8Array, offset: number): Promise<void> {
+    return request.command === Command.read
+      ? this.#device.read(part, offset)
+      : this.#device.write(part, offset, request.ioFlags);
+  }
+
+  /** Lengths go up to 2^32 - 1: the device works on such a range in bounded pieces, and holds up nobody else. */
+  #runCommand(request: ClientRequest): Promise<void> {
+    const { command, offset, length, ioFlags } = request;
+    switch (command) {
+      case Command.flush:
+        return this.#device.flush();
+      case Command.trim:
+        return this.#trim(offset, length, ioFlags);
+      case Command.writeZeroes:
+        return this.#device.writeZeroes(offset, length, ioFlags);
+      case Command.blockStatus:
+        return this.#blockStatus(request);
+      default:
+        // CACHE: the disk has its own cache, and reads must tell what the disk says when they come.
+        assert(command === Command.cache, `RequestsInFlight: command ${command} was not refused`);
+        return Promise.resolve();
+    }
+  }
+
+  /** A discard has no FUA of its own; a flush covers it, as it covers a write. */
+  async #trim(offset: number, length: number, ioFlags: number): Promise<void> {
+    await this.#device.discard(offset, length);
+    if ((ioFlags & IoFlags.fua) !== 0) await this.#device.flush();
+  }
+
+  async #blockStatus(request: ClientRequest): Promise<void> {
+    assert(request.piece !== undefined, 'RequestsInFlight: BLOCK_STATUS has its piece');
+    request.reply = [await blockStatusReply(this.#device, request, this.#contexts, request.piece)];
   }
 
   /** Answers `header` with an error, without asking the device. */
@@ -161,25 +212,32 @@ export class RequestsInFlight {
 
   /** A request has its result. For `ClientRequest`. */
   settled(request: ClientRequest): void {
+    const { command } = request;
     if (request.writeTicket >= 0) this.#unfinished.end(request.writeTicket);
     request.writeTicket = noTicket;
-    const durable = request.command === Command.write && request.ioFlags !== IoFlags.none;
-    if (durable || request.command === Command.flush) this.#tellOfFailedFlush(request);
-    const counters = this.#counters;
+    const durable = (request.ioFlags & IoFlags.fua) !== 0 && changesBytes(command);
+    if (durable || command === Command.flush) this.#tellOfFailedFlush(request);
     if (request.errno !== WireError.none) {
-      counters[NbdCounter.errors]! += 1;
-      this.#giveBackFailed(request);
-    } else if (request.command === Command.read) {
-      counters[NbdCounter.reads]! += 1;
-      counters[NbdCounter.bytesRead]! += request.length;
-    } else if (request.command === Command.write) {
-      counters[NbdCounter.writes]! += 1;
-      counters[NbdCounter.bytesWritten]! += request.length;
-      this.#releasePiece(request);
+      this.#settleFailed(request);
     } else {
-      counters[NbdCounter.flushes]! += 1;
+      countDone(this.#counters, request);
+      if (command === Command.write) this.#releasePiece(request);
     }
     this.#replies.push(request);
+  }
+
+  /** With structured replies what is good of a read is delivered, and its memory is needed until then. */
+  #settleFailed(request: ClientRequest): void {
+    const { piece, failed } = request;
+    this.#counters[NbdCounter.errors]! += 1;
+    if (this.#structuredReplies && piece !== undefined && failed.length > 0) {
+      request.reply = failedReadReply(request, piece, failed);
+      if (request.reply.length > 1) {
+        this.#counters[NbdCounter.partialReads]! += 1;
+        return;
+      }
+    }
+    this.#giveBackFailed(request);
   }
 
   /** R7: a flush that failed, for whomever, put this client's writes in doubt too: its next FLUSH or FUA says so, once. */
@@ -190,30 +248,29 @@ export class RequestsInFlight {
     if (request.errno === WireError.none) request.errno = WireError.EIO;
   }
 
-  #admit(header: RequestDecoder, length: number): ClientRequest {
+  #admit(header: RequestDecoder, pieceBytes: number): ClientRequest {
     const request = this.#idle.pop() ?? new ClientRequest(this);
     request.command = header.command;
-    request.ioFlags = (header.flags & CommandFlag.fua) === 0 ? IoFlags.none : IoFlags.fua;
+    request.flags = header.flags;
+    request.ioFlags = header.flags === 0 ? IoFlags.none : ioFlagsOf(header.flags);
     request.cookieHigh = header.cookieHigh;
     request.cookieLow = header.cookieLow;
     request.offset = header.offset;
-    request.length = length;
+    request.length = header.length;
     request.errno = WireError.none;
+    request.pieceBytes = pieceBytes;
+    request.reply = undefined;
+    if (request.failed.length > 0) request.failed.length = 0;
     this.#count += 1;
-    this.#bytes += length;
+    this.#bytes += pieceBytes;
     return request;
   }
 
-  #callDevice(request: ClientRequest, part: Uint8Array, offset: number): Promise<void> {
-    return request.command === Command.read
-      ? this.#device.read(part, offset)
-      : this.#device.write(part, offset, request.ioFlags);
-  }
-
   #replied(request: ClientRequest): void {
-    this.#releasePiece(request);
+    if (request.errno === WireError.none) this.#releasePiece(request);
+    else this.#giveBackFailed(request);
     this.#count -= 1;
-    this.#bytes -= request.length;
+    this.#bytes -= request.pieceBytes;
     this.#idle.push(request);
   }
 
@@ -229,4 +286,12 @@ export class RequestsInFlight {
     this.#share.releaseWhenUnshared(request.piece, request.takenAt);
     request.piece = undefined;
   }
+}
+
+function ioFlagsOf(flags: number): number {
+  return (
+    ((flags & CommandFlag.fua) === 0 ? IoFlags.none : IoFlags.fua) |
+    ((flags & CommandFlag.noHole) === 0 ? IoFlags.none : IoFlags.keepAllocated) |
+    ((flags & CommandFlag.fastZero) === 0 ? IoFlags.none : IoFlags.onlyIfFast)
+  );
 }

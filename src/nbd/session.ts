@@ -1,14 +1,16 @@
 import { assert } from '../block/assert.ts';
 import type { BlockDevice } from '../block/block-device.ts';
 import { type ByteStream, StreamError } from '../io/byte-stream.ts';
+import { blockStatusBytesMax } from './block-status.ts';
 import { NbdProtocolError, RequestDecoder } from './codec.ts';
-import { Command, requestBytes, simpleReplyBytes, TransmissionFlag, WireError } from './constants.ts';
+import { Command, dataChunkBytes, requestBytes, WireError } from './constants.ts';
 import type { ExportDescription } from './export-description.ts';
 import { discardedPayloadBytesMax, type NbdLimits } from './limits.ts';
 import { MemoryShare } from './memory-share.ts';
+import type { MetaContext } from './meta-contexts.ts';
 import { ReceiveBuffer } from './receive-buffer.ts';
 import type { RequestMemory } from './request-memory.ts';
-import { type RequestRules, validateRequest } from './request-validator.ts';
+import { hasPayload, type RequestRules, requestRules, validateRequest } from './request-validator.ts';
 import { RequestsInFlight } from './requests-in-flight.ts';
 import type { ClientWait } from './stall-watch.ts';
 import type { UnfinishedWrites } from './unfinished-writes.ts';
@@ -21,6 +23,9 @@ export interface NbdSessionOptions {
   /** Of all connections to the export. */
   readonly unfinishedWrites: UnfinishedWrites;
   readonly exported: ExportDescription;
+  readonly structuredReplies: boolean;
+  /** Chosen for BLOCK_STATUS. */
+  readonly contexts: readonly MetaContext[];
   readonly limits: NbdLimits;
   readonly counters: Float64Array;
   /** `connectionBufferBytes(limits)` of memory, lent until `run` resolves; in the arena, so that nothing is staged. */
@@ -31,7 +36,7 @@ export interface NbdSessionOptions {
 
 /** Memory of one connection besides its requests: incoming bytes, and the headers of one send. */
 export function connectionBufferBytes(limits: NbdLimits): number {
-  return limits.receiveBufferBytes + limits.requestsInFlightMax * simpleReplyBytes;
+  return limits.receiveBufferBytes + limits.requestsInFlightMax * dataChunkBytes;
 }
 
 /**
@@ -73,14 +78,7 @@ export class NbdSession {
     this.#stream = stream;
     this.#share = new MemoryShare(options.memory);
     this.#directPayloadBytesMin = limits.directPayloadBytesMin;
-    this.#rules = {
-      sizeBytes: exported.sizeBytes,
-      minimumBlockBytes: exported.minimumBlockBytes,
-      payloadBytesMax: exported.maximumPayloadBytes,
-      readOnly: (exported.transmissionFlags & TransmissionFlag.readOnly) !== 0,
-      flush: (exported.transmissionFlags & TransmissionFlag.sendFlush) !== 0,
-      fua: (exported.transmissionFlags & TransmissionFlag.sendFua) !== 0,
-    };
+    this.#rules = requestRules(exported, options.contexts.length > 0);
     assert(buffer.length >= connectionBufferBytes(limits), 'NbdSession: the connection buffer is too small');
     assert(
       limits.directPayloadBytesMin + requestBytes <= limits.receiveBufferBytes,
@@ -189,19 +187,19 @@ export class NbdSession {
       this.#requestsSeen += 1;
       // "The server MUST handle all outstanding requests, ... and close the TCP session." There is no reply.
       if (decoder.command === Command.disconnect) return;
-      const charged = decoder.command === Command.flush ? 0 : decoder.length;
-      if (!this.#mayStart(charged)) await this.#waitToStart(charged);
+      const pieceBytes = pieceBytesOf(decoder);
+      if (!this.#mayStart(pieceBytes)) await this.#waitToStart(pieceBytes);
       if (this.#draining) return;
       const errno = this.#refusing ? WireError.ESHUTDOWN : validateRequest(this.#rules, decoder);
       if (errno !== WireError.none) {
         if (!(await this.#refuse(errno))) return;
-      } else if (decoder.command === Command.flush) {
-        this.#requests.startFlush(decoder);
+      } else if (pieceBytes === 0) {
+        this.#requests.start(decoder);
       } else {
         if (decoder.command === Command.write && !this.#isDirect() && !this.#payloadIsHere()) {
           if (!(await this.#receivePayload())) return;
         }
-        const piece = this.#pieceNow() ?? (await this.#waitForPiece());
+        const piece = this.#pieceNow(pieceBytes) ?? (await this.#waitForPiece(pieceBytes));
         if (piece === undefined) {
           if (this.#draining || !(await this.#refuse(WireError.ESHUTDOWN))) return;
           continue;
@@ -211,7 +209,7 @@ export class NbdSession {
           if (here < piece.length && !(await this.#receiveDirect(piece, here))) return;
         }
         if (this.#refusing) this.#refuseReceived(piece);
-        else this.#requests.startTransfer(decoder, piece);
+        else this.#requests.start(decoder, piece);
       }
     }
   }
@@ -301,18 +299,24 @@ export class NbdSession {
   }
 
   /** Undefined when there is no memory now, or the session was suspended or began to refuse while the payload came. */
-  #pieceNow(): Uint8Array | undefined {
-    return this.#suspended || this.#refusing ? undefined : this.#share.take(this.#decoder.length);
+  #pieceNow(length: number): Uint8Array | undefined {
+    return this.#suspended || this.#refusing ? undefined : this.#share.take(length);
   }
 
   /** Undefined when the session was drained or dropped meanwhile, or refuses. */
-  async #waitForPiece(): Promise<Uint8Array | undefined> {
+  async #waitForPiece(length: number): Promise<Uint8Array | undefined> {
     for (;;) {
-      await this.#waitToStart(this.#decoder.length);
+      await this.#waitToStart(length);
       if (this.#draining || this.#refusing) return undefined;
-      const piece = await this.#share.whenFree(this.#decoder.length);
+      const piece = await this.#share.whenFree(length);
       if (!this.#draining && !this.#refusing && !this.#suspended) return piece;
       if (piece !== undefined) this.#share.release(piece, this.#share.takenAt);
     }
   }
+}
+
+/** Bytes of the pool that a request needs (R36): for its payload, or for its reply. */
+function pieceBytesOf({ command, length }: RequestDecoder): number {
+  if (hasPayload(command)) return length;
+  return command === Command.blockStatus ? blockStatusBytesMax : 0;
 }

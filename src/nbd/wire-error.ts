@@ -4,7 +4,7 @@ import { WireError } from './constants.ts';
 
 /**
  * What a client is told of each kind of failure. The wire knows eight numbers; ENODATA and its like are EIO there. No kind
- * becomes ENOMEM ("avoid": clients retry it for ever) or ENOTSUP ("SHOULD NOT ... except" for fast zeroing).
+ * becomes ENOMEM ("avoid": clients retry it for ever).
  */
 const wireErrorByKind: Readonly<Record<FailureKind, WireError>> = {
   medium: WireError.EIO,
@@ -20,7 +20,12 @@ const wireErrorByKind: Readonly<Record<FailureKind, WireError>> = {
   invalid: WireError.EINVAL,
 };
 
-/** The error number that answers a failed request. */
-export function wireErrorOf(error: DeviceError): WireError {
-  return wireErrorByKind[error.kind];
+/** The error number of one failed range. */
+export function wireErrorOfKind(kind: FailureKind): WireError {
+  return wireErrorByKind[kind];
+}
+
+/** The error number that answers a failed request. ENOTSUP is for FAST_ZERO alone: "SHOULD NOT ... except". */
+export function wireErrorOf(error: DeviceError, isFastZero: boolean): WireError {
+  return isFastZero && error.kind === 'unsupported' ? WireError.ENOTSUP : wireErrorByKind[error.kind];
 }

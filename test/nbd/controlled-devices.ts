@@ -44,7 +44,7 @@ export class DoubtfulDevice extends FilterDevice {
 
 /** Records every call, and lets none through until it is released. */
 export class HeldDevice extends FilterDevice {
-  /** In order of the calls: `read 0 512`, `write 512 512 fua`, `flush`. */
+  /** In order of the calls: `read 0 512`, `write 512 512 fua`, `flush`, `discard 0 512`, `zero 0 512 fua keep fast`. */
   readonly calls: string[] = [];
   #held: (() => void)[] = [];
   #open = false;
@@ -64,6 +64,17 @@ export class HeldDevice extends FilterDevice {
 
   override flush(): Promise<void> {
     return this.#pass('flush', () => this.below.flush());
+  }
+
+  override discard(offset: number, length: number, flags?: number): Promise<void> {
+    return this.#pass(`discard ${offset} ${length}`, () => this.below.discard(offset, length, flags));
+  }
+
+  override writeZeroes(offset: number, length: number, flags = 0): Promise<void> {
+    const names = ['fua', 'keep', 'fast'].filter((_, bit) => (flags & (1 << bit)) !== 0);
+    return this.#pass(['zero', offset, length, ...names].join(' '), () =>
+      this.below.writeZeroes(offset, length, flags),
+    );
   }
 
   /** Lets the oldest held call through. */

@@ -86,6 +86,13 @@ export class ServerFixture {
     return wire;
   }
 
+  /** The same with structured replies. */
+  async structured(contexts: readonly string[] = [], options?: MemoryStreamOptions): Promise<WireClient> {
+    const wire = this.wire(options);
+    await wire.enterStructured(contexts);
+    return wire;
+  }
+
   /** Closes the server and lets time pass meanwhile: connections end when they have been quiet for a while. */
   async close(deadlineMs: number): Promise<number> {
     const closing = this.server.close(deadlineMs);
