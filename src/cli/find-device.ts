@@ -20,10 +20,12 @@ export function findDevice(name: string, directory: string = runtimeDirectory())
   const found = folderState(folder);
   if (found.state === 'absent') throw new SetupError('not-found', `${name}: no such device`);
   if (found.state === 'dead') {
-    throw new SetupError(
-      'not-found',
-      `${name}: its process was killed; "dm-remap assemble ${name} --spare …" brings it back`,
-    );
+    throw new SetupError('not-found', deadDevice(name));
   }
   return { folder, pid: found.process.pid, client: new ControlClient(folder.controlSocketPath) };
+}
+
+/** What somebody should do about a device whose process was killed. */
+export function deadDevice(name: string): string {
+  return `${name}: its process was killed; "dm-remap assemble ${name} --spare …" brings it back`;
 }

@@ -7,7 +7,22 @@ export interface Terminal {
   print(text: string): void;
   /** One line to standard error. */
   warn(line: string): void;
+  /** How much room there is; undefined where standard output is no terminal. */
+  screen?(): Screen | undefined;
+  /** In place of all that is on the screen. Only where there is one. */
+  draw?(lines: readonly string[]): void;
 }
+
+export interface Screen {
+  readonly columns: number;
+  readonly rows: number;
+}
+
+const columnsDefault = 80;
+const rowsDefault = 24;
+
+/** Of ECMA-48: cursor home; erase to the end of the line; erase to the end of the screen. */
+const escapes = { home: '\u001b[H', restOfLine: '\u001b[K', restOfScreen: '\u001b[J' } as const;
 
 /**
  * The process's own standard streams. A reader that went away (`dm-remap status x | head -1`) is no error; an answer that
@@ -26,6 +41,15 @@ export function processTerminal(): Terminal {
     },
     warn: (line) => {
       process.stderr.write(`${line}\n`);
+    },
+    screen: () => {
+      const { isTTY, columns, rows } = process.stdout;
+      // A terminal that nobody gave a size says 0.
+      return isTTY ? { columns: columns || columnsDefault, rows: rows || rowsDefault } : undefined;
+    },
+    draw: (lines) => {
+      const text = lines.map((line) => `${line}${escapes.restOfLine}\n`).join('');
+      process.stdout.write(`${escapes.home}${text}${escapes.restOfScreen}`);
     },
   };
 }

@@ -24,16 +24,23 @@ export interface DiskStatus {
 
 /** What the remap target says about itself. */
 export interface RemapSummary {
-  /** `ok`, `spare-full`, `spare-failed`, `main-writes-failed`, `main-failed` or `metadata-failed`. */
+  /** `ok`, `spare-full`, `spare-failed`, `main-writes-failed`, `main-failed`, `metadata-failed` or `without-spare`. */
   readonly state: string;
+  readonly health: 'ok' | 'degraded' | 'failing';
+  /** One clause each, the worst first; empty while `health` is `ok`. */
+  readonly healthReasons: readonly string[];
   readonly remappedGranules: number;
   readonly remappedSectors: number;
   readonly unreadableSectors: number;
+  /** R13: unreadable on main and never written: they read as zeros. */
+  readonly freshZeroSectors: number;
   readonly goneSectors: number;
   readonly slotsTotal: number;
   readonly slotsUsed: number;
   readonly slotsFree: number;
   readonly slotsRetired: number;
+  /** R31: the last free slots, which only writes of clients may take. */
+  readonly slotsReserved: number;
   readonly granuleBytes: number;
   /** R24: `path` when what is moved is read back, `off` where that proves nothing. */
   readonly verify: string;
@@ -82,7 +89,8 @@ export interface DeviceStatus {
   readonly logicalBlockBytes: number;
   readonly physicalBlockBytes: number;
   readonly main: DiskStatus;
-  readonly spare: DiskStatus;
+  /** Null for a device that is served without its spare (M13). */
+  readonly spare: DiskStatus | null;
   readonly remap: RemapSummary;
   /** NBD URIs, the Unix socket first. */
   readonly exports: readonly string[];

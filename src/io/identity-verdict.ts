@@ -1,3 +1,4 @@
+import { formatExactBytes } from '../block/byte-text.ts';
 /** What is known of a disk, and what two such facts say about each other (M15, M17). Pure. */
 
 export interface DiskIdentity {
@@ -85,13 +86,13 @@ function nameOf(identity: DiskIdentity): string {
   return { block: 'block device', file: 'file', nbd: 'NBD export' }[identity.kind];
 }
 
-/** `/dev/sdb: ATA WDC WD10EZEX, serial WD-1234, 1000204886016 bytes` */
+/** `/dev/sdb: ATA WDC WD10EZEX, serial WD-1234, 931.5 GiB (1000204886016 bytes)` */
 export function describeIdentity(identity: DiskIdentity): string {
   const product = [identity.vendor, identity.model].filter((text) => text !== '').join(' ');
   const parts = [
     product === '' ? nameOf(identity) : product,
     ...(identity.serial === '' ? [] : [`serial ${identity.serial}`]),
-    `${identity.sizeBytes} bytes`,
+    formatExactBytes(identity.sizeBytes),
   ];
   return `${identity.path}: ${parts.join(', ')}`;
 }

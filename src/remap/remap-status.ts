@@ -28,11 +28,15 @@ export interface RemapStatus {
   readonly remappedGranules: number;
   readonly remappedSectors: number;
   readonly unreadableSectors: number;
+  /** R13: unreadable on main and never written: they read as zeros, and are not among the unreadable ones. */
+  readonly freshZeroSectors: number;
   readonly goneSectors: number;
   readonly slotsTotal: number;
   readonly slotsUsed: number;
   readonly slotsFree: number;
   readonly slotsRetired: number;
+  /** R31: the last free slots, which only writes of clients may take. */
+  readonly slotsReserved: number;
   /**
    * R24: `path` when what is written to a slot is read back, `off` when the policy or a buffered file makes that pointless.
    * `media` would be a read that passes the drive's own cache: the kernel has none for a block device.
@@ -60,11 +64,13 @@ export function statusOf(core: RemapCore, metadata: MetadataStatus, requestsInFl
     remappedGranules: totals.remappedGranules,
     remappedSectors: totals.heldSectors,
     unreadableSectors: totals.unreadableSectors,
+    freshZeroSectors: totals.freshZeroSectors,
     goneSectors: totals.goneSectors,
     slotsTotal: allocator.usableSlots,
     slotsUsed: allocator.usedSlots,
     slotsFree: allocator.freeSlots,
     slotsRetired: allocator.retiredSlots,
+    slotsReserved: allocator.reserveSlots,
     verify: core.verifiesSlots ? 'path' : 'off',
     freshRegions: core.freshRegions.regionCount - core.freshRegions.endedCount,
     mainCache: core.mainCache.use(core.policies.mainCache),

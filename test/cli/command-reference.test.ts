@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { helpOf, readReference, referenceWithHelp, verbsOfProgram } from './command-reference.ts';
+import { assertShape, jsonShapes } from './json-shapes.ts';
 
 const howToUpdate = 'run node dist/test/cli/write-command-reference.js and read what it changed';
 
@@ -24,4 +25,13 @@ test('the help of every verb fits a terminal and gives examples', () => {
     assert.ok(shown.startsWith('\nExamples:\n') && shown.includes(`dm-remap ${words}`), words);
     for (const line of help.split('\n')) assert.ok(line.length <= 80, `${words}: ${line}`);
   }
+});
+
+test('every shape of JSON has an example in docs/cli.md that has it', () => {
+  const examples = new Map(
+    [...readReference().matchAll(/^```json (\S+)\n(.*?)^```$/gms)].map(([, shape, text]) => [shape, text]),
+  );
+  const shown = [...jsonShapes.keys()].filter((shape) => shape !== 'status-watch');
+  assert.deepEqual(new Set(examples.keys()), new Set(shown));
+  for (const [shape, text] of examples) assertShape(shape ?? '', text ?? '');
 });

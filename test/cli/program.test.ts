@@ -44,7 +44,7 @@ test('help is an answer, with examples and the exit codes', async () => {
 test('a wrong command line is one line on standard error, naming the command', async () => {
   const cases: [string[], string][] = [
     [['frob'], "dm-remap: unknown command 'frob'"],
-    [['status'], "dm-remap: status: missing required argument 'NAME'"],
+    [['table'], "dm-remap: table: missing required argument 'NAME'"],
     [['status', 'a', 'b'], 'dm-remap: status: too many arguments'],
     [['ls', '--frob'], "dm-remap: ls: unknown option '--frob'"],
     [

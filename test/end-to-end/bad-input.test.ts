@@ -164,7 +164,7 @@ test('a wrong command line says what is wrong with it', async () => {
     [create('main.img', 'spare.img', '--cache', 'fast'), /--cache fast: expected none or writeback/],
     [create('main.img', 'new.img', '--create-spare', '64Q'), /--create-spare 64Q: expected/],
     [create('main.img', 'spare.img', '--unknown'), /unknown option '--unknown'/],
-    [['status'], /missing required argument/],
+    [['table'], /missing required argument/],
     [['message', 'disk', '0'], /missing required argument/],
   ];
   for (const [words, message] of cases) await lab.mustFail(ExitCode.usage, message, ...words);

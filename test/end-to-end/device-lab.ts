@@ -36,12 +36,14 @@ export interface StartedCommand {
   readonly child: ChildProcess;
   /** Its exit code. */
   readonly ended: Promise<number | null>;
-  /** Everything that it wrote to standard error up to now. */
+  /** Everything that it wrote to standard output, and to standard error, up to now. */
+  readonly output: () => string;
   readonly errors: () => string;
 }
 
 /** A folder with disks in it, a runtime directory of its own, and the command line as people use it. */
 export class DeviceLab {
+  readonly program: string = program;
   readonly folder: string = mkdtempSync(join(tmpdir(), 'dm-remap-lab-'));
   readonly runtime: string = join(this.folder, 'run');
   /** What the host remembers; one for each machine that a test plays. */
@@ -94,7 +96,7 @@ export class DeviceLab {
         [program, ...words],
         {
           cwd: this.folder,
-          env: this.#environment(),
+          env: this.environment(),
           timeout: commandTimeoutMs,
         },
         (error, output, errors) => {
@@ -109,17 +111,21 @@ export class DeviceLab {
   start(...words: readonly string[]): StartedCommand {
     const child = spawn(process.execPath, [program, ...words], {
       cwd: this.folder,
-      env: this.#environment(),
-      stdio: ['ignore', 'inherit', 'pipe'],
+      env: this.environment(),
+      stdio: ['ignore', 'pipe', 'pipe'],
     });
+    let output = '';
     let errors = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       errors += text;
     });
     const ended = new Promise<number | null>((resolve) => {
       child.once('close', resolve);
     });
-    return { child, ended, errors: () => errors };
+    return { child, ended, output: () => output, errors: () => errors };
   }
 
   /** As `run`; anything but success fails the test with what the command said. */
@@ -139,7 +145,7 @@ export class DeviceLab {
     assert.equal(result.output, '', said);
   }
 
-  #environment(): NodeJS.ProcessEnv {
+  environment(): NodeJS.ProcessEnv {
     return { ...process.env, DM_REMAP_RUNTIME_DIR: this.runtime, DM_REMAP_STATE_DIR: this.state };
   }
 

@@ -43,7 +43,10 @@ test('M13 without its spare a device is read-only: what was moved is EIO, all el
   assert.ok(Buffer.from(bytes).equals(pattern(0, mib, 1).subarray(2 * granuleBytes)));
   await assert.rejects(client.write(new Uint8Array(granuleBytes), 0));
   await client.disconnect();
-  assert.match(await lab.mustRun('status', 'disk', '--line'), /without-spare 0\/0 lost 8/);
+  assert.match(
+    await lab.mustRun('status', 'disk', '--line'),
+    /remap \S+ - without-spare 1\/0 lost 8 replicas 0\/0/,
+  );
   await lab.mustFail(ExitCode.usage, /takes no messages/, 'message', 'disk', '0', 'list');
   await lab.mustRun('table', 'disk');
   await lab.mustRun('ls', '--json');

@@ -329,10 +329,10 @@ describe('M15 is it the recorded disk', () => {
   });
 
   test('one line tells a person which disk it is', () => {
-    assert.equal(describeIdentity(strong), '/dev/sdb: V M, serial A1, 1000000 bytes');
+    assert.equal(describeIdentity(strong), '/dev/sdb: V M, serial A1, 976.6 KiB (1000000 bytes)');
     assert.equal(
       describeIdentity({ ...weak, kind: 'file', path: '/tmp/a.img', model: '', vendor: '' }),
-      '/tmp/a.img: file, 1000000 bytes',
+      '/tmp/a.img: file, 976.6 KiB (1000000 bytes)',
     );
   });
 });

@@ -59,11 +59,23 @@ function addQueries(program: Command, terminal: Terminal): void {
     });
   program
     .command('status')
-    .description('show the state of a device')
-    .argument('<NAME>')
-    .option('--line', 'one line, as dmsetup prints it')
+    .description('show the state of a device, or of all; without an option a few lines for people')
+    .summary('show the state of a device, or of all')
+    .argument('[NAME]')
+    .option('--line', 'one line a device, as dmsetup prints it')
+    .option('--csv', 'a line of names, and one a device')
     .option('--json', 'as JSON')
-    .addHelpText('after', examples('status old-disk', 'status old-disk --line', 'status old-disk --json'))
+    .option('--watch [SECONDS]', 'again every 2 seconds, or so many, until interrupted')
+    .addHelpText(
+      'after',
+      examples(
+        'status old-disk',
+        'status --line',
+        'status old-disk --json',
+        'status old-disk --watch',
+        'status old-disk --csv --watch 60 >> old-disk.csv',
+      ),
+    )
     .action(async (name, options) => {
       await (await import('../verbs/status.ts')).runStatus(terminal, name, options);
     });

@@ -1,6 +1,9 @@
 import { sectorBytes } from '../../block/block-device.ts';
+import { formatBytes, formatExactBytes } from '../../block/byte-text.ts';
 import type { DeviceStatus, DiskStatus, ProcessStatus } from '../../device/messages.ts';
-import { formatBytes } from './byte-size.ts';
+
+/** Stands where a spare's path would in the line of a device without one. */
+const noSpare = '-';
 
 /**
  * One line as `dmsetup status` prints it:
@@ -8,17 +11,51 @@ import { formatBytes } from './byte-size.ts';
  */
 export function statusLine(status: DeviceStatus): string {
   const sectors = status.sizeBytes / sectorBytes;
-  return `0 ${sectors} remap ${status.main.path} ${status.spare.path} ${status.remap.statusWords}`;
+  return `0 ${sectors} remap ${status.main.path} ${status.spare?.path ?? noSpare} ${status.remap.statusWords}`;
 }
+
+type Row = readonly [label: string, text: string];
 
 /** The same for people, a few lines. */
 export function statusText(status: DeviceStatus): string {
   const { remap } = status;
-  const rows: [string, string][] = [
-    ['size', `${formatBytes(status.sizeBytes)}, blocks of ${status.logicalBlockBytes} bytes`],
+  const rows: Row[] = [
+    ['size', sizeText(status)],
     ['export', exportText(status)],
+    ...(status.spare === null ? sparelessRows(status) : diskRows(status, status.spare)),
+    ...policyRow(remap.changedPolicies),
+    ['process', `${status.pid}, ${status.engine}, cache ${status.cache}, version ${status.version}`],
+    ['memory', memoryText(status.process)],
+    ...(status.hostState.trouble === ''
+      ? []
+      : [['host', `copy of the table ${status.hostState.trouble}`] satisfies Row]),
+    ...status.notes.map((note): Row => ['note', note]),
+  ];
+  return titled(`${status.name}: ${status.state}, ${remap.state}`, rows);
+}
+
+/** A title, and below it rows with labels of one width. */
+export function titled(title: string, rows: readonly Row[]): string {
+  return [title, ...rows.map(([label, text]) => `  ${label.padEnd(9)} ${text}`)].join('\n');
+}
+
+/** `64 MiB (131072 sectors), blocks of 512 bytes, 4 KiB on the disk` */
+function sizeText(status: DeviceStatus): string {
+  const physical =
+    status.physicalBlockBytes === status.logicalBlockBytes
+      ? ''
+      : `, ${formatBytes(status.physicalBlockBytes)} on the disks`;
+  const sectors = status.sizeBytes / sectorBytes;
+  return `${formatBytes(status.sizeBytes)} (${sectors} sectors), blocks of ${formatBytes(status.logicalBlockBytes)}${physical}`;
+}
+
+function diskRows(status: DeviceStatus, spare: DiskStatus): readonly Row[] {
+  const { remap } = status;
+  const { health, healthReasons } = remap;
+  return [
+    ['health', [health, ...(healthReasons.length === 0 ? [] : [healthReasons.join('; ')])].join(': ')],
     ['main', `${diskText(status.main)}, ${cacheTexts[remap.mainCache] ?? remap.mainCache}`],
-    ['spare', diskText(status.spare)],
+    ['spare', diskText(spare)],
     [
       'remapped',
       `${remap.remappedGranules} granules of ${formatBytes(remap.granuleBytes)} (${remap.remappedSectors} sectors)`,
@@ -29,17 +66,22 @@ export function statusText(status: DeviceStatus): string {
     ],
     ['lost', `${remap.unreadableSectors} sectors unreadable, ${remap.goneSectors} gone`],
     ...lostAdvice(status),
+    ...freshRow(remap.freshZeroSectors),
     ['metadata', `${remap.replicasValid} of ${remap.replicasTotal} replicas valid`],
-    ...policyRow(remap.changedPolicies),
-    ['process', `${status.pid}, ${status.engine}, cache ${status.cache}, version ${status.version}`],
-    ['memory', memoryText(status.process)],
-    ...(status.hostState.trouble === ''
-      ? []
-      : [['host', `copy of the table ${status.hostState.trouble}`] satisfies [string, string]]),
-    ...status.notes.map((note): [string, string] => ['note', note]),
   ];
-  const title = `${status.name}: ${status.state}, ${remap.state}`;
-  return [title, ...rows.map(([label, text]) => `  ${label.padEnd(9)} ${text}`)].join('\n');
+}
+
+/** M13: there are no slots, no replicas and no caches of writes to tell of. */
+function sparelessRows({ main, remap }: DeviceStatus): readonly Row[] {
+  const lost = remap.unreadableSectors + remap.freshZeroSectors + remap.goneSectors;
+  return [
+    ['main', `${diskText(main)}, read-only`],
+    ['spare', 'none'],
+    [
+      'lost',
+      `${remap.remappedSectors} sectors were on the spare, ${lost} more are lost: reading them is an error`,
+    ],
+  ];
 }
 
 function memoryText({ ioFlusher, memoryLocked, oomScoreAdjust, requestMemoryBytes }: ProcessStatus): string {
@@ -49,10 +91,15 @@ function memoryText({ ioFlusher, memoryLocked, oomScoreAdjust, requestMemoryByte
 }
 
 /** R13: what can be done about sectors that nobody can read. */
-function lostAdvice({ name, remap }: DeviceStatus): [string, string][] {
+function lostAdvice({ name, remap }: DeviceStatus): readonly Row[] {
   if (remap.unreadableSectors + remap.goneSectors === 0) return [];
   const zero = `dm-remap message ${name} 0 lost zero SECTOR COUNT yes`;
   return [['', `they work when written; as zeros with: ${zero}; for a disk without data: create --fresh`]];
+}
+
+/** Unreadable, and nobody misses them: they are no loss. */
+function freshRow(sectors: number): readonly Row[] {
+  return sectors === 0 ? [] : [['fresh', `${sectors} sectors main cannot read were never written: zeros`]];
 }
 
 /** R8: what the operator may expect of main's own cache. */
@@ -64,7 +111,7 @@ const cacheTexts: Readonly<Record<string, string>> = {
 };
 
 /** Only what is not as usual: nobody reads seven words that are always the same. */
-function policyRow(policies: Readonly<Record<string, string>>): [string, string][] {
+function policyRow(policies: Readonly<Record<string, string>>): readonly Row[] {
   const words = Object.entries(policies).map(([name, value]) => `${name} ${value}`);
   return words.length === 0 ? [] : [['policies', words.join(', ')]];
 }
@@ -76,5 +123,6 @@ function exportText(status: DeviceStatus): string {
 
 function diskText(disk: DiskStatus): string {
   const product = [disk.model, disk.serial].filter((part) => part !== '').join(' ');
-  return `${disk.path}${product === '' ? '' : ` (${product})`}, ${formatBytes(disk.sizeBytes)}, ${disk.access}`;
+  const size = formatExactBytes(disk.sizeBytes);
+  return `${disk.path}${product === '' ? '' : ` (${product})`}, ${size}, ${disk.access}`;
 }

@@ -22,7 +22,7 @@ export async function runAssemble(
     printJson(terminal, { name: ready.name, exports: ready.exports, notes: ready.notes });
     return;
   }
-  const notes = ready.notes.map((note) => `  note  ${note}`);
-  const exports = ready.exports.map((uri) => `  ${uri}`);
+  const notes = ready.notes.map((note) => `  note      ${note}`);
+  const exports = ready.exports.map((uri) => `  export    ${uri}`);
   terminal.print([`${ready.name}: serving`, ...notes, ...exports].join('\n'));
 }

@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { formatBytes } from '../../block/byte-text.ts';
 import {
   deviceFolder,
   folderState,
@@ -24,7 +25,7 @@ import { refuseTakenExport } from '../export-places.ts';
 import { LaunchError } from '../failure.ts';
 import { launchDevice, type Ready } from '../launch.ts';
 import { printJson, type Terminal } from '../terminal.ts';
-import { formatBytes, parseBytes } from '../text/byte-size.ts';
+import { parseBytes } from '../text/byte-size.ts';
 
 export interface CreateFlags extends DiskFlags {
   readonly table?: string;
@@ -136,10 +137,10 @@ async function launchCreated(serve: ServeOptions): Promise<Ready> {
 function createdText(ready: Ready, report: CreateReport): string {
   return [
     `${ready.name}: ${formatBytes(report.sizeBytes)}, serving`,
-    `  main   ${report.main}`,
-    `  spare  ${report.spare}`,
-    `  ${report.layout}`,
-    ...ready.notes.map((note) => `  note   ${note}`),
-    ...ready.exports.map((uri) => `  ${uri}`),
+    `  main      ${report.main}`,
+    `  spare     ${report.spare}`,
+    `  layout    ${report.layout}`,
+    ...ready.notes.map((note) => `  note      ${note}`),
+    ...ready.exports.map((uri) => `  export    ${uri}`),
   ].join('\n');
 }

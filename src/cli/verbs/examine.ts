@@ -1,6 +1,6 @@
+import { formatBytes } from '../../block/byte-text.ts';
 import { examineSpare, type SpareReport } from '../../device/spare/examine-spare.ts';
 import { printJson, type Terminal } from '../terminal.ts';
-import { formatBytes } from '../text/byte-size.ts';
 
 /** `examine DEVICE`: what is on a spare, read only. */
 export async function runExamine(

@@ -1,8 +1,8 @@
+import { formatBytes } from '../../block/byte-text.ts';
 import { ControlClient, ControlError } from '../../control/client.ts';
 import type { DeviceStatus } from '../../device/messages.ts';
 import { type ListedDevice, listDevices, runtimeDirectory } from '../../device/process/runtime-directory.ts';
 import { printJson, type Terminal } from '../terminal.ts';
-import { formatBytes } from '../text/byte-size.ts';
 import { columns } from '../text/columns.ts';
 
 /** One device of the list. */
@@ -45,7 +45,7 @@ function rowWith(status: DeviceStatus): ListRow {
     name: status.name,
     state: status.state,
     pid: status.pid,
-    health: status.remap.state,
+    health: status.remap.state === 'ok' ? status.remap.health : status.remap.state,
     sizeBytes: status.sizeBytes,
     remapped: status.remap.remappedGranules,
     export: status.exports[0] ?? '-',

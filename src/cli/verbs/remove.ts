@@ -46,9 +46,9 @@ export async function runRemove(
 async function rawDiskWarnings(client: ControlClient): Promise<readonly string[]> {
   try {
     const { name, main, spare, remap } = await client.status();
-    const { state, remappedSectors, unreadableSectors, goneSectors } = remap;
+    const { remappedSectors, unreadableSectors, goneSectors } = remap;
     // Nothing of it can be brought home, and it said at its start what main lacks (M13).
-    if (state === 'without-spare') return [];
+    if (spare === null) return [];
     const lost = unreadableSectors + goneSectors;
     if (remappedSectors + lost === 0) return [];
     return [

@@ -1,8 +1,8 @@
+import { formatBytes } from '../../block/byte-text.ts';
 import { stateDirectory } from '../../device/host/state-directory.ts';
 import { resizeMain } from '../../device/main/resize-main.ts';
 import { mainChoice } from '../device-arguments.ts';
 import { printJson, type Terminal } from '../terminal.ts';
-import { formatBytes } from '../text/byte-size.ts';
 
 export interface ResizeFlags {
   readonly main?: string;

@@ -22,9 +22,12 @@ export async function runRetire(
   options: { readonly yes?: boolean; readonly json?: boolean },
 ): Promise<void> {
   const { client } = findDevice(name);
+  const { spare } = await client.status();
+  if (spare === null)
+    throw new SetupError('refused', `${name}: without its spare nothing can be brought home`);
   const said = await retire(client);
-  const { remap, spare } = await client.status();
-  const left = remap.remappedGranules + remap.unreadableSectors + remap.goneSectors;
+  const { remap } = await client.status();
+  const left = remap.remappedGranules + remap.unreadableSectors + remap.freshZeroSectors + remap.goneSectors;
   if (left > 0) {
     const stay = `${remap.remappedSectors} sectors stay on the spare, ${remap.unreadableSectors + remap.goneSectors} are lost`;
     throw new SetupError('failed', `${name}: not all could be brought home: ${stay}; ${said.join('; ')}`);

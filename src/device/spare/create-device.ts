@@ -1,3 +1,4 @@
+import { formatExactBytes } from '../../block/byte-text.ts';
 import { describeIdentity } from '../../io/identity-verdict.ts';
 import { claimSpare, devicesOf } from '../../metadata/claim-spare.ts';
 import { planLayout } from '../../metadata/layout.ts';
@@ -168,5 +169,5 @@ function refuseLength(options: CreateOptions, main: OpenedMain): void {
 
 function describeMain(main: OpenedMain): string {
   if (main.access !== 'table') return describeIdentity(main.identity);
-  return `${main.path}: ${main.device.geometry.sizeBytes} bytes over ${main.disks.map((disk) => disk.path).join(', ')}`;
+  return `${main.path}: ${formatExactBytes(main.device.geometry.sizeBytes)} over ${main.disks.map((disk) => disk.path).join(', ')}`;
 }

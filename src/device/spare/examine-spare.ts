@@ -24,6 +24,7 @@ export interface SpareReport {
   readonly remappedGranules: number;
   readonly remappedSectors: number;
   readonly unreadableSectors: number;
+  readonly freshZeroSectors: number;
   readonly goneSectors: number;
   readonly main: Readonly<Record<string, string>>;
   readonly spare: Readonly<Record<string, string>>;
@@ -72,6 +73,7 @@ async function report(disks: Disks, spare: OpenedDisk): Promise<SpareReport> {
     remappedGranules: totals.remappedGranules,
     remappedSectors: totals.heldSectors,
     unreadableSectors: totals.unreadableSectors,
+    freshZeroSectors: totals.freshZeroSectors,
     goneSectors: totals.goneSectors,
     main: facts.properties.mainIdentity,
     spare: facts.properties.spareIdentity,

@@ -64,7 +64,7 @@ export class SparelessStack implements ServedStack {
       logicalBlockBytes: device.geometry.logicalBlockBytes,
       physicalBlockBytes: device.geometry.physicalBlockBytes,
       main: diskStatus(main),
-      spare: { path: noSpare, sizeBytes: 0, model: '', serial: '', access: 'direct' },
+      spare: null,
       remap: this.#summary(),
       exports,
       connections: server.counters[NbdCounter.connectionsOpen] ?? 0,
@@ -104,24 +104,29 @@ export class SparelessStack implements ServedStack {
   #summary(): RemapSummary {
     const { header, state } = this.#parts;
     const totals = state.table.totals();
-    const lost = totals.heldSectors + totals.unreadableSectors + totals.goneSectors;
+    // Whatever main alone cannot give (R13's zeros too: who wrote what is on the spare).
+    const lost = totals.heldSectors + totals.unreadableSectors + totals.freshZeroSectors + totals.goneSectors;
     return {
       state: 'without-spare',
+      health: 'failing',
+      healthReasons: ['without-spare'],
       remappedGranules: totals.remappedGranules,
       remappedSectors: totals.heldSectors,
       unreadableSectors: totals.unreadableSectors,
+      freshZeroSectors: totals.freshZeroSectors,
       goneSectors: totals.goneSectors,
       slotsTotal: 0,
       slotsUsed: 0,
       slotsFree: 0,
       slotsRetired: state.retiredSlots().length,
+      slotsReserved: 0,
       granuleBytes: header.granuleBytes,
       verify: 'off',
       mainCache: 'none',
       changedPolicies: {},
       replicasValid: 0,
       replicasTotal: 0,
-      statusWords: `without-spare 0/0 lost ${lost} replicas 0/0`,
+      statusWords: `without-spare ${totals.remappedGranules}/0 lost ${lost} replicas 0/0`,
       counters: {},
     };
   }

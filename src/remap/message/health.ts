@@ -1,15 +1,30 @@
-import type { RemapCore } from '../remap-core.ts';
 import type { RemapStatus } from '../remap-status.ts';
 
 /**
- * One line: `ok`, or `degraded: REASON; REASON`, or `failing: …`. Degraded devices serve every request whose data exists;
- * failing ones refuse some, or will not survive the next fault.
+ * - `ok`        nothing is bad
+ * - `degraded`  every request whose data exists is served, and something is bad
+ * - `failing`   some requests are refused, or the next fault will not be survived
  */
-export function healthText(core: RemapCore, status: RemapStatus): string {
+export type HealthWord = 'ok' | 'degraded' | 'failing';
+
+export interface Health {
+  readonly word: HealthWord;
+  /** One clause each, the worst first; none for `ok`. */
+  readonly reasons: readonly string[];
+}
+
+/** What somebody who looks after disks should know of a device. */
+export function healthOf(status: RemapStatus): Health {
   const failing = failingReasons(status);
-  const reasons = [...failing, ...degradedReasons(core, status)];
-  if (reasons.length === 0) return 'ok';
-  return `${failing.length > 0 ? 'failing' : 'degraded'}: ${reasons.join('; ')}`;
+  const reasons = [...failing, ...degradedReasons(status)];
+  if (reasons.length === 0) return { word: 'ok', reasons };
+  return { word: failing.length > 0 ? 'failing' : 'degraded', reasons };
+}
+
+/** One line: `ok`, or `degraded: REASON; REASON`, or `failing: …`. */
+export function healthText(status: RemapStatus): string {
+  const { word, reasons } = healthOf(status);
+  return reasons.length === 0 ? word : `${word}: ${reasons.join('; ')}`;
 }
 
 function failingReasons(status: RemapStatus): string[] {
@@ -21,19 +36,21 @@ function failingReasons(status: RemapStatus): string[] {
   return reasons;
 }
 
-function degradedReasons(core: RemapCore, status: RemapStatus): string[] {
+function degradedReasons(status: RemapStatus): string[] {
   const { counters, metadata } = status;
-  const { allocator } = core.parts;
   const reasons: string[] = [];
   const note = (count: number, what: string): void => {
     if (count > 0) reasons.push(`${count} ${what}`);
   };
   note(status.remappedGranules, 'blocks moved to the spare');
   note(status.unreadableSectors, 'sectors unreadable');
+  note(status.freshZeroSectors, 'sectors unreadable that were never written');
   note(status.slotsRetired, 'bad slots on the spare');
+  // A spare that fails writes now and then, in a slot here and there, has no state of its own: this is how it is seen.
+  note(counters.spareErrors, 'errors of the spare');
   note(counters.verifyMismatches, 'writes read back wrong');
-  if (status.state !== 'spare-full' && allocator.freeSlots <= allocator.reserveSlots)
-    reasons.push(`spare nearly full, ${allocator.freeSlots} slots free`);
+  if (status.state !== 'spare-full' && status.slotsFree <= status.slotsReserved)
+    reasons.push(`spare nearly full, ${status.slotsFree} slots free`);
   if (metadata.replicasInSync < metadata.replicasTotal)
     reasons.push(`${metadata.replicasInSync} of ${metadata.replicasTotal} replicas of the metadata in sync`);
   return reasons;

@@ -106,9 +106,7 @@ const messages: ReadonlyMap<string, Message> = new Map<string, Message>([
     },
   ],
   alone('spare', 'slots of the spare, and when it will be full', ({ core }) => spareText(core)),
-  alone('health', 'ok, degraded or failing, and why, in one line', ({ core, status }) =>
-    healthText(core, status()),
-  ),
+  alone('health', 'ok, degraded or failing, and why, in one line', ({ status }) => healthText(status())),
   [
     'policy',
     {

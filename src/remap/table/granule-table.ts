@@ -1,5 +1,5 @@
 import { assert } from '../../block/assert.ts';
-import { noSlot } from '../../metadata/mapping-state.ts';
+import { noSlot, StateFlags } from '../../metadata/mapping-state.ts';
 import { sectorCountOf } from './sector-mask.ts';
 
 /**
@@ -114,7 +114,10 @@ export interface TableTotals {
   readonly entries: number;
   readonly remappedGranules: number;
   readonly heldSectors: number;
+  /** Without those that read as zeros. */
   readonly unreadableSectors: number;
+  /** Sectors that main cannot read and nobody ever wrote: they read as zeros (R13). */
+  readonly freshZeroSectors: number;
   readonly goneSectors: number;
 }
 
@@ -124,6 +127,7 @@ export class GranuleTable {
   #remappedGranules = 0;
   #heldSectors = 0;
   #unreadableSectors = 0;
+  #freshZeroSectors = 0;
   #goneSectors = 0;
 
   totals(): TableTotals {
@@ -132,6 +136,7 @@ export class GranuleTable {
       remappedGranules: this.#remappedGranules,
       heldSectors: this.#heldSectors,
       unreadableSectors: this.#unreadableSectors,
+      freshZeroSectors: this.#freshZeroSectors,
       goneSectors: this.#goneSectors,
     };
   }
@@ -233,7 +238,9 @@ export class GranuleTable {
     this.#entries += sign;
     if (state.slot !== noSlot) this.#remappedGranules += sign;
     this.#heldSectors += sign * sectorCountOf(state.held);
-    this.#unreadableSectors += sign * sectorCountOf(state.unreadable);
+    const unreadable = sign * sectorCountOf(state.unreadable);
+    if ((state.flags & StateFlags.freshZero) === 0) this.#unreadableSectors += unreadable;
+    else this.#freshZeroSectors += unreadable;
     this.#goneSectors += sign * sectorCountOf(state.gone);
   }
 }

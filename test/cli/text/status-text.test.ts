@@ -15,11 +15,14 @@ test('the status for people names everything that needs attention', () => {
   const text = statusText(exampleStatus);
   assert.match(text, /^disk: serving, ok\n/);
   for (const part of [
-    '/dev/sdb (ST1000 W123), 256.0 MiB, direct, its cache is used until a sector fails',
-    '/srv/spare.img, 32.0 MiB, buffered',
-    '3 granules of 4.0 KiB (20 sectors)',
+    '/dev/sdb (ST1000 W123), 256 MiB, direct, its cache is used until a sector fails',
+    '/srv/spare.img, 32 MiB, buffered',
+    '3 granules of 4 KiB (20 sectors)',
     '4092 of 4096 free, 1 retired',
     '2 sectors unreadable, 1 gone',
+    '7 sectors main cannot read were never written: zeros',
+    'health    failing: 1 sectors gone; 3 blocks moved to the spare',
+    '256 MiB (524288 sectors), blocks of 512 bytes, 4 KiB on the disks',
     '2 of 3 replicas valid',
     'nbd+unix:///?socket=/run/dm-remap/disk/nbd.sock (2 connections, 5 requests in flight)',
     'policies  on-lost zero, salvage off',
@@ -52,7 +55,7 @@ test('the list has one row a device under its head, in columns', () => {
   assert.equal(lines.length, 3);
   assert.match(lines[0]!, /^NAME +STATE +HEALTH +SIZE +REMAPPED +PID +EXPORT$/);
   assert.match(lines[1]!, /^b +dead +- +- +- +- +-$/);
-  assert.match(lines[2]!, /^long-name +serving +ok +1\.0 MiB +2 +7 +-$/);
+  assert.match(lines[2]!, /^long-name +serving +ok +1 MiB +2 +7 +-$/);
   const column = lines[0]!.indexOf('STATE');
   assert.deepEqual([lines[1]!.indexOf('dead'), lines[2]!.indexOf('serving')], [column, column]);
 });

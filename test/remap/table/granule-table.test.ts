@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { noSlot } from '../../../src/metadata/mapping-state.ts';
+import { noSlot, StateFlags } from '../../../src/metadata/mapping-state.ts';
 import {
   type GranuleState,
   GranuleTable,
@@ -49,11 +49,16 @@ function all(table: GranuleTable): GranuleState[] {
 function assertEqual(table: GranuleTable, model: ReadonlyMap<number, GranuleState>): void {
   const expected = [...model.values()].toSorted((a, b) => a.granule - b.granule);
   assert.deepEqual(all(table), expected);
+  const unreadable = (fresh: boolean): number =>
+    expected
+      .filter(({ flags }) => ((flags & StateFlags.freshZero) !== 0) === fresh)
+      .reduce((sum, state) => sum + bits(state.unreadable), 0);
   assert.deepEqual(table.totals(), {
     entries: expected.length,
     remappedGranules: expected.filter(({ slot }) => slot !== noSlot).length,
     heldSectors: expected.reduce((sum, { held }) => sum + bits(held), 0),
-    unreadableSectors: expected.reduce((sum, { unreadable }) => sum + bits(unreadable), 0),
+    unreadableSectors: unreadable(false),
+    freshZeroSectors: unreadable(true),
     goneSectors: expected.reduce((sum, { gone }) => sum + bits(gone), 0),
   });
 }

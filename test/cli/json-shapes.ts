@@ -1,0 +1,212 @@
+import * as z from 'zod';
+
+/**
+ * What `--json` of every verb prints, exactly: `strictObject` fails a field that is not written down here, and docs/cli.md
+ * shows one example of each. `int` is a whole number that JSON carries exactly.
+ */
+
+const count = z.int().check(z.nonnegative());
+const texts = z.array(z.string());
+const lifecycle = z.enum(['starting', 'serving', 'suspended', 'removing', 'removed', 'failed']);
+const disk = z.strictObject({
+  path: z.string(),
+  sizeBytes: count,
+  model: z.string(),
+  serial: z.string(),
+  access: z.enum(['direct', 'buffered', 'nbd', 'table']),
+});
+const remapStates = [
+  'ok',
+  'spare-full',
+  'spare-failed',
+  'main-writes-failed',
+  'main-failed',
+  'metadata-failed',
+  'without-spare',
+] as const;
+
+const statusFields = {
+  name: z.string(),
+  uuid: z.uuid(),
+  state: lifecycle,
+  pid: count,
+  version: z.string(),
+  startedUnixSeconds: count,
+  sizeBytes: count,
+  logicalBlockBytes: count,
+  physicalBlockBytes: count,
+  main: disk,
+  spare: z.nullable(disk),
+  remap: z.strictObject({
+    state: z.enum(remapStates),
+    health: z.enum(['ok', 'degraded', 'failing']),
+    healthReasons: texts,
+    remappedGranules: count,
+    remappedSectors: count,
+    unreadableSectors: count,
+    freshZeroSectors: count,
+    goneSectors: count,
+    slotsTotal: count,
+    slotsUsed: count,
+    slotsFree: count,
+    slotsRetired: count,
+    slotsReserved: count,
+    granuleBytes: count,
+    verify: z.enum(['path', 'off']),
+    mainCache: z.string(),
+    changedPolicies: z.record(z.string(), z.string()),
+    replicasValid: count,
+    replicasTotal: count,
+    statusWords: z.string(),
+    counters: z.record(z.string(), count),
+  }),
+  exports: texts,
+  connections: count,
+  requestsInFlight: count,
+  engine: z.string(),
+  cache: z.enum(['none', 'writeback']),
+  process: z.strictObject({
+    ioFlusher: z.boolean(),
+    memoryLocked: z.boolean(),
+    oomScoreAdjust: z.int(),
+    requestMemoryBytes: count,
+  }),
+  hostState: z.strictObject({ directory: z.string(), tableUnixSeconds: count, trouble: z.string() }),
+  controlRestarts: count,
+  notes: texts,
+};
+
+const shapes = {
+  create: z.strictObject({
+    name: z.string(),
+    exports: texts,
+    notes: texts,
+    sizeBytes: count,
+    main: z.string(),
+    spare: z.string(),
+    layout: z.string(),
+    warnings: texts,
+  }),
+  assemble: z.strictObject({ name: z.string(), exports: texts, notes: texts }),
+  ls: z.array(
+    z.strictObject({
+      name: z.string(),
+      state: z.enum([...lifecycle.options, 'dead', 'silent']),
+      pid: z.nullable(count),
+      health: z.string(),
+      sizeBytes: z.nullable(count),
+      remapped: z.nullable(count),
+      export: z.string(),
+    }),
+  ),
+  status: z.strictObject(statusFields),
+  'status-watch': z.strictObject({ unixMs: count, ...statusFields }),
+  table: z.strictObject({ lines: texts, mainLines: texts }),
+  policy: z.strictObject({ policies: z.record(z.string(), z.string()) }),
+  message: z.strictObject({ reply: z.string() }),
+  suspend: z.strictObject({ name: z.string(), state: lifecycle }),
+  resume: z.strictObject({ name: z.string(), state: lifecycle }),
+  retire: z.strictObject({ name: z.string(), replies: texts, spare: z.string(), wiped: z.boolean() }),
+  remove: z.strictObject({
+    name: z.string(),
+    wasDead: z.boolean(),
+    steps: z.array(
+      z.strictObject({
+        step: z.string(),
+        result: z.enum(['done', 'failed', 'timed-out']),
+        durationMs: count,
+        detail: z.string(),
+      }),
+    ),
+    warnings: texts,
+  }),
+  examine: z.strictObject({
+    path: z.string(),
+    name: z.string(),
+    uuid: z.uuid(),
+    createdUnixSeconds: count,
+    mainSizeBytes: count,
+    spareSizeBytes: count,
+    logicalBlockBytes: count,
+    granuleBytes: count,
+    slotsTotal: count,
+    generation: count,
+    lastSequence: count,
+    cleanlyClosed: z.boolean(),
+    replicasValid: count,
+    replicasTotal: count,
+    replicaNotes: texts,
+    remappedGranules: count,
+    remappedSectors: count,
+    unreadableSectors: count,
+    freshZeroSectors: count,
+    goneSectors: count,
+    main: z.record(z.string(), z.string()),
+    spare: z.record(z.string(), z.string()),
+  }),
+  scan: z.array(
+    z.strictObject({
+      path: z.string(),
+      state: z.enum(['clean', 'not-closed', 'damaged', 'newer', 'no-spare', 'failed']),
+      name: z.string(),
+      uuid: z.string(),
+      mainPath: z.string(),
+      main: z.enum(['found', 'unproven', 'missing', '']),
+      mainFoundPath: z.string(),
+      detail: z.string(),
+      servedAs: z.string(),
+    }),
+  ),
+  adopt: z.strictObject({ name: z.string(), uuid: z.uuid(), from: z.string(), to: z.string(), notes: texts }),
+  'adopt-main': z.strictObject({
+    name: z.string(),
+    uuid: z.uuid(),
+    main: z.string(),
+    difference: z.string(),
+    samplesCompared: count,
+    samplesDifferent: count,
+    notes: texts,
+  }),
+  resize: z.strictObject({
+    name: z.string(),
+    main: z.string(),
+    bytesBefore: count,
+    bytesNow: count,
+    notes: texts,
+  }),
+  wipe: z.strictObject({
+    path: z.string(),
+    name: z.string(),
+    uuids: texts,
+    superblocksWiped: count,
+    notes: texts,
+  }),
+  'metadata-check': z.strictObject({ path: z.string(), findings: texts }),
+  'metadata-dump': z.strictObject({ path: z.string(), dump: texts }),
+  'metadata-repair': z.strictObject({
+    name: z.string(),
+    uuid: z.uuid(),
+    replicasTotal: count,
+    replicasValid: count,
+    replicasValidBefore: count,
+    notes: texts,
+  }),
+  'metadata-restore': z.strictObject({
+    name: z.string(),
+    uuid: z.uuid(),
+    records: count,
+    sequence: count,
+    notes: texts,
+  }),
+  version: z.strictObject({ version: z.string() }),
+};
+
+/** By the name of the example in docs/cli.md. */
+export const jsonShapes: ReadonlyMap<string, z.ZodType> = new Map<string, z.ZodType>(Object.entries(shapes));
+
+/** Fails the test, with the fields that are wrong, unless `text` has the shape. */
+export function assertShape(shape: string, text: string): void {
+  const parsed = jsonShapes.get(shape)?.safeParse(JSON.parse(text));
+  if (parsed === undefined) throw new Error(`${shape}: no such shape`);
+  if (!parsed.success) throw new Error(`${shape}: ${z.prettifyError(parsed.error)}\n${text}`);
+}
