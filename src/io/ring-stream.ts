@@ -2,9 +2,9 @@ import { assert } from '../block/assert.ts';
 import { describeAddress } from '../linux/socket-address.ts';
 import {
   closeDescriptor,
-  disableSendDelay,
   openStreamSocket,
   peerAddress,
+  prepareTcpSocket,
   shutdownSocket,
 } from '../linux/socket-calls.ts';
 import { SystemCallError } from '../linux/system-call.ts';
@@ -76,7 +76,7 @@ export class RingStream implements ByteStream {
 export function acceptedStream(engine: UringEngine, fd: number): ByteStream {
   const address = peerAddress(fd);
   const peer = address === undefined ? 'a peer that has gone' : describeAddress(address);
-  if (peer !== 'unix' && address !== undefined) disableSendDelay(fd);
+  if (peer !== 'unix' && address !== undefined) prepareTcpSocket(fd);
   return new RingStream(engine, fd, peer);
 }
 
@@ -99,7 +99,7 @@ export async function connectRing(
 function openSocket(address: Uint8Array, where: string): number {
   try {
     const fd = openStreamSocket(address);
-    if (describeAddress(address) !== 'unix') disableSendDelay(fd);
+    if (describeAddress(address) !== 'unix') prepareTcpSocket(fd);
     return fd;
   } catch (error) {
     if (error instanceof SystemCallError)
