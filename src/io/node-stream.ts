@@ -2,11 +2,18 @@ import { connect, type NetConnectOpts, Socket } from 'node:net';
 import { assert } from '../block/assert.ts';
 import type { BufferArena } from '../block/buffer-arena.ts';
 import { describeAddress } from '../linux/socket-address.ts';
-import { disableSendDelay, peerAddress } from '../linux/socket-calls.ts';
+import { keepAliveIdleSeconds, peerAddress, prepareTcpSocket } from '../linux/socket-calls.ts';
 import { type ByteStream, StreamError, streamErrorOf } from './byte-stream.ts';
 
 /** All that is received before somebody asks for it; then the socket is not read, its peer waits. */
 const receiveBufferBytes = 64 * 1024;
+
+/** As `prepareTcpSocket` does for connections that we accept; a Unix socket ignores them. */
+const tcpOptions = {
+  noDelay: true,
+  keepAlive: true,
+  keepAliveInitialDelay: 1000 * keepAliveIdleSeconds,
+} as const;
 
 interface WaitingReceive {
   readonly target: Uint8Array;
@@ -52,7 +59,7 @@ export class NodeStream implements ByteStream {
   static ofDescriptor(arena: BufferArena, fd: number): NodeStream {
     const address = peerAddress(fd);
     const peer = address === undefined ? 'a peer that has gone' : describeAddress(address);
-    if (peer !== 'unix' && address !== undefined) disableSendDelay(fd);
+    if (peer !== 'unix' && address !== undefined) prepareTcpSocket(fd);
     return new NodeStream(
       arena,
       peer,
@@ -62,7 +69,9 @@ export class NodeStream implements ByteStream {
 
   /** Rejects with `StreamError` when nobody listens there; `where` is for messages. */
   static async connected(arena: BufferArena, place: NetConnectOpts, where: string): Promise<NodeStream> {
-    const stream = new NodeStream(arena, where, (options) => connect({ ...place, ...options }));
+    const stream = new NodeStream(arena, where, (options) =>
+      connect({ ...place, ...options, ...tcpOptions }),
+    );
     await new Promise<void>((resolve, reject) => {
       stream.#socket.once('connect', resolve);
       stream.#socket.once('close', () => reject(stream.#failure ?? stream.#closedError()));

@@ -71,7 +71,7 @@ export function acceptNow(fd: number): number {
 }
 
 /** An idle peer whose machine has gone, and said nothing, is noticed after 120 s: 60 s, then 6 probes 10 s apart. */
-const keepAliveIdleSeconds = 60;
+export const keepAliveIdleSeconds = 60;
 const keepAliveProbeSeconds = 10;
 const keepAliveProbes = 6;
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createDataPlane } from '../../src/io/data-plane.ts';
 
 /** A line of /proc/net/tcp, the kernel's own account of a connection (Documentation/networking/proc_net_tcp.rst). */
@@ -34,6 +35,17 @@ function tcpConnections(): readonly TcpConnection[] {
 
 const [established, listening, keepAlive] = [1, 10, 2];
 
+/** The file is read in pieces while connections of others come and go, so that a single look may miss one. */
+async function bothEnds(port: number): Promise<readonly TcpConnection[]> {
+  for (let looks = 0; ; looks += 1) {
+    const ends = tcpConnections().filter(
+      (one) => one.state === established && (one.localPort === port || one.remotePort === port),
+    );
+    if (ends.length === 2 || looks === 100) return ends;
+    await sleep(10);
+  }
+}
+
 test('TCP: nobody else’s machine can connect, and an idle peer that has gone is noticed within minutes', async () => {
   const plane = createDataPlane({ arenaBytes: 4 * 1024 * 1024, remapBytes: 0, metadataBytes: 0 });
   try {
@@ -50,9 +62,7 @@ test('TCP: nobody else’s machine can connect, and an idle peer that has gone i
     const server = await accepting;
     assert.ok(server !== undefined);
     // The kernel's timer of an idle connection runs only with SO_KEEPALIVE.
-    const ends = tcpConnections().filter(
-      (one) => one.state === established && (one.localPort === port || one.remotePort === port),
-    );
+    const ends = await bothEnds(port);
     assert.equal(ends.length, 2);
     for (const end of ends) {
       assert.equal(end.timer, keepAlive);
