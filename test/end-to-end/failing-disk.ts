@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sectorBytes } from '../../src/block/block-device.ts';
+import { type BlockDevice, sectorBytes } from '../../src/block/block-device.ts';
 import { createDataPlane, type DataPlane } from '../../src/io/data-plane.ts';
 import { createMappedDevice } from '../../src/mapping/create-mapped-device.ts';
 import type { MappedDevice } from '../../src/mapping/mapped-device.ts';
@@ -49,8 +49,16 @@ export class FailingDisk {
     this.#server = new NbdServer({ exports: [{ name, device }], arena, clock });
   }
 
-  /** Serves `table`, whose images exist, and attaches it. Close it whatever happens. */
-  static async attach(lab: DeviceLab, name: string, table: string): Promise<FailingDisk> {
+  /**
+   * Serves `table`, whose images exist, and attaches it. `wrap` may put something over each image. Close it whatever
+   * happens.
+   */
+  static async attach(
+    lab: DeviceLab,
+    name: string,
+    table: string,
+    wrap: (image: BlockDevice) => BlockDevice = (image) => image,
+  ): Promise<FailingDisk> {
     // Room for the buffers of all connections and one request of the largest size.
     const plane = createDataPlane({
       arenaBytes: 48 * mebibyte,
@@ -61,7 +69,7 @@ export class FailingDisk {
       name,
       table,
       registry: new TargetRegistry(standardTargets(plane)),
-      openDevice: (path) => plane.openFile({ path, cache: 'writeback' }),
+      openDevice: async (path) => wrap(await plane.openFile({ path, cache: 'writeback' })),
     });
     const disk = new FailingDisk(lab, name, plane, device);
     try {
