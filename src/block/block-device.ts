@@ -51,7 +51,15 @@ export function apart(index: number): number {
   return index % 2 === 0 ? IoFlags.apartEven : IoFlags.apartOdd;
 }
 
-export type ExtentState = 'data' | 'zero' | 'hole' | 'remapped' | 'lost';
+/**
+ * - `data`        nothing is known, or not zeros
+ * - `zero`        reads as zeros
+ * - `hole`        reads as zeros, and takes no room below
+ * - `remapped`    the newest bytes are on a spare
+ * - `unreadable`  the only bytes are on main, which did not give them
+ * - `gone`        nobody has the newest bytes any more
+ */
+export type ExtentState = 'data' | 'zero' | 'hole' | 'remapped' | 'unreadable' | 'gone';
 
 /** `length` bytes of one state. */
 export interface Extent {

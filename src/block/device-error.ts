@@ -68,6 +68,21 @@ export function deviceError(
 }
 
 /**
+ * What of a range has failed, by the error of a request that covered it: the error's ranges cut to it, all of it when none of
+ * them touches it. A failure never becomes a success.
+ */
+export function failedWithin(error: DeviceError, offset: number, length: number): FailedRange[] {
+  const failed: FailedRange[] = [];
+  for (const range of error.ranges) {
+    const from = Math.max(range.offset, offset);
+    const to = Math.min(range.offset + range.length, offset + length);
+    if (to > from) failed.push({ ...range, offset: from, length: to - from });
+  }
+  if (failed.length === 0) failed.push({ offset, length, kind: error.kind, errno: error.errno });
+  return failed;
+}
+
+/**
  * Narrows a caught value to the world's kind of wrong. Anything else is our bug and is thrown on, so that no `catch`
  * of the data plane turns a failed assertion into an I/O error.
  */

@@ -1,5 +1,5 @@
 import { IoFlags } from '../block/block-device.ts';
-import { asDeviceError, type DeviceError, type FailedRange } from '../block/device-error.ts';
+import { asDeviceError, type FailedRange, failedWithin } from '../block/device-error.ts';
 import { Command, WireError } from './constants.ts';
 import { wireErrorOf } from './wire-error.ts';
 
@@ -35,7 +35,7 @@ export class ClientRequest {
   takenAt = 0;
   /** Of `UnfinishedWrites`, while the device has the write. */
   writeTicket: number = noTicket;
-  /** What of a read has failed; empty when none of its bytes can be told from failed ones. */
+  /** What of a read has failed. */
   readonly failed: FailedRange[] = [];
   /** The whole reply, where it is more than a header and the piece. */
   reply: readonly Uint8Array[] | undefined = undefined;
@@ -69,7 +69,7 @@ export class ClientRequest {
     const failure = asDeviceError(error);
     const isFastZero = (this.ioFlags & IoFlags.onlyIfFast) !== 0;
     if (this.errno === WireError.none) this.errno = wireErrorOf(failure, isFastZero);
-    if (this.command === Command.read) addFailed(this.failed, failure, offset, length);
+    if (this.command === Command.read) this.failed.push(...failedWithin(failure, offset, length));
     this.#partSettled();
   }
 
@@ -77,16 +77,4 @@ export class ClientRequest {
     this.#partsPending -= 1;
     if (this.#partsPending === 0) this.#owner.settled(this);
   }
-}
-
-/** What failed of the part; an error that names nothing of it is about all of it: a failure never becomes a success. */
-function addFailed(failed: FailedRange[], failure: DeviceError, offset: number, length: number): void {
-  const countBefore = failed.length;
-  for (const range of failure.ranges) {
-    const from = Math.max(range.offset, offset);
-    const to = Math.min(range.offset + range.length, offset + length);
-    if (to > from) failed.push({ ...range, offset: from, length: to - from });
-  }
-  if (failed.length > countBefore) return;
-  failed.push({ offset, length, kind: failure.kind, errno: failure.errno });
 }

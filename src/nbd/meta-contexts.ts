@@ -21,17 +21,18 @@ const allocation: MetaContext = {
     zero: AllocationFlag.zero,
     hole: AllocationFlag.hole | AllocationFlag.zero,
     remapped: 0,
-    lost: 0,
+    unreadable: 0,
+    gone: 0,
   },
 };
 
 /** Bits of a descriptor of `dm-remap:state`; none means that the bytes are main's. */
-export const RemapStateFlag = { remapped: 0x0001, lost: 0x0002 } as const;
+export const RemapStateFlag = { remapped: 0x0001, unreadable: 0x0002, gone: 0x0004 } as const;
 
 const remapState: MetaContext = {
   id: 2,
   name: 'dm-remap:state',
-  flagsByState: { data: 0, zero: 0, hole: 0, remapped: RemapStateFlag.remapped, lost: RemapStateFlag.lost },
+  flagsByState: { data: 0, zero: 0, hole: 0, ...RemapStateFlag },
 };
 
 /** In the order in which they are listed. */

@@ -5,7 +5,13 @@ import {
   type Geometry,
   rejectInvalid,
 } from '../block/block-device.ts';
-import { asDeviceError, DeviceError, deviceError, type FailedRange } from '../block/device-error.ts';
+import {
+  asDeviceError,
+  DeviceError,
+  deviceError,
+  type FailedRange,
+  failedWithin,
+} from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import { RequestGate } from '../block/request-gate.ts';
 import type { RemapCore } from './remap-core.ts';
@@ -104,7 +110,7 @@ export class RawView implements BlockDevice {
       await this.#core.parts.main.read(target.subarray(offset - start, offset - start + length), offset);
       return [];
     } catch (error) {
-      return asDeviceError(error).ranges;
+      return failedWithin(asDeviceError(error), offset, length);
     }
   }
 

@@ -19,6 +19,7 @@ import { newCounters, type RemapCounters } from './remap-counters.ts';
 import { MainCache } from './request/main-cache.ts';
 import { OptionalCommands } from './request/optional-commands.ts';
 import type { Place } from './request/request-plan.ts';
+import { ZeroMemory } from './request/zero-memory.ts';
 import { FreshMap } from './table/fresh-map.ts';
 import type { FreshRegions } from './table/fresh-regions.ts';
 import { type GranuleState, type GranuleTable, healthyState } from './table/granule-table.ts';
@@ -89,6 +90,7 @@ export class RemapCore {
   /** Which ways to the two devices are open, and who waits for one that is not (R5, R17). */
   readonly paths: DevicePaths;
   readonly optional: OptionalCommands;
+  readonly zeroMemory: ZeroMemory;
   /** Goes on with what reads could not decide (R18). */
   salvager: UndecidedTaker = { waiting: 0, has: () => false, add: () => undefined };
   readonly mainCache: MainCache;
@@ -118,6 +120,7 @@ export class RemapCore {
     this.policies = parts.policies ?? policiesOf(this.storedPolicies);
     this.mainCache = new MainCache(parts.main.capabilities.volatileCache ?? true);
     this.optional = new OptionalCommands(parts.main, parts.spare);
+    this.zeroMemory = new ZeroMemory(parts.arena);
     this.live = new LiveTable({
       granuleCount: Math.ceil(parts.sizeBytes / parts.granuleBytes),
       freshSizeBytes: parts.freshSizeBytes ?? 0,

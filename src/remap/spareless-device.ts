@@ -5,9 +5,16 @@ import {
   type Geometry,
   rejectInvalid,
 } from '../block/block-device.ts';
-import { asDeviceError, DeviceError, deviceError, type FailedRange } from '../block/device-error.ts';
+import {
+  asDeviceError,
+  DeviceError,
+  deviceError,
+  type FailedRange,
+  failedWithin,
+} from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
 import { FilterDevice } from '../block/filter-device.ts';
+import { extentPiecesMax, specialExtents } from './request/remapped-extents.ts';
 import { type Piece, planPieces } from './request/request-plan.ts';
 import type { GranuleTable } from './table/granule-table.ts';
 
@@ -81,13 +88,18 @@ export class SparelessDevice extends FilterDevice {
   override extents(offset: number, length: number): Promise<readonly Extent[]> {
     const refusal = rejectInvalid(this, offset, length);
     if (refusal !== undefined) return refusal;
-    const state = { main: 'data', spare: 'lost', lost: 'lost' } as const;
-    const pieces = this.#plan(offset, length);
-    return Promise.resolve(pieces.map((piece) => ({ length: piece.length, state: state[piece.place] })));
+    const pieces = this.#plan(offset, length, extentPiecesMax);
+    return Promise.resolve(
+      pieces.flatMap((piece) =>
+        piece.place === 'main'
+          ? [{ length: piece.length, state: 'data' as const }]
+          : specialExtents(this.#table, piece, this.#geometry.physicalBlockBytes),
+      ),
+    );
   }
 
-  #plan(offset: number, length: number): readonly Piece[] {
-    return planPieces(this.#table, this.#geometry.physicalBlockBytes, offset, length);
+  #plan(offset: number, length: number, piecesMax?: number): readonly Piece[] {
+    return planPieces(this.#table, this.#geometry.physicalBlockBytes, offset, length, piecesMax);
   }
 
   async #readPieces(target: Uint8Array, offset: number): Promise<void> {
@@ -101,7 +113,7 @@ export class SparelessDevice extends FilterDevice {
       try {
         await this.below.read(target.subarray(start, start + piece.length), piece.offset);
       } catch (error) {
-        ranges.push(...asDeviceError(error).ranges);
+        ranges.push(...failedWithin(asDeviceError(error), piece.offset, piece.length));
       }
     }
     if (ranges.length > 0) throw new DeviceError(this.#name, ranges);

@@ -250,8 +250,9 @@ describe('negotiation of structured replies and contexts', () => {
 const everyState: MappedBytes['states'] = [
   [4096, 'data'],
   [512, 'remapped'],
-  [512, 'lost'],
-  [3072, 'data'],
+  [512, 'unreadable'],
+  [512, 'gone'],
+  [2560, 'data'],
   [8192, 'hole'],
   [8192, 'zero'],
   [mebibyte - 24576, 'data'],
@@ -278,7 +279,8 @@ describe('BLOCK_STATUS', () => {
           [4096, 0],
           [512, 1],
           [512, 2],
-          [mebibyte - 5120, 0],
+          [512, 4],
+          [mebibyte - 5632, 0],
         ]),
       );
       const both = await fixture.structured([allocation, remapState]);
@@ -288,7 +290,8 @@ describe('BLOCK_STATUS', () => {
           statusChunkHex(3, 2, [
             [512, 1],
             [512, 2],
-            [3072, 0],
+            [512, 4],
+            [2560, 0],
           ]),
       );
     });
@@ -384,9 +387,9 @@ describe('BLOCK_STATUS', () => {
   });
 
   it('any map, any way of telling it: the replies together are the map', async () => {
-    const state = fc.constantFrom<ExtentState>('data', 'zero', 'hole', 'remapped', 'lost');
-    const allocationFlags = { data: 0, zero: 2, hole: 3, remapped: 0, lost: 0 };
-    const stateFlags = { data: 0, zero: 0, hole: 0, remapped: 1, lost: 2 };
+    const state = fc.constantFrom<ExtentState>('data', 'zero', 'hole', 'remapped', 'unreadable', 'gone');
+    const allocationFlags = { data: 0, zero: 2, hole: 3, remapped: 0, unreadable: 0, gone: 0 };
+    const stateFlags = { data: 0, zero: 0, hole: 0, remapped: 1, unreadable: 2, gone: 4 };
     await fc.assert(
       fc.asyncProperty(
         fc.array(state, { minLength: 2048, maxLength: 2048 }),

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { IoFlags } from '../../src/block/block-device.ts';
 import { DeviceError } from '../../src/block/device-error.ts';
 import { MessageError } from '../../src/remap/message/message-error.ts';
+import { extentPiecesMax } from '../../src/remap/request/remapped-extents.ts';
 import {
   failureOf,
   finish,
@@ -167,7 +168,7 @@ describe('the remap device', () => {
     await finish(stack);
   });
 
-  it('names healthy, remapped and lost extents', async () => {
+  it('names healthy, remapped, unreadable and gone extents', async () => {
     const stack = makeStack();
     stack.mainDisk.faults.addBadSectors(80, 1, { on: 'both' });
     stack.mainDisk.faults.addBadSectors(96, 1, { on: 'read' });
@@ -176,8 +177,39 @@ describe('the remap device', () => {
     const extents = await stack.device.extents(72 * 512, 32 * 512);
     assert.deepEqual(
       extents.map(({ length, state }) => `${state} ${length / 512}`),
-      ['data 8', 'remapped 8', 'data 8', 'lost 1', 'data 7'],
+      ['data 8', 'remapped 8', 'data 8', 'unreadable 1', 'data 7'],
     );
+    stack.spareDisk.faults.addBadSectors(stack.core.stateOf(10).slot * 8 + 2, 2, { on: 'read' });
+    await assert.rejects(readSectors(stack, 80, 8), DeviceError);
+    const after = await stack.device.extents(80 * 512, 8 * 512);
+    assert.deepEqual(
+      after.map(({ length, state }) => `${state} ${length / 512}`),
+      ['remapped 2', 'gone 2', 'remapped 4'],
+    );
+    await finish(stack);
+  });
+
+  it('covers less than asked where the map is dense, and the answers together are the map', async () => {
+    const stack = makeStack({ mainBytes: 8 << 20, lostGranulesMax: 3000 });
+    await writeSectors(stack, 0, patternOf(0, 16384));
+    for (let granule = 0; granule < 1400; granule += 2) {
+      stack.mainDisk.faults.addBadSectors(granule * 8, 1, { on: 'read' });
+      await assert.rejects(readSectors(stack, granule * 8, 1), DeviceError);
+    }
+    let sector = 0;
+    let answers = 0;
+    while (sector < 16384) {
+      const extents = await stack.device.extents(sector * 512, (16384 - sector) * 512);
+      assert.ok(extents.length <= extentPiecesMax + 8);
+      for (const { length, state } of extents) {
+        for (const end = sector + length / 512; sector < end; sector += 1) {
+          const bad = sector % 16 === 0 && sector < 1400 * 8;
+          assert.equal(state, bad ? 'unreadable' : 'data', `sector ${sector}`);
+        }
+      }
+      answers += 1;
+    }
+    assert.equal(answers, 2);
     await finish(stack);
   });
 

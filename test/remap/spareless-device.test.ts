@@ -87,11 +87,16 @@ test('M13 without its spare nothing is written, zeroed or discarded: EROFS', asy
   assert.deepEqual(main.bytes, before);
 });
 
-test('M13 the map of a device without its spare calls what was moved lost', async () => {
-  const { device } = build([[2, 255, 0, 0]]);
+test('M13 the map of a device without its spare tells what was moved, unreadable and gone', async () => {
+  const { device } = build([
+    [2, 255, 0, 0],
+    [3, 0, 1, 6],
+  ]);
   assert.deepEqual(await device.extents(0, 4 * 4096), [
     { length: 2 * 4096, state: 'data' },
-    { length: 4096, state: 'lost' },
-    { length: 4096, state: 'data' },
+    { length: 4096, state: 'remapped' },
+    { length: 512, state: 'unreadable' },
+    { length: 1024, state: 'gone' },
+    { length: 2560, state: 'data' },
   ]);
 });

@@ -1,5 +1,5 @@
 import { apart } from '../../block/block-device.ts';
-import { asDeviceError, DeviceError, type FailedRange } from '../../block/device-error.ts';
+import { asDeviceError, DeviceError, type FailedRange, failedWithin } from '../../block/device-error.ts';
 import { Errno } from '../../block/errno.ts';
 import { FlushBehindError } from '../order/write-through.ts';
 import type { RemapCore } from '../remap-core.ts';
@@ -46,7 +46,7 @@ export async function readSlotPart(
       if (to === wholeEnd && at === blockStart) await spare.read(part, at, flags);
       else await readInsideBlock(core, part, at, flags);
     } catch (error) {
-      for (const range of asDeviceError(error).ranges) failed.push(range);
+      for (const range of failedWithin(asDeviceError(error), at, part.length)) failed.push(range);
     }
     at = to;
   }

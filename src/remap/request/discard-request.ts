@@ -9,32 +9,38 @@ import { type Piece, planPieces } from './request-plan.ts';
  */
 export const discardPartBytesMax: number = 64 * 1024 * 1024;
 
+/** Pieces of one plan, and so requests to the disks at once, whatever the table looks like. */
+export const discardPiecesMax = 64;
+
 /**
  * R20: best effort. Mappings and marks stay as they are, nothing is remapped, and a disk that fails it has said nothing
  * about its sectors. For order it is a write: it waits for moves, and moves wait for it. Never rejects for the world.
  */
 export async function discardRange(core: RemapCore, offset: number, length: number): Promise<void> {
   const end = offset + length;
-  for (let at = offset; at < end; at += discardPartBytesMax) {
-    await discardPart(core, at, Math.min(discardPartBytesMax, end - at));
+  for (let at = offset; at < end; ) {
+    at += await discardPart(core, at, Math.min(discardPartBytesMax, end - at));
   }
 }
 
-async function discardPart(core: RemapCore, offset: number, length: number): Promise<void> {
+/** Resolves to the bytes that were planned for. */
+async function discardPart(core: RemapCore, offset: number, length: number): Promise<number> {
   const { inFlight, locks, table, parts } = core;
   const first = Math.floor(offset / parts.granuleBytes);
-  const last = Math.floor((offset + length - 1) / parts.granuleBytes);
-  while (locks.blocked(first, last)) await locks.whenUnblocked(first, last);
+  const lastGranule = Math.floor((offset + length - 1) / parts.granuleBytes);
+  while (locks.blocked(first, lastGranule)) await locks.whenUnblocked(first, lastGranule);
   // Refused like a write; nobody was promised that it is done (M1).
-  if (core.metadataPath.failed) return;
+  if (core.metadataPath.failed) return length;
   // From the plan to the ticket nothing is awaited: a move that begins later waits for this ticket (R1).
-  const pieces = planPieces(table, parts.granuleBytes, offset, length);
-  const ticket = inFlight.begin(first, last);
+  const pieces = planPieces(table, parts.granuleBytes, offset, length, discardPiecesMax);
+  const ticket = inFlight.begin(first, lastGranule);
   try {
     await Promise.all(pieces.map((piece) => discardPiece(core, piece)));
   } finally {
     inFlight.end(ticket);
   }
+  const last = pieces.at(-1)!;
+  return last.offset + last.length - offset;
 }
 
 async function discardPiece(core: RemapCore, piece: Piece): Promise<void> {

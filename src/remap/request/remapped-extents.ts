@@ -1,12 +1,15 @@
-import type { Extent, ExtentState } from '../../block/block-device.ts';
+import { type Extent, type ExtentState, sectorBytes } from '../../block/block-device.ts';
 import { asDeviceError } from '../../block/device-error.ts';
 import type { RemapCore } from '../remap-core.ts';
+import type { GranuleTable } from '../table/granule-table.ts';
 import { type Piece, planPieces } from './request-plan.ts';
+import { unitsOf } from './request-rounds.ts';
 
-/** Bytes that one answer covers at most: a plan of 131 072 sectors in the worst case. */
+/** Bytes that one answer covers at most. */
 export const extentsBytesMax: number = 64 * 1024 * 1024;
 
-const stateOfPlace = { main: 'data', spare: 'remapped', lost: 'lost' } as const;
+/** Pieces of one plan: where the table is dense, an answer covers less. */
+export const extentPiecesMax = 1024;
 
 /**
  * R29: states of a range in order. That a part is a hole or zeros is main's word, and counts only for what is simply main's:
@@ -19,12 +22,16 @@ export async function extentsOf(core: RemapCore, offset: number, length: number)
   const last = Math.floor((offset + covered - 1) / parts.granuleBytes);
   while (locks.blocked(first, last)) await locks.whenUnblocked(first, last);
   // Main is asked about what is main's: a move that begins later waits for this ticket (R1).
-  const pieces = planPieces(table, parts.granuleBytes, offset, covered);
+  const pieces = planPieces(table, parts.granuleBytes, offset, covered, extentPiecesMax);
   const ticket = inFlight.begin(first, last);
   try {
     const extents: Extent[] = [];
     for (const piece of pieces) {
-      for (const extent of await extentsOfPiece(core, piece)) append(extents, extent.state, extent.length);
+      const states =
+        piece.place === 'main'
+          ? await mainExtents(core, piece)
+          : specialExtents(table, piece, parts.granuleBytes);
+      for (const extent of states) append(extents, extent.state, extent.length);
     }
     return extents;
   } finally {
@@ -32,9 +39,20 @@ export async function extentsOf(core: RemapCore, offset: number, length: number)
   }
 }
 
+/** What the table says of a piece that is not simply main's. */
+export function specialExtents(table: GranuleTable, piece: Piece, granuleBytes: number): readonly Extent[] {
+  if (piece.place === 'spare') return [{ length: piece.length, state: 'remapped' }];
+  const extents: Extent[] = [];
+  for (const { offset, length } of unitsOf(piece, sectorBytes)) {
+    const sector = 1 << ((offset % granuleBytes) / sectorBytes);
+    const gone = table.get(Math.floor(offset / granuleBytes))?.gone ?? 0;
+    append(extents, (gone & sector) === 0 ? 'unreadable' : 'gone', length);
+  }
+  return extents;
+}
+
 /** Main's answer, cut to the piece; what it does not cover, or fails to tell, is data. */
-async function extentsOfPiece(core: RemapCore, piece: Piece): Promise<readonly Extent[]> {
-  if (piece.place !== 'main') return [{ length: piece.length, state: stateOfPlace[piece.place] }];
+async function mainExtents(core: RemapCore, piece: Piece): Promise<readonly Extent[]> {
   const extents: Extent[] = [];
   let left = piece.length;
   for (const extent of await askMain(core, piece)) {

@@ -32,18 +32,20 @@ class PieceList {
 
 /**
  * Splits bytes `offset` to `offset + length` of the virtual device into pieces, ascending, each in one place; neighbours
- * that follow each other on their device are one piece. The request itself is never changed (I9).
+ * that follow each other on their device are one piece. The request itself is never changed (I9). A plan ends early, at the
+ * end of a granule, where it has `piecesMax` pieces: for requests whose length nobody's memory bounds.
  */
 export function planPieces(
   table: GranuleTable,
   granuleBytes: number,
   offset: number,
   length: number,
+  piecesMax: number = Number.POSITIVE_INFINITY,
 ): Piece[] {
   const list = new PieceList();
   const end = offset + length;
   let position = offset;
-  while (position < end) {
+  while (position < end && list.pieces.length < piecesMax) {
     const state = table.atOrAfter(Math.floor(position / granuleBytes));
     const special =
       state === undefined ? end : Math.min(end, Math.max(position, state.granule * granuleBytes));

@@ -7,9 +7,6 @@ import { WriteRequest } from './write-request.ts';
 /** R21: bytes of one write-zeroes on main; a larger one would be one long unanswered request. */
 export const zeroPartBytesMax: number = 1024 * 1024;
 
-/** Bytes of zeros in memory, where they are written plainly. */
-const zeroBufferBytesMax = 64 * 1024;
-
 /**
  * R21: zeros, exactly. Main zeroes its healthy parts by itself; what is mapped, lost or fails is written under the rules of
  * writes: narrowed, remapped, marks cleared (R23). With `onlyIfFast` only the first is done, else `unsupported`.
@@ -85,15 +82,12 @@ export class ZeroRequest {
     }
   }
 
-  /** The memory is the clients', as that of any write is, and taken before anything else (I14). */
   async #writeZeros(offset: number, length: number): Promise<void> {
-    const { arena } = this.#core.parts;
-    const bytes = Math.min(zeroBufferBytesMax, arena.largestPiece('client'), length);
-    const zeros = await arena.whenFree(bytes, 'client');
+    const { zeroMemory } = this.#core;
+    const zeros = await zeroMemory.take();
     try {
-      zeros.fill(0);
-      for (let at = 0; at < length && !this.#hopeless(); at += bytes) {
-        const part = zeros.subarray(0, Math.min(bytes, length - at));
+      for (let at = 0; at < length && !this.#hopeless(); at += zeros.length) {
+        const part = zeros.subarray(0, Math.min(zeros.length, length - at));
         await this.#writePart(part, offset + at);
         if (this.#hopeless() && at + part.length < length) {
           const rest = { offset: offset + at + part.length, length: length - at - part.length };
@@ -101,7 +95,7 @@ export class ZeroRequest {
         }
       }
     } finally {
-      arena.release(zeros);
+      zeroMemory.release(zeros);
     }
   }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { IoFlags } from '../../../src/block/block-device.ts';
 import { Errno } from '../../../src/block/errno.ts';
+import { discardPiecesMax } from '../../../src/remap/request/discard-request.ts';
 import type { RecordedOperation } from '../../../src/simulator/recording-device.ts';
 import {
   failedRead,
@@ -53,6 +54,26 @@ describe('a discard', () => {
     assert.equal(stack.metadata.durable.length, 1, 'the remap; the discard stored nothing');
     await writeSectors(stack, 64, patternOf(64, 32, 2));
     assert.deepEqual(await readSectors(stack, 64, 32), patternOf(64, 32, 2));
+    await finish(stack);
+  });
+
+  it('R20 asks the disks for a bounded number of pieces at once, whatever the table looks like', async () => {
+    const stack = makeStack({ mainBytes: 4 << 20, lostGranulesMax: 2000 });
+    await writeSectors(stack, 0, patternOf(0, 8192));
+    for (let granule = 0; granule < 400; granule += 2)
+      stack.mainDisk.faults.addBadSectors(granule * 8, 8, { on: 'read' });
+    for (let granule = 0; granule < 400; granule += 2) await failedRead(stack, granule * 8, 8);
+    await stack.clock.runUntilIdle();
+    await discard(stack, 0, 4000);
+    assert.equal(discards(stack.main).length, 200, 'each healthy piece between two lost granules');
+    let inFlight = 0;
+    let inFlightMax = 0;
+    for (const { kind, phase } of stack.main.operations) {
+      if (kind !== 'discard') continue;
+      inFlight += phase === 'submit' ? 1 : -1;
+      inFlightMax = Math.max(inFlightMax, inFlight);
+    }
+    assert.ok(inFlightMax > 1 && inFlightMax <= discardPiecesMax, `${inFlightMax}`);
     await finish(stack);
   });
 
