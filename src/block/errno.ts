@@ -50,6 +50,7 @@ export const Errno = {
   EMFILE: 24,
   EFBIG: 27,
   ENOSPC: 28,
+  ESPIPE: 29,
   EROFS: 30,
   EPIPE: 32,
   ENOSYS: 38,

@@ -30,8 +30,8 @@ export interface IoEngine {
   readonly submissions: number;
 
   /**
-   * Reads all of `target`, which lies in the arena. Rejects as the lane says after `timeoutMs`. A `fileOffset` of -1 is the
-   * descriptor's own position, for what has no offsets.
+   * Reads all of `target`, which lies in the arena. Rejects as the lane says after `timeoutMs`. What has no offsets, as a
+   * pipe, is read where it stands.
    */
   read(
     lane: RequestLane,

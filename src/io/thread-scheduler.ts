@@ -106,13 +106,13 @@ export class ThreadScheduler extends RequestScheduler {
       answered(error === null ? count : negativeErrno(error));
     switch (request.operation) {
       case Operation.read:
-        read(fd, request.buffer!, request.done, left, positionOf(request) ?? null, told);
+        read(fd, request.buffer!, request.done, left, positionOf(request), told);
         return;
       case Operation.write:
         // Not a second descriptor with O_DSYNC, which would have to be kept the same disk as the first one; and not an fdatasync
         // after it, which flushes the whole disk's cache and takes away the error of somebody else's write.
         if (request.operationFlags !== 0) this.#writeDurably(request, left, answered);
-        else write(fd, request.buffer!, request.done, left, positionOf(request) ?? null, told);
+        else write(fd, request.buffer!, request.done, left, positionOf(request), told);
         return;
       case Operation.fsync:
         fdatasync(fd, told);
@@ -134,15 +134,21 @@ export class ThreadScheduler extends RequestScheduler {
   #answer(request: IoRequest, result: number): void {
     this.#running.delete(request);
     if (request.apart !== Apart.no) this.#apartRunning -= 1;
-    this.answered(request, result);
+    if (result === -Errno.ESPIPE && request.lane!.seekable) {
+      // As io_uring does by itself.
+      request.lane!.seekable = false;
+      this.answered(request, -Errno.EAGAIN);
+    } else {
+      this.answered(request, result);
+    }
     // A thread is free, and perhaps a neighbour.
     if (this.ready.length > 0) this.wake();
   }
 }
 
-/** Undefined for the descriptor's own position. */
-function positionOf(request: IoRequest): number | undefined {
-  return request.fileOffset < 0 ? undefined : request.fileOffset + request.done;
+/** Null for where the descriptor stands. */
+function positionOf(request: IoRequest): number | null {
+  return request.lane!.seekable ? request.fileOffset + request.done : null;
 }
 
 /** True where the disk's scheduler might make one request of both. */

@@ -114,7 +114,9 @@ describe('block special files', { skip, timeout: 30_000 }, () => {
       return count() - before;
     };
     for (const kind of ['read', 'write'] as const) {
-      assert.ok((await requestsOf(kind, () => IoFlags.none)) < requests, `${kind}: this kernel joins`);
+      // What libuv's threads send one by one is seldom joined; what the ring submits together always is.
+      const joined = await requestsOf(kind, () => IoFlags.none);
+      assert.ok(joined < requests || plane.engineName === 'node', `${kind}: this kernel joins`);
       assert.equal(await requestsOf(kind, apart), requests, kind);
       const everySecond = await requestsOf(kind, (index) => (index % 2 === 0 ? apart(index) : IoFlags.none));
       assert.equal(everySecond, requests, `${kind} beside others`);

@@ -13,8 +13,6 @@ import { describeOnEngines, type EngineFixture, engineFixture, testFileBytes } f
 import { failureOf, laneOn } from './test-lane.ts';
 
 const blockBytes = 4096;
-/** Of a descriptor without offsets. */
-const ownPosition = -1;
 
 describeOnEngines('an engine', (choice) => {
   let fixture: EngineFixture<IoEngine>;
@@ -77,7 +75,7 @@ describeOnEngines('an engine', (choice) => {
     const reads = Array.from({ length: 6 }, async (_, index) => {
       const target = new Uint8Array(1);
       const buffer = take(1);
-      await engine.read(lane, buffer, ownPosition);
+      await engine.read(lane, buffer, 0);
       target.set(buffer);
       memory.arena.release(buffer);
       order.push(index);
@@ -98,7 +96,7 @@ describeOnEngines('an engine', (choice) => {
     const pipe = openPipe();
     const stuck = laneOn(pipe, 256);
     const buffer = take(1);
-    const hung = Array.from({ length: 400 }, () => engine.read(stuck, buffer, ownPosition));
+    const hung = Array.from({ length: 400 }, () => engine.read(stuck, buffer, 0));
     const settled = Promise.allSettled(hung);
     await sleep(5);
     const lane = laneOn(openFile());
@@ -116,9 +114,9 @@ describeOnEngines('an engine', (choice) => {
     const pipe = openPipe();
     const lane = laneOn(pipe, 1);
     const buffer = take(1);
-    const waiting = Array.from({ length: laneWaitingMax + 1 }, () => engine.read(lane, buffer, ownPosition));
+    const waiting = Array.from({ length: laneWaitingMax + 1 }, () => engine.read(lane, buffer, 0));
     const settled = Promise.allSettled(waiting);
-    assert.equal((await failureOf(engine.read(lane, buffer, ownPosition))).errno, Errno.EBUSY);
+    assert.equal((await failureOf(engine.read(lane, buffer, 0))).errno, Errno.EBUSY);
     writeSync(pipe, new Uint8Array(waiting.length));
     const outcomes = await settled;
     assert.ok(outcomes.every(({ status }) => status === 'fulfilled'));
@@ -129,7 +127,7 @@ describeOnEngines('an engine', (choice) => {
     const fd = openPipe();
     const lane = laneOn(fd);
     const buffer = take(10);
-    const reading = engine.read(lane, buffer, ownPosition);
+    const reading = engine.read(lane, buffer, 0);
     for (let part = 0; part < 5; part += 1) {
       writeSync(fd, Uint8Array.of(part * 2, part * 2 + 1));
       await sleep(2);
@@ -154,7 +152,7 @@ describeOnEngines('an engine', (choice) => {
     const lane = laneOn(fd);
     const buffer = take(4);
     const started = performance.now();
-    const failure = await failureOf(engine.read(lane, buffer, ownPosition, 100));
+    const failure = await failureOf(engine.read(lane, buffer, 0, 100));
     const elapsedMs = performance.now() - started;
     assert.ok(elapsedMs >= 100 && elapsedMs < 150, `${elapsedMs} ms`);
     assert.ok(failure.timedOut);
@@ -181,9 +179,9 @@ describeOnEngines('an engine', (choice) => {
     const lane = laneOn(pipe, 1);
     const buffer = take(4);
     const failures = await Promise.all([
-      failureOf(engine.read(lane, buffer, ownPosition, 60)),
-      failureOf(engine.read(lane, buffer, ownPosition, 20)),
-      failureOf(engine.read(lane, buffer, ownPosition, 40)),
+      failureOf(engine.read(lane, buffer, 0, 60)),
+      failureOf(engine.read(lane, buffer, 0, 20)),
+      failureOf(engine.read(lane, buffer, 0, 40)),
     ]);
     assert.ok(failures.every(({ timedOut }) => timedOut));
     assert.equal(engine.zombies, 1, 'only the first ever reached the kernel');
@@ -196,7 +194,7 @@ describeOnEngines('an engine', (choice) => {
     const fd = openPipe();
     const lane = laneOn(fd);
     const buffer = take(1);
-    const reading = engine.read(lane, buffer, ownPosition, 30);
+    const reading = engine.read(lane, buffer, 0, 30);
     writeSync(fd, Uint8Array.of(7));
     await reading;
     await sleep(50);
@@ -209,7 +207,7 @@ describeOnEngines('an engine', (choice) => {
     const fd = openPipe();
     const lane = laneOn(fd);
     const buffer = take(1);
-    await failureOf(engine.read(lane, buffer, ownPosition, 10));
+    await failureOf(engine.read(lane, buffer, 0, 10));
     memory.arena.release(buffer);
     let closed = false;
     const closing = engine.close().then(() => {
@@ -235,7 +233,7 @@ describeOnEngines('an engine', (choice) => {
     const pipe = openPipe();
     const lane = laneOn(pipe);
     const buffer = take(1);
-    const settled = Promise.allSettled([engine.read(lane, buffer, ownPosition)]);
+    const settled = Promise.allSettled([engine.read(lane, buffer, 0)]);
     await sleep(50);
     const { submissions } = engine;
     const before = process.cpuUsage();
