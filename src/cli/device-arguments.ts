@@ -4,6 +4,8 @@ import { arenaPageBytes } from '../block/buffer-arena.ts';
 import type { CacheMode, MainChoice } from '../device/serve-options.ts';
 import { SetupError } from '../device/setup-error.ts';
 import { requestMemory } from '../device/stack/request-memory.ts';
+import { isEngineChoice } from '../io/choose-engine.ts';
+import { type EngineChoice, engineChoices } from '../io/io-engine.ts';
 import { parseBytes } from './text/byte-size.ts';
 
 /** Characters of a table: a million lines would be somebody's mistake. */
@@ -20,6 +22,7 @@ export interface DiskFlags {
   /** False with `--no-export-main`. */
   readonly exportMain?: boolean;
   readonly cache: string;
+  readonly io?: string;
   readonly memory?: string;
 }
 
@@ -76,4 +79,9 @@ export function requestMemoryBytes(text: string | undefined): number | undefined
 export function cacheMode(text: string): CacheMode {
   if (text === 'none' || text === 'writeback') return text;
   throw usage(`--cache ${text}: expected none or writeback`);
+}
+
+export function engineChoice(text: string | undefined): EngineChoice | undefined {
+  if (text === undefined || isEngineChoice(text)) return text;
+  throw usage(`--io ${text}: expected ${engineChoices.join(' or ')}`);
 }

@@ -1,5 +1,6 @@
 import { ControlError, type ControlErrorCode } from '../control/client.ts';
 import { oneLine, SetupError, type SetupReason } from '../device/setup-error.ts';
+import { EngineRefusal } from '../io/engine-refusal.ts';
 import { ExitCode } from './exit-code.ts';
 
 const codeOfReason: Readonly<Record<SetupReason, ExitCode>> = {
@@ -40,6 +41,9 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof LaunchError) return as(error.exitCode, error.message);
   if (error instanceof ControlError) {
     return as(codeOfControlError[error.code] ?? ExitCode.failed, error.message);
+  }
+  if (error instanceof EngineRefusal) {
+    return as(error.code === 'ENGINE_UNKNOWN' ? ExitCode.usage : ExitCode.failed, error.message);
   }
   if (isSystemError(error)) return as(ExitCode.failed, error.message);
   const what = error instanceof Error ? `${error.name}: ${error.message}` : String(error);

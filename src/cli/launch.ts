@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { startingAsIoFlusher } from '../device/process/io-flusher.ts';
 import { makeRuntimeDirectory, runtimeDirectory } from '../device/process/runtime-directory.ts';
 import type { ReadinessReport, ServeOptions } from '../device/serve-options.ts';
+import { environmentForEngine } from '../io/choose-engine.ts';
 import { policyArguments } from './commands/policy-flags.ts';
 import { ExitCode } from './exit-code.ts';
 import { LaunchError } from './failure.ts';
@@ -31,6 +32,7 @@ export async function launchDevice(options: ServeOptions): Promise<Ready> {
         // A session of its own: closing the terminal must not end a disk.
         detached: true,
         stdio: ['pipe', 'ignore', lastWords, 'pipe'],
+        env: { ...process.env, ...environmentForEngine(options.io) },
       }),
     );
     // A process that dies early does not read its table; it tells why by other means.
@@ -68,6 +70,7 @@ export function serveArguments(options: ServeOptions): string[] {
     ...(options.exportMain === false ? ['--no-export-main'] : []),
     '--cache',
     options.cache,
+    ...(options.io === undefined ? [] : ['--io', options.io]),
     ...(options.requestMemoryBytes === undefined ? [] : ['--memory', String(options.requestMemoryBytes)]),
     ...(options.force ? ['--force'] : []),
     ...(options.takeover === true ? ['--force-takeover'] : []),

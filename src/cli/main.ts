@@ -8,7 +8,7 @@ const exitGraceMs = 2_000;
 
 const words = process.argv.slice(2);
 // The device of `serve` lives in this very process. One that was launched is what it should be already.
-if (words[0] === 'serve') (await import('../device/process/io-flusher.ts')).restartAsIoFlusher();
+if (words[0] === 'serve') (await import('./prepare-process.ts')).prepareProcess(words);
 
 // Set, not exited with: what is still in the pipe of standard output must get out.
 process.exitCode = await runProgram(words, processTerminal());

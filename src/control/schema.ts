@@ -97,6 +97,7 @@ export const statusAnswer: z.ZodMiniType<DeviceStatus> = z.object({
   connections: z.number(),
   requestsInFlight: z.number(),
   engine: z.string(),
+  engineReason: z.string(),
   cache: z.enum(['none', 'writeback']),
   process: z.object({
     ioFlusher: z.boolean(),

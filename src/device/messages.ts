@@ -98,6 +98,8 @@ export interface DeviceStatus {
   readonly requestsInFlight: number;
   /** `io_uring` or `node`. */
   readonly engine: string;
+  /** Why it is not io_uring, one clause; empty when it is, or when another one was asked for. */
+  readonly engineReason: string;
   readonly cache: 'none' | 'writeback';
   readonly process: ProcessStatus;
   readonly hostState: HostStateStatus;

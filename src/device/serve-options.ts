@@ -1,3 +1,4 @@
+import type { EngineChoice } from '../io/io-engine.ts';
 import type { ChosenPolicies } from './stack/chosen-policies.ts';
 
 /** What lies under a device as its main: one disk or image, or a device-mapper table over some (the fault lab). */
@@ -11,6 +12,8 @@ export type CacheMode = 'none' | 'writeback';
 /** Everything that one device's process is started with. */
 export interface ServeOptions {
   readonly cache: CacheMode;
+  /** Default: what `DM_REMAP_IO` says, else io_uring where it is to be had, else libuv. */
+  readonly io?: EngineChoice;
   /** Default: the name that the spare remembers. */
   readonly name?: string;
   /** Empty with `withoutSpare`. */

@@ -66,6 +66,7 @@ export function setupErrorOf(error: unknown, sparePath: string): unknown {
     return as(error.code === 'LISTEN_IN_USE' ? 'busy' : 'failed', error.message);
   if (error instanceof RemapOpenError) return as('refused', error.message);
   if (error instanceof TargetError) return as('usage', error.message);
+  if (error instanceof EngineRefusal && error.code === 'ENGINE_UNKNOWN') return as('usage', error.message);
   if (error instanceof EngineRefusal || error instanceof DeviceError) return as('failed', error.message);
   return error;
 }

@@ -3,7 +3,8 @@ import { EngineRefusal } from './engine-refusal.ts';
 import { type EngineChoice, engineChoices, type IoEngine } from './io-engine.ts';
 import { NodeEngine } from './node-engine.ts';
 import { nodeSockets, ringSockets, type StreamSockets } from './stream-sockets.ts';
-import { UringEngine } from './uring-engine.ts';
+import { threadPoolVariable, threadPoolWanted } from './thread-pool.ts';
+import { openRing, UringEngine } from './uring-engine.ts';
 
 /** Means the same as `--io`, which goes before it. */
 export const engineVariable = 'DM_REMAP_IO';
@@ -52,6 +53,32 @@ export function openEngine(memory: ArenaMemory, wish: EngineWish = {}): OpenedEn
   }
 }
 
+/**
+ * What the environment of a process has to have before it starts, so that the engine that `io` leads to can do its work; empty
+ * when nothing is missing. Who set the number of threads himself is left alone.
+ */
+export function environmentForEngine(
+  io: EngineChoice | undefined,
+  environment: NodeJS.ProcessEnv = process.env,
+): Readonly<Record<string, string>> {
+  if (environment[threadPoolVariable] !== undefined) return {};
+  const text = io ?? environment[engineVariable] ?? '';
+  // What is no engine is refused where it is opened.
+  if (text === 'uring' || (text !== 'node' && isRingAllowed())) return {};
+  return { [threadPoolVariable]: String(threadPoolWanted) };
+}
+
 function openNode(memory: ArenaMemory, reason: string | undefined): OpenedEngine {
   return { engine: new NodeEngine({ memory }), sockets: nodeSockets(memory.arena), reason };
+}
+
+/** The smallest ring there is: a few microseconds. */
+function isRingAllowed(): boolean {
+  try {
+    openRing(1, 1).close();
+    return true;
+  } catch (error) {
+    if (error instanceof EngineRefusal) return false;
+    throw error;
+  }
 }

@@ -234,7 +234,8 @@ export class UringEngine implements IoEngine {
   }
 }
 
-function openRing(submissionEntries: number, inFlightMax: number): Ring {
+/** A ring that this process may use. @throws EngineRefusal */
+export function openRing(submissionEntries: number, inFlightMax: number): Ring {
   // Twice: a cancellation answers too, once for each request at most.
   const completionEntries = 2 ** Math.ceil(Math.log2(inFlightMax * 2));
   try {

@@ -40,6 +40,7 @@ export const exampleStatus: DeviceStatus = {
   connections: 2,
   requestsInFlight: 5,
   engine: 'io_uring',
+  engineReason: '',
   cache: 'none',
   process: { ioFlusher: true, memoryLocked: true, oomScoreAdjust: -900, requestMemoryBytes: 67_108_864 },
   hostState: { directory: '/var/lib/dm-remap', tableUnixSeconds: 1_700_000_100, trouble: '' },

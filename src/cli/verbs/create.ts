@@ -17,6 +17,7 @@ import { policiesGiven } from '../commands/policy-flags.ts';
 import {
   cacheMode,
   type DiskFlags,
+  engineChoice,
   mainChoice,
   portNumber,
   requestMemoryBytes,
@@ -41,12 +42,14 @@ export interface CreateFlags extends DiskFlags {
 export async function runCreate(terminal: Terminal, name: string, flags: CreateFlags): Promise<void> {
   const { main, sparePath, lengthBytes } = disksOf(flags);
   const port = portNumber(flags.port);
+  const io = engineChoice(flags.io);
   const memoryBytes = requestMemoryBytes(flags.memory);
   const serve: ServeOptions = {
     name,
     main,
     sparePath,
     cache: cacheMode(flags.cache),
+    ...(io === undefined ? {} : { io }),
     force: false,
     acceptMain: false,
     acceptChanges: false,
@@ -63,6 +66,7 @@ export async function runCreate(terminal: Terminal, name: string, flags: CreateF
     main,
     sparePath,
     cache: serve.cache,
+    ...(io === undefined ? {} : { io }),
     overwriteSpare: flags.overwriteSpare === true,
     takeover: flags.forceTakeover === true,
     fresh: flags.fresh === true,

@@ -11,6 +11,7 @@ import { policiesGiven } from '../commands/policy-flags.ts';
 import {
   cacheMode,
   type DiskFlags,
+  engineChoice,
   mainChoice,
   portNumber,
   requestMemoryBytes,
@@ -53,6 +54,7 @@ export async function runServe(name: string | undefined, flags: ServeFlags): Pro
 export function serveOptions(name: string | undefined, flags: ServeFlags): ServeOptions {
   const main = mainChoice(flags);
   const port = portNumber(flags.port);
+  const io = engineChoice(flags.io);
   const memoryBytes = requestMemoryBytes(flags.memory);
   const policies = policiesGiven(flags);
   refusePolicies(policies);
@@ -71,6 +73,7 @@ export function serveOptions(name: string | undefined, flags: ServeFlags): Serve
     ...(main === undefined ? {} : { main }),
     ...(flags.socket === undefined ? {} : { socketPath: flags.socket }),
     ...(port === undefined ? {} : { port }),
+    ...(io === undefined ? {} : { io }),
     ...(memoryBytes === undefined ? {} : { requestMemoryBytes: memoryBytes }),
   };
 }

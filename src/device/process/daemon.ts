@@ -108,7 +108,7 @@ class Daemon {
     this.#watch = new StatusWatch(this.#clock, () => stack.describe().remap, this.#log!);
     await this.#startControl();
     const notes = this.#notes(stack);
-    this.#log?.info('serving', { exports: stack.exports, notes });
+    this.#log?.info('serving', { ...stack.engine, exports: stack.exports, notes });
     this.#surroundings.onReady({ name: stack.name, exports: stack.exports, notes });
     if (this.#removeWhenStarted) this.#removeBySignal();
   }

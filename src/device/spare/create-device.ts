@@ -1,5 +1,6 @@
 import { formatExactBytes } from '../../block/byte-text.ts';
 import { describeIdentity } from '../../io/identity-verdict.ts';
+import type { EngineChoice } from '../../io/io-engine.ts';
 import { claimSpare, devicesOf } from '../../metadata/claim-spare.ts';
 import { planLayout } from '../../metadata/layout.ts';
 import { MetadataStore } from '../../metadata/metadata-store.ts';
@@ -27,6 +28,8 @@ export interface CreateOptions {
   readonly main: MainChoice;
   readonly sparePath: string;
   readonly cache: CacheMode;
+  /** As `ServeOptions.io`. */
+  readonly io?: EngineChoice;
   readonly overwriteSpare: boolean;
   /** Also a spare that somebody marks as in use (M11). Default false. */
   readonly takeover?: boolean;
@@ -90,7 +93,7 @@ async function createWith(spareFacts: CandidateFacts, options: CreateOptions): P
   const closeBy = (name: string, run: () => Promise<void>): void => {
     steps.unshift({ name, deadlineMs: closeDeadlineMs, run });
   };
-  const disks = new Disks();
+  const disks = new Disks(options);
   closeBy('engine', () => disks.close());
   try {
     const main = await disks.openMain(options.main, options.cache);

@@ -78,6 +78,7 @@ class StackOpening {
     // The last step: a file system that hangs must not keep the disks.
     this.#closeBy('host state', hostStateDeadlineMs, () => this.#hostWriter?.close() ?? Promise.resolve());
     const disks = new Disks(this.#options);
+    this.#notes.push(...disks.engineNotes);
     this.#closeBy('engine', diskDeadlineMs, () => disks.close());
     const spare = await disks.open(this.#options.sparePath, this.#options.cache);
     this.#closeBy('spare', diskDeadlineMs, () => spare.device.close());
@@ -125,6 +126,7 @@ class StackOpening {
       name,
       exports,
       memory: disks.memory,
+      engine: disks.engine,
       cache: this.#options.cache,
       main,
       spare,

@@ -2,6 +2,7 @@ import { realpath } from 'node:fs/promises';
 import { createDataPlane, type DataPlane } from '../../io/data-plane.ts';
 import { type DiskIdentity, identifyDevice } from '../../io/disk-identity.ts';
 import type { FileDevice } from '../../io/file-device.ts';
+import type { EngineChoice } from '../../io/io-engine.ts';
 import { asOpenError } from '../../io/open-error.ts';
 import { createMappedDevice } from '../../mapping/create-mapped-device.ts';
 import type { MappedDevice } from '../../mapping/mapped-device.ts';
@@ -9,7 +10,7 @@ import { TargetRegistry } from '../../mapping/registry.ts';
 import type { NbdDevice } from '../../nbd/nbd-device.ts';
 import { looksLikeNbdUri } from '../../nbd/nbd-uri.ts';
 import { standardTargets } from '../../targets/standard-targets.ts';
-import type { ProcessStatus } from '../messages.ts';
+import type { DeviceStatus, ProcessStatus } from '../messages.ts';
 import type { CacheMode, MainChoice } from '../serve-options.ts';
 import { nbdIdentity, openNbd } from './nbd-disk.ts';
 import { requestMemory } from './request-memory.ts';
@@ -54,6 +55,8 @@ export type DiskAccess = 'own' | 'read-only' | 'look';
 export interface DisksOptions {
   /** `requestMemory.defaultBytes` by default; whole pages. */
   readonly requestMemoryBytes?: number;
+  /** As `DataPlaneOptions.io`. */
+  readonly io?: EngineChoice;
 }
 
 /** The I/O of one process, and what opens disks with it. */
@@ -61,14 +64,26 @@ export class Disks {
   readonly plane: DataPlane;
   readonly #requestMemoryBytes: number;
 
-  /** Throws `EngineRefusal` where this machine has no io_uring for us. */
+  /** Throws `EngineRefusal` where io_uring was asked for and is not to be had. */
   constructor(options: DisksOptions = {}) {
     this.#requestMemoryBytes = options.requestMemoryBytes ?? requestMemory.defaultBytes;
     this.plane = createDataPlane({
       arenaBytes: this.#requestMemoryBytes + connectionBytes + remapBytes + metadataBytes,
       remapBytes,
       metadataBytes,
+      ...(options.io === undefined ? {} : { io: options.io }),
     });
+  }
+
+  /** For `status`. */
+  get engine(): Pick<DeviceStatus, 'engine' | 'engineReason'> {
+    return { engine: this.plane.engineName, engineReason: this.plane.engineReason ?? '' };
+  }
+
+  /** For people, when it is not the engine that they may expect. */
+  get engineNotes(): readonly string[] {
+    const { engineName, engineReason } = this.plane;
+    return engineReason === undefined ? [] : [`I/O goes through ${engineName}: ${engineReason}`];
   }
 
   /** For `status`. */

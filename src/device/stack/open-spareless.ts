@@ -31,7 +31,7 @@ export async function openSpareless(
     throw options.main === undefined ? missingMain(error, choice) : error;
   });
   steps.push({ name: 'main', deadlineMs: diskDeadlineMs, run: () => main.device.close() });
-  const notes = [copyNote(header), ...checkMain(main, header, options)];
+  const notes = [...disks.engineNotes, copyNote(header), ...checkMain(main, header, options)];
   const state = new RecordedState(records);
   const device = new SparelessDevice({
     name: header.name,
@@ -56,6 +56,7 @@ export async function openSpareless(
     name,
     exports,
     memory: disks.memory,
+    engine: disks.engine,
     main,
     device,
     header,

@@ -13,6 +13,7 @@ export interface ServedStack {
   readonly exports: readonly string[];
   readonly notes: readonly string[];
   readonly memory: Pick<ProcessStatus, 'memoryLocked' | 'requestMemoryBytes'>;
+  readonly engine: Pick<DeviceStatus, 'engine' | 'engineReason'>;
   /** In the order in which they must run. */
   closingSteps(): readonly ClosingStep[];
   describe(): StackStatus;

@@ -15,6 +15,7 @@ export interface SparelessStackParts {
   readonly name: string;
   readonly exports: readonly string[];
   readonly memory: ServedStack['memory'];
+  readonly engine: ServedStack['engine'];
   readonly main: OpenedMain;
   readonly device: SparelessDevice;
   readonly header: TableCopyHeader;
@@ -47,6 +48,10 @@ export class SparelessStack implements ServedStack {
     return this.#parts.memory;
   }
 
+  get engine(): ServedStack['engine'] {
+    return this.#parts.engine;
+  }
+
   get exports(): readonly string[] {
     return this.#parts.exports;
   }
@@ -69,7 +74,7 @@ export class SparelessStack implements ServedStack {
       exports,
       connections: server.counters[NbdCounter.connectionsOpen] ?? 0,
       requestsInFlight: 0,
-      engine: 'io_uring',
+      ...this.engine,
       cache: 'none',
       hostState: { directory: stateDirectory, tableUnixSeconds: header.writtenUnixSeconds, trouble: '' },
       notes: this.notes,

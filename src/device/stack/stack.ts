@@ -22,6 +22,7 @@ export interface StackParts {
   readonly name: string;
   readonly exports: readonly string[];
   readonly memory: ServedStack['memory'];
+  readonly engine: ServedStack['engine'];
   readonly cache: CacheMode;
   readonly main: OpenedMain;
   readonly spare: OpenedDisk;
@@ -53,6 +54,10 @@ export class Stack implements ServedStack {
     return this.#parts.memory;
   }
 
+  get engine(): ServedStack['engine'] {
+    return this.#parts.engine;
+  }
+
   get exports(): readonly string[] {
     return this.#parts.exports;
   }
@@ -77,7 +82,7 @@ export class Stack implements ServedStack {
       exports,
       connections: server.counters[NbdCounter.connectionsOpen] ?? 0,
       requestsInFlight: status.requestsInFlight,
-      engine: 'io_uring',
+      ...this.engine,
       cache,
       hostState: hostWriter?.report() ?? {
         directory: '',
