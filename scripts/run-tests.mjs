@@ -6,7 +6,8 @@
 //   npm test -- --list              only prints the files
 //
 // A file that reports fewer tests than recorded has failed: a crash in native code takes a file's tests along silently.
-// test/lanes.json names the files that must run alone in their lane, and the slow ones.
+// test/lanes.json names the files that must run alone in their lane, the slow ones, and those that run once more, as
+// `FILE@node`, on libuv instead of io_uring.
 
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -24,6 +25,11 @@ const concurrency = 2;
 const missingToolReason = /missing tool|not installed|not found/i;
 
 const slowestShown = 5;
+
+/** Behind a file's name: its second run, on the other engine. */
+const onNode = '@node';
+/** As a launcher would start a process for that engine (src/io/thread-pool.ts). */
+const nodeEngineVariables = { DM_REMAP_IO: 'node', UV_THREADPOOL_SIZE: '64' };
 
 function isCi() {
   const { CI } = process.env;
@@ -61,6 +67,12 @@ function findTests(root) {
     .sort();
 }
 
+/** The files, and behind them the second runs. */
+function withOtherEngine(lanes, tests) {
+  const again = tests.filter((test) => lanes.otherEngine.some((place) => test.startsWith(place)));
+  return [...tests, ...again.map((test) => `${test}${onNode}`)];
+}
+
 function timeoutOf(lanes, test) {
   const declared = Object.entries(lanes.timeoutsMs).find(([place]) => test.startsWith(place));
   return declared?.[1] ?? lanes.timeoutMs;
@@ -74,7 +86,9 @@ function runOne(options, lanes, test) {
   const environment = { ...process.env, PATH: toolFolders.join(':') };
   // Set when this runner is itself run by a test; the file would then report to that one.
   delete environment.NODE_TEST_CONTEXT;
-  return runTestFile(join(options.root, 'dist', 'test', test.replace(/\.ts$/, '.js')), {
+  const file = test.replace(onNode, '');
+  if (file !== test) Object.assign(environment, nodeEngineVariables);
+  return runTestFile(join(options.root, 'dist', 'test', file.replace(/\.ts$/, '.js')), {
     cwd: options.root,
     timeoutMs: timeoutOf(lanes, test),
     environment,
@@ -182,11 +196,12 @@ async function runProject(options) {
     timeoutMs: 60_000,
     serial: [],
     timeoutsMs: {},
+    otherEngine: [],
     ...readJson(join(options.root, 'test', 'lanes.json'), {}),
   };
   const recordPath = join(options.root, 'test', 'recorded-counts.json');
   const recorded = readJson(recordPath, {});
-  const all = findTests(options.root);
+  const all = withOtherEngine(lanes, findTests(options.root));
   const filtered = options.filters.length > 0;
   const tests = filtered ? all.filter((test) => options.filters.some((word) => test.includes(word))) : all;
   if (options.list) {

@@ -64,6 +64,7 @@ const statusFields = {
   connections: count,
   requestsInFlight: count,
   engine: z.string(),
+  engineReason: z.string(),
   cache: z.enum(['none', 'writeback']),
   process: z.strictObject({
     ioFlusher: z.boolean(),

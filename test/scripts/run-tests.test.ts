@@ -212,6 +212,21 @@ describe('the record', () => {
   });
 });
 
+describe('the other engine', () => {
+  test('its files run once more with it, and both runs are counted and recorded', () => {
+    const code = `test('engine', (t) => { if (process.env.DM_REMAP_IO === 'node') throw new Error('as asked'); });`;
+    const files = { 'io/one.test.js': code, 'block/two.test.js': code };
+    const outcome = run(files, { lanes: { otherEngine: ['io/'] }, record: { 'io/one.test.ts@node': 2 } });
+    expect(outcome, '2 passed, 2 failed', /FAILED .* io\/one\.test\.ts@node/, /1 tests, recorded are 2/);
+  });
+
+  test('a recorded second run that is gone fails', () => {
+    const files = { 'io/one.test.js': `test('one', () => {});` };
+    const record = { 'io/one.test.ts': 1, 'io/one.test.ts@node': 1 };
+    expect(run(files, { record }), '1 passed, 1 failed', /io\/one\.test\.ts@node is recorded and gone/);
+  });
+});
+
 describe('lanes', () => {
   test('files of a serial place never run beside each other', () => {
     // Each file fails when another one of its kind holds the directory both need.
