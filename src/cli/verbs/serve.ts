@@ -2,7 +2,6 @@ import { closeSync, writeSync } from 'node:fs';
 import process from 'node:process';
 import { workerUrl } from '../../control/worker-url.ts';
 import { stateDirectory } from '../../device/host/state-directory.ts';
-import { runDaemon } from '../../device/process/daemon.ts';
 import { runtimeDirectory } from '../../device/process/runtime-directory.ts';
 import type { ReadinessReport, ServeOptions } from '../../device/serve-options.ts';
 import { SetupError } from '../../device/setup-error.ts';
@@ -34,6 +33,8 @@ export async function runServe(name: string | undefined, flags: ServeFlags): Pro
   const reporter =
     flags.reportDescriptor === undefined ? undefined : new Reporter(Number(flags.reportDescriptor));
   try {
+    // Not above: `assemble` needs the options only, and what serves is two thirds of the program.
+    const { runDaemon } = await import('../../device/process/daemon.ts');
     const end = await runDaemon(serveOptions(name, flags), {
       runtimeDirectory: runtimeDirectory(),
       stateDirectory: stateDirectory(),

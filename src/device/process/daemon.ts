@@ -17,6 +17,7 @@ import { messageFailure, stateFailure } from './message-failure.ts';
 import { missingCare } from './process-care.ts';
 import { identityOfProcess } from './process-identity.ts';
 import { claimFolder, type DeviceFolder, deviceFolder, releaseFolder } from './runtime-directory.ts';
+import { SharedTicks } from './shared-ticks.ts';
 import { StatusWatch } from './status-watch.ts';
 
 /** What the process around the device gives it. */
@@ -61,6 +62,7 @@ class Daemon {
   readonly #options: ServeOptions;
   readonly #surroundings: DaemonSurroundings;
   readonly #clock: Clock = new RealClock();
+  readonly #ticks: Clock = new SharedTicks(this.#clock);
   readonly #lifecycle = new Lifecycle();
   readonly #startedUnixSeconds: number;
   #oomScoreAdjust = 0;
@@ -99,13 +101,14 @@ class Daemon {
     process.on('SIGHUP', this.#surroundings.detached ? () => undefined : this.#onSignal);
     const stack = await openStack(this.#options, {
       clock: this.#clock,
+      ticks: this.#ticks,
       stateDirectory: this.#surroundings.stateDirectory,
       claim: (name) => this.#claim(name),
       log: (event) => this.#log?.warn(event),
     });
     this.#stack = stack;
     this.#lifecycle.moveTo('serving');
-    this.#watch = new StatusWatch(this.#clock, () => stack.describe().remap, this.#log!);
+    this.#watch = new StatusWatch(this.#ticks, () => stack.describe().remap, this.#log!);
     await this.#startControl();
     const notes = this.#notes(stack);
     this.#log?.info('serving', { ...stack.engine, exports: stack.exports, notes });

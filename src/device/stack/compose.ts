@@ -158,7 +158,7 @@ class StackOpening {
     if (state === undefined) return undefined;
     const { uuid, mainSizeBytes, logicalBlockBytes, granuleBytes } = facts;
     const writer = new HostStateWriter({
-      clock: this.#surroundings.clock,
+      clock: this.#surroundings.ticks,
       state,
       table: remap.mappingState,
       status: () => store.status(),
@@ -227,8 +227,8 @@ class StackOpening {
   }
 
   #careFor({ store }: OpenedMetadata, remap: RemapDevice): void {
-    const { clock, log } = this.#surroundings;
-    const care = new SpareCare({ clock, store, log, onTaken: () => remap.refuseWrites() });
+    const { ticks, log } = this.#surroundings;
+    const care = new SpareCare({ clock: ticks, store, log, onTaken: () => remap.refuseWrites() });
     this.#closeBy('heartbeat', heartbeatDeadlineMs, () => care.close());
   }
 

@@ -121,6 +121,7 @@ test('the end is told step by step, and the process then ends by itself', async 
     steps.map(({ step, result }) => `${step} ${result}`),
     [
       'export done',
+      'raw view done',
       'flush done',
       'heartbeat done',
       'stamp done',
