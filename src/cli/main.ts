@@ -12,4 +12,10 @@ if (words[0] === 'serve') (await import('./prepare-process.ts')).prepareProcess(
 
 // Set, not exited with: what is still in the pipe of standard output must get out.
 process.exitCode = await runProgram(words, processTerminal());
-setTimeout(() => process.exit(), exitGraceMs).unref();
+setTimeout(() => void endNow(), exitGraceMs).unref();
+
+/** Whoever opens disks has loaded this: nothing has to be read for it through threads that may hang. */
+async function endNow(): Promise<void> {
+  const { endProcess } = await import('../device/process/end-process.ts');
+  endProcess(Number(process.exitCode ?? 0));
+}

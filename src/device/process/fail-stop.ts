@@ -1,6 +1,7 @@
 import { writeSync } from 'node:fs';
 import process from 'node:process';
 import { oneLine } from '../setup-error.ts';
+import { endProcess } from './end-process.ts';
 
 /** EX_SOFTWARE of sysexits.h: an internal error was found. */
 export const failStopExitCode = 70;
@@ -30,7 +31,7 @@ function failStop(
   } catch {
     // stderr may be closed, the disk of the log full: neither may keep a broken process alive.
   } finally {
-    process.exit(failStopExitCode);
+    endProcess(failStopExitCode);
   }
 }
 

@@ -11,6 +11,8 @@ import type { NbdDevice } from '../../nbd/nbd-device.ts';
 import { looksLikeNbdUri } from '../../nbd/nbd-uri.ts';
 import { standardTargets } from '../../targets/standard-targets.ts';
 import type { DeviceStatus, ProcessStatus } from '../messages.ts';
+// In memory before a disk can hang: main.ts needs it then.
+import '../process/end-process.ts';
 import type { CacheMode, MainChoice } from '../serve-options.ts';
 import { nbdIdentity, openNbd } from './nbd-disk.ts';
 import { requestMemory } from './request-memory.ts';
