@@ -43,11 +43,20 @@ export interface ToolResult {
 
 /** Runs a program of somebody else to its end. */
 export function runTool(tool: string, ...words: readonly string[]): Promise<ToolResult> {
+  return runLongTool(toolTimeoutMs, tool, ...words);
+}
+
+/** As `runTool`, for one that may take longer than tools do. */
+export function runLongTool(
+  timeoutMs: number,
+  tool: string,
+  ...words: readonly string[]
+): Promise<ToolResult> {
   return new Promise((resolve, reject) => {
     const child = spawn(tool, words, {
       env: environment,
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: toolTimeoutMs,
+      timeout: timeoutMs,
     });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
