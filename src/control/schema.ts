@@ -106,6 +106,12 @@ export const statusAnswer: z.ZodMiniType<DeviceStatus> = z.object({
     requestMemoryBytes: z.number(),
   }),
   hostState: z.object({ directory: z.string(), tableUnixSeconds: z.number(), trouble: z.string() }),
+  eventLog: z.object({
+    path: z.string(),
+    trouble: z.string(),
+    dropped: z.number(),
+    suppressed: z.number(),
+  }),
   controlRestarts: z.number(),
   notes: z.array(z.string()),
 });

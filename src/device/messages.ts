@@ -78,6 +78,17 @@ export interface ProcessStatus {
   readonly requestMemoryBytes: number;
 }
 
+/** The record of what happened to a device (`dm-remap events`). */
+export interface EventLogStatus {
+  readonly path: string;
+  /** One clause; empty while all is well. */
+  readonly trouble: string;
+  /** Events that could not be stored, since the device was started. */
+  readonly dropped: number;
+  /** Events that were not stored because there were too many of their kind (I11). */
+  readonly suppressed: number;
+}
+
 export interface DeviceStatus {
   readonly name: string;
   readonly uuid: string;
@@ -103,6 +114,7 @@ export interface DeviceStatus {
   readonly cache: 'none' | 'writeback';
   readonly process: ProcessStatus;
   readonly hostState: HostStateStatus;
+  readonly eventLog: EventLogStatus;
   /** Times the control plane had to be started again. */
   readonly controlRestarts: number;
   /** Whole sentences worth an operator's attention: repaired replicas, one disk for both, … */

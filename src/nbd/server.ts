@@ -23,6 +23,8 @@ export interface NbdServerOptions {
   readonly counters?: Float64Array;
   /** One line about a client that was dropped; bounded and rate-limited. */
   readonly onProtocolError?: (message: string) => void;
+  /** A client has come, or gone; `open` are connected now. Whoever reaches the socket causes as many as he likes. */
+  readonly onClient?: (change: 'connected' | 'disconnected', peer: string, open: number) => void;
 }
 
 /** How often clients that let us wait are looked at. Deadlines are kept to within this. */
@@ -86,6 +88,7 @@ export class NbdServer {
     if (this.#suspended) connection.suspend();
     this.#connections.set(connection, this.#follow(connection, buffer));
     this.counters[NbdCounter.connectionsOpen] = this.#connections.size;
+    this.#options.onClient?.('connected', stream.peer, this.#connections.size);
     this.#keepWatch();
   }
 
@@ -193,6 +196,7 @@ export class NbdServer {
     this.#connections.delete(connection);
     this.#freeBuffers.push(buffer);
     this.counters[NbdCounter.connectionsOpen] = this.#connections.size;
+    this.#options.onClient?.('disconnected', connection.peer, this.#connections.size);
     if (complaint === undefined) return;
     this.counters[NbdCounter.protocolErrors]! += 1;
     this.#notes.add(`nbd client ${connection.peer}: ${complaint}; connection closed`);

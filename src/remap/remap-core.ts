@@ -10,12 +10,13 @@ import { FlushGate } from './order/flush-gate.ts';
 import { GranuleLocks } from './order/granule-locks.ts';
 import { InFlight } from './order/in-flight.ts';
 import { writeThrough } from './order/write-through.ts';
-import { DevicePaths, type DevicePlace } from './path/device-paths.ts';
+import { DevicePaths, type DevicePlace, type PathChange } from './path/device-paths.ts';
 import { PathProbe } from './path/path-probe.ts';
 import { PathState } from './path/path-state.ts';
 import type { ProbeDirection } from './path/probe-round.ts';
 import { type Policies, policiesOf } from './policies.ts';
 import { newCounters, type RemapCounters } from './remap-counters.ts';
+import type { RemapObserver } from './remap-observer.ts';
 import { MainCache } from './request/main-cache.ts';
 import { OptionalCommands } from './request/optional-commands.ts';
 import type { Place } from './request/request-plan.ts';
@@ -101,6 +102,8 @@ export class RemapCore {
   /** Settles when no change of a policy is being stored. */
   policyChange: Promise<void> = Promise.resolve();
   readonly counters: RemapCounters = newCounters();
+  /** Hears what becomes of the disks; nothing of it on the healthy path. */
+  observer: RemapObserver | undefined;
   /** Failed: a record is in doubt and could not be settled. Writes are refused until `recover` succeeds (M1). */
   readonly metadataPath: PathState;
   /** R13; undefined on a device that was not created fresh. */
@@ -162,7 +165,7 @@ export class RemapCore {
       holdMs: () => this.policies.pathTimeoutMs,
       probes: { main: this.probe, spare: this.spareProbe },
       poison: (place) => this.#poison(place),
-      onChange: (failed) => this.#onPathChange(failed),
+      onChange: (failed, change) => this.#onPathChange(failed, change),
     });
     this.metadataPath = new PathState({
       clock: parts.clock,
@@ -170,7 +173,11 @@ export class RemapCore {
       holdMs: () => 0,
       probe: () => this.#recoverMetadata(),
       // Writes that were admitted before leave the healthy path: they are refused where all others are sent (M1).
-      onChange: (failed) => (failed ? this.locks.disturb() : this.locks.calm()),
+      onChange: (failed) => {
+        if (failed) this.locks.disturb();
+        else this.locks.calm();
+        this.observer?.stateMayHaveChanged();
+      },
     });
   }
 
@@ -182,6 +189,12 @@ export class RemapCore {
   /** R24: whether each write to a slot is. */
   get verifiesEachWrite(): boolean {
     return this.parts.verifySlots && this.policies.verify === 'always';
+  }
+
+  /** One observer, from now on. */
+  observe(observer: RemapObserver): void {
+    this.observer = observer;
+    this.live.observer = (before, after) => observer.granuleChanged(before, after);
   }
 
   stateOf(granule: number): GranuleState {
@@ -259,6 +272,7 @@ export class RemapCore {
     this.parts.allocator.retire(slot);
     this.live.retired.add(slot);
     this.#unrecordedRetired.push(slot);
+    this.observer?.slotRetired(slot);
   }
 
   /** On open: takes the retired slots of the stored table out of use. A slot that is also mapped stays mapped. */
@@ -347,10 +361,11 @@ export class RemapCore {
     this.paths.noteGone(place);
   }
 
-  #onPathChange(failed: boolean): void {
+  #onPathChange(failed: boolean, change: PathChange): void {
     this.#pathsFailed += failed ? 1 : -1;
     if (failed) this.locks.disturb();
     else this.locks.calm();
+    this.observer?.pathChanged(failed, change);
   }
 
   /** An operator says that what failed may work again: every closed way is tried, and what is in doubt is settled. */

@@ -21,7 +21,8 @@ import { Suspension } from './order/suspension.ts';
 import type { DevicePlace } from './path/device-paths.ts';
 import { RawView } from './raw-view.ts';
 import type { RemapCore } from './remap-core.ts';
-import { type RemapStatus, statusOf } from './remap-status.ts';
+import type { RemapObserver } from './remap-observer.ts';
+import { type RemapState, type RemapStatus, stateOf, statusOf } from './remap-status.ts';
 import type { PartWriter } from './request/alignment-filter.ts';
 import { discardRange } from './request/discard-request.ts';
 import { writePartOfBlock } from './request/part-write.ts';
@@ -252,6 +253,16 @@ export class RemapDevice implements PartWriter {
   /** The owner is about to close a suspended device: what waits, and all to come, is refused once, with `closed`. */
   refuseHeld(): void {
     if (this.#gate.suspended) void this.#gate.close();
+  }
+
+  /** `observer` hears what becomes of the two disks from now on; there is one. */
+  observe(observer: RemapObserver): void {
+    this.#core.observe(observer);
+  }
+
+  /** As `status().state`, for little. */
+  get state(): RemapState {
+    return stateOf(this.#core);
   }
 
   status(): RemapStatus {

@@ -92,7 +92,8 @@ export function statusWords(status: RemapStatus): string {
   );
 }
 
-function stateOf(core: RemapCore): RemapState {
+/** Cheap: some flags. */
+export function stateOf(core: RemapCore): RemapState {
   const { metadataPath, paths, parts } = core;
   if (metadataPath.failed) return 'metadata-failed';
   if (paths.mainReads.failed) return 'main-failed';

@@ -73,6 +73,7 @@ const statusFields = {
     requestMemoryBytes: count,
   }),
   hostState: z.strictObject({ directory: z.string(), tableUnixSeconds: count, trouble: z.string() }),
+  eventLog: z.strictObject({ path: z.string(), trouble: z.string(), dropped: count, suppressed: count }),
   controlRestarts: count,
   notes: texts,
 };

@@ -44,6 +44,7 @@ export const exampleStatus: DeviceStatus = {
   cache: 'none',
   process: { ioFlusher: true, memoryLocked: true, oomScoreAdjust: -900, requestMemoryBytes: 67_108_864 },
   hostState: { directory: '/var/lib/dm-remap', tableUnixSeconds: 1_700_000_100, trouble: '' },
+  eventLog: { path: '/var/lib/dm-remap/6f1c/events.jsonl', trouble: '', dropped: 0, suppressed: 12 },
   controlRestarts: 0,
   notes: ['1 of 3 replicas was repaired'],
 };

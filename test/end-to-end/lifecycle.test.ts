@@ -230,12 +230,12 @@ test('serve stays in the foreground, logs to standard error, and ends cleanly by
   await lab.mustRun('remove', 'disk');
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     const serving = lab.start('serve', '--spare', 'spare.img');
-    while (!serving.errors().includes('"msg":"serving"'))
+    while (!serving.errors().includes('"kind":"serving"'))
       await new Promise((resolve) => setTimeout(resolve, 5));
     assert.match(await lab.mustRun('ls'), /^disk +serving/m);
     serving.child.kill(signal);
     assert.equal(await serving.ended, 0, signal);
-    assert.match(serving.errors(), /"msg":"removed"/);
+    assert.match(serving.errors(), /"kind":"removed"/);
     assert.deepEqual(lab.leftovers(), [], signal);
   }
 });

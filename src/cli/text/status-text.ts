@@ -29,9 +29,19 @@ export function statusText(status: DeviceStatus): string {
     ...(status.hostState.trouble === ''
       ? []
       : [['host', `copy of the table ${status.hostState.trouble}`] satisfies Row]),
+    ...eventLogRow(status.eventLog),
     ...status.notes.map((note): Row => ['note', note]),
   ];
   return titled(`${status.name}: ${status.state}, ${remap.state}`, rows);
+}
+
+/** Only when something is wrong with it, or missing in it. */
+function eventLogRow({ trouble, dropped }: DeviceStatus['eventLog']): Row[] {
+  const words = [
+    ...(trouble === '' ? [] : [trouble]),
+    ...(dropped === 0 ? [] : [`${dropped} events could not be stored`]),
+  ];
+  return words.length === 0 ? [] : [['events', words.join('; ')]];
 }
 
 /** A title, and below it rows with labels of one width. */

@@ -31,7 +31,8 @@ export interface HostStateWriterParts {
     | 'mainIdentity'
     | 'spareIdentity'
   >;
-  readonly complain: (event: string) => void;
+  /** One clause, rarely. */
+  readonly complain: (trouble: string) => void;
 }
 
 /**
@@ -172,7 +173,7 @@ export class HostStateWriter {
       const nowMs = this.#parts.clock.nowMs();
       if (this.#complainedMs !== undefined && nowMs - this.#complainedMs < complaintIntervalMs) return;
       this.#complainedMs = nowMs;
-      this.#parts.complain(`what the host remembers of this device ${this.#trouble}`);
+      this.#parts.complain(this.#trouble);
     }
   }
 

@@ -11,8 +11,9 @@ import { decodeKnownSession, encodeKnownSession, type KnownSession } from './kno
  *       UUID/
  *         session                the last acknowledged sequence and session (M12); under 1 KiB
  *         table                  a copy of the table (M13); about 10 bytes a run of granules
+ *         events.jsonl           what happened to it, written by `log/event-log.ts`; events.jsonl.1 is the piece before it
  *
- * Each file appears whole: written beside its place, fsync, renamed, folder fsync.
+ * Each file but the last appears whole: written beside its place, fsync, renamed, folder fsync.
  */
 
 /** Folders of devices. A full directory takes no new device, and says so; nothing is thrown away behind anybody's back. */
@@ -74,11 +75,12 @@ export class HostState {
 
   /** Forgets a device that is no more. */
   async forget(uuid: string): Promise<void> {
-    await rm(this.#folder(uuid), { recursive: true, force: true });
+    await rm(this.folderOf(uuid), { recursive: true, force: true });
     if (await isFolder(this.directory)) await syncFolder(this.directory);
   }
 
-  #folder(uuid: string): string {
+  /** What is remembered of one device, and its event log; there or not. */
+  folderOf(uuid: string): string {
     return join(this.directory, uuid);
   }
 
@@ -93,7 +95,7 @@ export class HostState {
     bytesMax: number,
     longer: 'refuse' | 'cut' = 'refuse',
   ): Promise<Uint8Array | undefined> {
-    const path = join(this.#folder(uuid), name);
+    const path = join(this.folderOf(uuid), name);
     let handle: FileHandle;
     try {
       handle = await open(path, 'r');
@@ -113,8 +115,8 @@ export class HostState {
 
   /** Of several that write one device's file the last rename wins; each leaves a whole file. */
   async #replace(uuid: string, name: string, writer: FileWriter): Promise<void> {
-    const folder = this.#folder(uuid);
-    await this.#makeFolder(uuid);
+    const folder = this.folderOf(uuid);
+    await this.makeFolder(uuid);
     const unfinished = join(folder, `.${name}.new`);
     try {
       await writeDurably(unfinished, writer);
@@ -126,8 +128,9 @@ export class HostState {
     await syncFolder(folder);
   }
 
-  async #makeFolder(uuid: string): Promise<void> {
-    const folder = this.#folder(uuid);
+  /** Rejects with the system's error, or where there are `rememberedDevicesMax` already. */
+  async makeFolder(uuid: string): Promise<void> {
+    const folder = this.folderOf(uuid);
     if (await isFolder(folder)) return;
     await makeFolders(this.directory);
     if ((await this.#uuids()).length >= rememberedDevicesMax) {

@@ -1,7 +1,10 @@
 import process from 'node:process';
 import type { Clock } from '../../block/clock.ts';
 import { RealClock } from '../../io/real-clock.ts';
+import type { DeviceEvent } from '../event-kinds.ts';
+import { HostState } from '../host/host-state.ts';
 import { Lifecycle, runClosingSteps } from '../lifecycle.ts';
+import { EventLog } from '../log/event-log.ts';
 import type { ControlAnswers, ControlAsk, ControlFailure, ProcessStatus, RemoveReport } from '../messages.ts';
 import type { ServeOptions } from '../serve-options.ts';
 import { SetupError } from '../setup-error.ts';
@@ -9,16 +12,15 @@ import { isWorldError } from '../setup-failure.ts';
 import { openStack } from '../stack/compose.ts';
 import type { ServedStack } from '../stack/served-stack.ts';
 import { ControlPlane } from './control-plane.ts';
-import { type DaemonLog, openDaemonLog } from './daemon-log.ts';
 import { installFailStop } from './fail-stop.ts';
 import { thisThreadIsIoFlusher } from './io-flusher.ts';
 import { avoidOutOfMemoryKiller } from './memory-pressure.ts';
 import { messageFailure, stateFailure } from './message-failure.ts';
+import { eventOfMessage } from './operator-message.ts';
 import { missingCare } from './process-care.ts';
 import { identityOfProcess } from './process-identity.ts';
 import { claimFolder, type DeviceFolder, deviceFolder, releaseFolder } from './runtime-directory.ts';
 import { SharedTicks } from './shared-ticks.ts';
-import { StatusWatch } from './status-watch.ts';
 
 /** What the process around the device gives it. */
 export interface DaemonSurroundings {
@@ -49,7 +51,7 @@ export async function runDaemon(options: ServeOptions, surroundings: DaemonSurro
   try {
     await daemon.start();
   } catch (error) {
-    await daemon.abandon();
+    await daemon.abandon(error);
     throw error;
   }
   return daemon.ended;
@@ -68,10 +70,9 @@ class Daemon {
   #oomScoreAdjust = 0;
   #resolveEnded: (end: DaemonEnd) => void = () => undefined;
   #folder: DeviceFolder | undefined;
-  #log: DaemonLog | undefined;
+  #events: EventLog | undefined;
   #stack: ServedStack | undefined;
   #control: ControlPlane | undefined;
-  #watch: StatusWatch | undefined;
   #removal: Promise<RemoveReport> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   /** A signal came before there was anything to remove. */
@@ -92,8 +93,8 @@ class Daemon {
     process.umask(0o077);
     this.#oomScoreAdjust = avoidOutOfMemoryKiller();
     installFailStop(this.#options.name ?? this.#options.sparePath, (error, origin) => {
-      const stack = error instanceof Error ? error.stack : undefined;
-      this.#log?.error('internal error, stopping', { origin, error: String(error), stack });
+      const stack = (error instanceof Error ? error.stack : undefined) ?? '';
+      this.#events?.lastWords({ kind: 'fail-stop', origin, error: String(error), stack });
     });
     process.on('SIGTERM', this.#onSignal);
     process.on('SIGINT', this.#onSignal);
@@ -103,30 +104,36 @@ class Daemon {
       clock: this.#clock,
       ticks: this.#ticks,
       stateDirectory: this.#surroundings.stateDirectory,
-      claim: (name) => this.#claim(name),
-      log: (event) => this.#log?.warn(event),
+      claim: (name, uuid) => this.#claim(name, uuid),
+      events: { append: (event) => this.#tell(event) },
     });
     this.#stack = stack;
     this.#lifecycle.moveTo('serving');
-    this.#watch = new StatusWatch(this.#ticks, () => stack.describe().remap, this.#log!);
     await this.#startControl();
     const notes = this.#notes(stack);
-    this.#log?.info('serving', { ...stack.engine, exports: stack.exports, notes });
+    const { version } = this.#surroundings;
+    this.#tell({ kind: 'serving', version, ...stack.engine, exports: stack.exports, notes });
     this.#surroundings.onReady({ name: stack.name, exports: stack.exports, notes });
     if (this.#removeWhenStarted) this.#removeBySignal();
   }
 
   /** After a failed start: gives back what is ours. The stack has closed itself. */
-  async abandon(): Promise<void> {
+  async abandon(error: unknown): Promise<void> {
     if (this.#lifecycle.canMoveTo('failed')) this.#lifecycle.moveTo('failed');
     await this.#control?.close();
-    this.#watch?.close();
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#tell({ kind: 'start-failed', reason });
     if (this.#stack !== undefined)
       await runClosingSteps(this.#stack.closingSteps(), this.#clock, isWorldError);
-    this.#release();
+    await this.#release();
   }
 
-  #claim(name: string): DeviceFolder {
+  #tell(event: DeviceEvent): void {
+    this.#events?.append(event);
+  }
+
+  #claim(name: string, uuid: string): DeviceFolder {
+    const { stateDirectory } = this.#surroundings;
     const directory = this.#surroundings.runtimeDirectory;
     const folder = deviceFolder(directory, name);
     const self = identityOfProcess(process.pid);
@@ -134,7 +141,13 @@ class Daemon {
       throw new SetupError('failed', '/proc: needed to tell processes apart, and not there');
     claimFolder(directory, folder, self);
     this.#folder = folder;
-    this.#log = openDaemonLog(this.#clock, this.#surroundings.detached ? folder.logPath : undefined, name);
+    this.#events = new EventLog({
+      clock: this.#clock,
+      origin: { device: name, uuid, pid: process.pid },
+      hostState: stateDirectory === undefined ? undefined : new HostState(stateDirectory),
+      runtimeFolder: folder.path,
+      logPath: this.#surroundings.detached ? folder.logPath : undefined,
+    });
     return folder;
   }
 
@@ -144,8 +157,7 @@ class Daemon {
       settings: { socketPath: this.#folder!.controlSocketPath },
       clock: this.#clock,
       answer: (ask) => this.#answer(ask),
-      onCrash: (reason, restart) =>
-        this.#log?.error('control plane ended, starting it again', { reason, restart }),
+      onCrash: (reason, restart) => this.#tell({ kind: 'control-restarted', reason, restart }),
     });
     await this.#control.start();
   }
@@ -167,6 +179,7 @@ class Daemon {
             pid: process.pid,
             version: this.#surroundings.version,
             startedUnixSeconds: this.#startedUnixSeconds,
+            eventLog: this.#events!.status(),
             controlRestarts: this.#control?.restarts ?? 0,
           },
         };
@@ -179,11 +192,27 @@ class Daemon {
       case 'remove':
         return { answer: await this.#remove('control API') };
       case 'message':
-        try {
-          return { answer: { reply: await stack.message(ask.sector, ask.words) } };
-        } catch (error) {
-          return { failure: messageFailure(error) };
-        }
+        return await this.#message(stack, ask.sector, ask.words);
+    }
+  }
+
+  async #message(
+    stack: ServedStack,
+    sector: number,
+    words: readonly string[],
+  ): Promise<{ answer: ControlAnswers['message'] } | { failure: ControlFailure }> {
+    const tell = (failure: string): void => {
+      const event = eventOfMessage(sector, words, failure);
+      if (event !== undefined) this.#tell(event);
+    };
+    try {
+      const reply = await stack.message(sector, words);
+      tell('');
+      return { answer: { reply } };
+    } catch (error) {
+      const failure = messageFailure(error);
+      tell(failure.message);
+      return { failure };
     }
   }
 
@@ -218,7 +247,7 @@ class Daemon {
     this.#refuseWhileRemoving();
     if (this.#lifecycle.state === 'suspended') return;
     this.#lifecycle.moveTo('suspended');
-    this.#log?.info('suspended', { flush });
+    this.#tell({ kind: 'suspended', flush });
   }
 
   async #resume(stack: ServedStack): Promise<void> {
@@ -227,7 +256,7 @@ class Daemon {
     this.#refuseWhileRemoving();
     if (this.#lifecycle.state === 'serving') return;
     this.#lifecycle.moveTo('serving');
-    this.#log?.info('resumed', {});
+    this.#tell({ kind: 'resumed' });
   }
 
   #refuseWhileRemoving(): void {
@@ -250,12 +279,11 @@ class Daemon {
 
   async #closeStack(by: string): Promise<RemoveReport> {
     this.#lifecycle.moveTo('removing');
-    this.#log?.info('removing', { by });
-    this.#watch?.close();
+    this.#tell({ kind: 'removing', by });
     const steps = await runClosingSteps(this.#stack!.closingSteps(), this.#clock, isWorldError);
     const clean = steps.every((step) => step.result === 'done');
     this.#lifecycle.moveTo('removed');
-    this.#log?.info(clean ? 'removed' : 'removed, not cleanly', { steps });
+    this.#tell({ kind: 'removed', clean, steps });
     setImmediate(() => void this.#end({ clean, report: { steps } }));
     return { steps };
   }
@@ -263,13 +291,12 @@ class Daemon {
   async #end(end: DaemonEnd): Promise<void> {
     // Gives the worker the time to send what it was just told.
     await this.#control?.finish();
-    this.#release();
+    await this.#release();
     this.#resolveEnded(end);
   }
 
-  #release(): void {
-    this.#log?.close();
-    this.#log = undefined;
+  async #release(): Promise<void> {
+    await this.#events?.close();
     if (this.#folder !== undefined) releaseFolder(this.#folder);
     process.off('SIGTERM', this.#onSignal);
     process.off('SIGINT', this.#onSignal);

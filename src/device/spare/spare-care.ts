@@ -1,5 +1,6 @@
 import type { Clock, ScheduledAction } from '../../block/clock.ts';
 import { heartbeatIntervalMs, MetadataError, type MetadataStore } from '../../metadata/metadata-store.ts';
+import type { EventSink } from '../event-kinds.ts';
 
 /** A replica that left the set is asked again after this long, and after twice as long each time it fails again. */
 export const repairDelayMs = 60_000;
@@ -10,8 +11,7 @@ export interface SpareCareParts {
   readonly store: Pick<MetadataStore, 'heartbeat' | 'repairReplicas' | 'status'>;
   /** Somebody else has the spare: no more writes, to main either (M11). */
   readonly onTaken: () => void;
-  /** One line for the log. */
-  readonly log: (event: string) => void;
+  readonly events: EventSink;
 }
 
 /** What a spare needs from time to time while it serves: a sign of life (M11), and its lost replicas back (M2). */
@@ -23,9 +23,11 @@ export class SpareCare {
   #beatsFailing = false;
   #repairDelayMs: number = repairDelayMs;
   #repairAtMs: number | undefined;
+  #inSyncBefore: number;
 
   constructor(parts: SpareCareParts) {
     this.#parts = parts;
+    this.#inSyncBefore = parts.store.status().replicasInSync;
     this.#next = this.#schedule();
   }
 
@@ -55,22 +57,23 @@ export class SpareCare {
   }
 
   async #beat(): Promise<void> {
-    const { store, log, onTaken } = this.#parts;
+    const { store, events, onTaken } = this.#parts;
     try {
       const failing = !(await store.heartbeat());
-      if (failing && !this.#beatsFailing) log('the spare does not take the mark that says it is in use');
+      if (failing && !this.#beatsFailing) events.append({ kind: 'heartbeat-failed' });
       this.#beatsFailing = failing;
     } catch (error) {
       if (!(error instanceof MetadataError)) throw error;
       this.#ended = true;
-      log(error.message);
+      events.append({ kind: 'spare-taken', detail: error.message });
       onTaken();
     }
   }
 
   async #repair(): Promise<void> {
-    const { store, clock, log } = this.#parts;
+    const { store, clock } = this.#parts;
     const before = store.status();
+    this.#tellReplicas();
     if (before.state !== 'open' || before.replicasInSync === before.replicasTotal) {
       this.#repairAtMs = undefined;
       this.#repairDelayMs = repairDelayMs;
@@ -81,8 +84,15 @@ export class SpareCare {
     await store.repairReplicas();
     this.#repairAtMs = undefined;
     this.#repairDelayMs = Math.min(repairDelayMaxMs, 2 * this.#repairDelayMs);
-    const { replicasInSync, replicasTotal } = store.status();
-    if (replicasInSync > before.replicasInSync)
-      log(`${replicasInSync} of ${replicasTotal} replicas of the metadata are in sync again`);
+    this.#tellReplicas();
+  }
+
+  #tellReplicas(): void {
+    const { store, events } = this.#parts;
+    const { replicasInSync: inSync, replicasTotal: total } = store.status();
+    const before = this.#inSyncBefore;
+    this.#inSyncBefore = inSync;
+    if (inSync < before) events.append({ kind: 'replica-lost', inSync, total });
+    if (inSync > before) events.append({ kind: 'replica-repaired', inSync, total, detail: '' });
   }
 }

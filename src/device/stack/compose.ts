@@ -9,6 +9,7 @@ import { ownHostIdentity } from '../host/host-identity.ts';
 import { HostState } from '../host/host-state.ts';
 import { HostStateWriter } from '../host/host-state-writer.ts';
 import { type ClosingStep, runClosingSteps } from '../lifecycle.ts';
+import { DiskEvents } from '../log/disk-events.ts';
 import { checkMain, missingMain } from '../main/main-check.ts';
 import { identityRecord, recordedMain } from '../main/main-identity.ts';
 import { stampMain } from '../main/stamp-main.ts';
@@ -20,7 +21,7 @@ import { fillSpareHoles } from '../spare/spare-file.ts';
 import { checkSpare } from '../spare/spare-identity.ts';
 import { refuseUsed } from './disk-in-use.ts';
 import { Disks, type OpenedDisk, type OpenedMain } from './disks.ts';
-import { exportClosing, listenForClients, mainExportName } from './export-server.ts';
+import { clientEvents, exportClosing, listenForClients, mainExportName } from './export-server.ts';
 import { refuseWithoutFlush } from './nbd-disk.ts';
 import { takeoverNotes } from './open-spare.ts';
 import { openSpareless } from './open-spareless.ts';
@@ -93,7 +94,7 @@ class StackOpening {
     const { properties } = metadata.facts;
     const hostState = await this.#checkSpare(spare, metadata);
     const name = this.#options.name ?? properties.name;
-    const folder = claim(name);
+    const folder = claim(name, metadata.facts.uuid);
     const main = await this.#openMain(disks, metadata);
     if (!main.device.capabilities.flush) {
       this.#notes.push('main offers no flush: what is acknowledged may be lost when its server ends');
@@ -116,7 +117,8 @@ class StackOpening {
       },
     );
     const hostWriter = this.#remember(hostState, name, main, spare, metadata, remap);
-    this.#closeBy('remap', remapDeadlineMs, () => remap.close());
+    const diskEvents = this.#watch(metadata, remap);
+    this.#closeBy('remap', remapDeadlineMs, () => remap.close().finally(() => diskEvents.close()));
     this.#closeBy('stamp', stampDeadlineMs, () => stampMain({ main, metadata, remap, clock }));
     this.#careFor(metadata, remap);
     this.#closeBy('flush', flushDeadlineMs, () => remap.flushAdmitted());
@@ -171,7 +173,7 @@ class StackOpening {
         mainIdentity: identityRecord(main),
         spareIdentity: identityRecord(spare),
       },
-      complain: this.#surroundings.log,
+      complain: (detail) => this.#surroundings.events.append({ kind: 'host-state-failed', detail }),
     });
     this.#hostWriter = writer;
     writer.start();
@@ -203,7 +205,7 @@ class StackOpening {
       exports: this.#exported(remap, name),
       arena: disks.plane.arena,
       clock: this.#surroundings.clock,
-      onProtocolError: this.#surroundings.log,
+      ...clientEvents(this.#surroundings.events),
     });
     // Suspended: what clients have sent is read now, and refused (R30).
     this.#steps.push(exportClosing(server, () => remap.refuseHeld()));
@@ -227,9 +229,29 @@ class StackOpening {
   }
 
   #careFor({ store }: OpenedMetadata, remap: RemapDevice): void {
-    const { ticks, log } = this.#surroundings;
-    const care = new SpareCare({ clock: ticks, store, log, onTaken: () => remap.refuseWrites() });
+    const { ticks, events } = this.#surroundings;
+    const care = new SpareCare({ clock: ticks, store, events, onTaken: () => remap.refuseWrites() });
     this.#closeBy('heartbeat', heartbeatDeadlineMs, () => care.close());
+  }
+
+  /** From here on what becomes of the disks is told; first, how they were found. */
+  #watch({ facts, report }: OpenedMetadata, remap: RemapDevice): DiskEvents {
+    const { clock, ticks, events } = this.#surroundings;
+    if (!facts.cleanlyClosed) {
+      const { remappedGranules, unreadableSectors, goneSectors } = remap.status();
+      events.append({ kind: 'unclean-end', remappedGranules, unreadableSectors, goneSectors });
+    }
+    if (report.takenOver !== undefined) events.append({ kind: 'took-over', from: report.takenOver });
+    const { replicasInSync: inSync, replicasTotal: total } = remap.status().metadata;
+    for (const { index, condition } of report.replicas) {
+      if (condition === 'valid') continue;
+      const detail = `replica ${index} was ${condition}`;
+      events.append({ kind: 'replica-repaired', inSync, total, detail });
+    }
+    const state = (): string => remap.state;
+    const diskEvents = new DiskEvents({ clock, ticks, events, granuleBytes: facts.granuleBytes, state });
+    remap.observe(diskEvents);
+    return diskEvents;
   }
 
   #noteReplicas({ report }: OpenedMetadata): void {

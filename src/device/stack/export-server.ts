@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
-import type { NbdServer } from '../../nbd/server.ts';
+import type { NbdServer, NbdServerOptions } from '../../nbd/server.ts';
+import type { EventSink } from '../event-kinds.ts';
 import type { ClosingStep } from '../lifecycle.ts';
 import { type DeviceFolder, noteSocketElsewhere } from '../process/runtime-directory.ts';
 import type { ServeOptions } from '../serve-options.ts';
@@ -9,6 +10,16 @@ import type { Disks } from './disks.ts';
 const exportDeadlineMs = 10_000;
 /** Of that, for dropping what is left. */
 const exportMarginMs = 2_000;
+
+/** What a server tells of its clients, as events; the log bounds how many. */
+export function clientEvents(
+  events: EventSink,
+): Required<Pick<NbdServerOptions, 'onClient' | 'onProtocolError'>> {
+  return {
+    onClient: (change, peer, open) => events.append({ kind: `client-${change}`, peer, open }),
+    onProtocolError: (detail) => events.append({ kind: 'protocol-error', detail }),
+  };
+}
 
 /** The step that ends an export. `before` runs first. */
 export function exportClosing(server: NbdServer, before: () => void): ClosingStep {

@@ -9,7 +9,7 @@ import { identityDifference, isProven, recordedMain } from '../main/main-identit
 import type { ServeOptions } from '../serve-options.ts';
 import { SetupError } from '../setup-error.ts';
 import { Disks, type OpenedMain } from './disks.ts';
-import { exportClosing, listenForClients } from './export-server.ts';
+import { clientEvents, exportClosing, listenForClients } from './export-server.ts';
 import { SparelessStack } from './spareless-stack.ts';
 import type { StackSurroundings } from './stack-surroundings.ts';
 
@@ -21,9 +21,9 @@ export async function openSpareless(
   surroundings: StackSurroundings,
   steps: ClosingStep[],
 ): Promise<SparelessStack> {
-  const { clock, stateDirectory, claim, log } = surroundings;
+  const { clock, stateDirectory, claim, events } = surroundings;
   const { header, records } = await findTableCopy(stateDirectory, options.name ?? '');
-  const folder = claim(header.name);
+  const folder = claim(header.name, header.uuid);
   const disks = new Disks(options);
   steps.push({ name: 'engine', deadlineMs: diskDeadlineMs, run: () => disks.close() });
   const choice = options.main ?? recordedMain(header.mainIdentity);
@@ -48,7 +48,7 @@ export async function openSpareless(
     exports: [{ name, device }],
     arena: disks.plane.arena,
     clock,
-    onProtocolError: log,
+    ...clientEvents(events),
   });
   steps.push(exportClosing(server, () => undefined));
   const exports = listenForClients(server, disks, folder, options);

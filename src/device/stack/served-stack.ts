@@ -4,7 +4,7 @@ import type { DeviceStatus, DeviceTable, ProcessStatus } from '../messages.ts';
 /** The part of the status that the stack knows. */
 export type StackStatus = Omit<
   DeviceStatus,
-  'state' | 'pid' | 'version' | 'startedUnixSeconds' | 'controlRestarts' | 'process'
+  'state' | 'pid' | 'version' | 'startedUnixSeconds' | 'eventLog' | 'controlRestarts' | 'process'
 >;
 
 /** One device, open and exported, as its process sees it. */

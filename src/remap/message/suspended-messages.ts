@@ -13,8 +13,13 @@ const lookingWordsMax: Readonly<Record<string, number>> = {
   policy: 2,
 };
 
-/** R30: a suspended device answers these, and those nobody knows; all others would touch its disks. */
+/** R30: a suspended device answers these; all others would touch its disks. */
 export function worksSuspended(words: readonly string[]): boolean {
+  return onlyAsks(words);
+}
+
+/** Messages that change nothing of the device, and those that nobody knows. */
+export function onlyAsks(words: readonly string[]): boolean {
   const [verb = ''] = words;
   return !messageVerbs.includes(verb) || words.length <= (lookingWordsMax[verb] ?? 0);
 }

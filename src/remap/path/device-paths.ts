@@ -16,7 +16,14 @@ export interface DevicePathsParts extends Pick<PathStateParts, 'clock' | 'holdMs
   /** Writes that are not flushed are in doubt: the device was opened anew (R7, R32). */
   readonly poison: (place: DevicePlace) => void;
   /** A direction has begun, or ceased, to fail: requests leave the healthy path while one does. */
-  readonly onChange: (failed: boolean) => void;
+  readonly onChange: (failed: boolean, change: PathChange) => void;
+}
+
+/** Which way it is, and how long it was closed, 0 when it has just closed. */
+export interface PathChange {
+  readonly disk: DevicePlace;
+  readonly direction: ProbeDirection;
+  readonly awayMs: number;
 }
 
 /**
@@ -47,7 +54,7 @@ export class DevicePaths {
         clock: parts.clock,
         holdMs: parts.holdMs,
         probe: () => this.#ask(place, direction),
-        onChange: parts.onChange,
+        onChange: (failed, awayMs) => parts.onChange(failed, { disk: place, direction, awayMs }),
       });
     this.mainReads = state('main', 'read');
     this.mainWrites = state('main', 'write');

@@ -12,8 +12,8 @@ export interface PathStateParts {
   readonly holdMs: () => number;
   /** Asks the device again, past what an earlier probe said. */
   readonly probe: () => Promise<boolean>;
-  /** An outage has begun, or ended. */
-  readonly onChange: (failed: boolean) => void;
+  /** An outage has begun, or ended after `awayMs`. */
+  readonly onChange: (failed: boolean, awayMs: number) => void;
 }
 
 /**
@@ -30,6 +30,8 @@ export class PathState {
   readonly #waiting: ((works: boolean) => void)[] = [];
   /** When the outage began; undefined: there is none. */
   #sinceMs: number | undefined;
+  /** When the last one did, whatever windows an operator opened since. */
+  #outageMs = 0;
   #refused = false;
   #closed = false;
   #asking = false;
@@ -65,10 +67,11 @@ export class PathState {
   noteFailed(): void {
     if (this.#sinceMs !== undefined) return;
     this.#sinceMs = this.#parts.clock.nowMs();
+    this.#outageMs = this.#sinceMs;
     this.#lastAskedMs = this.#sinceMs;
     this.#backOffMs = reprobeMs;
     this.#outages += 1;
-    this.#parts.onChange(true);
+    this.#parts.onChange(true, 0);
   }
 
   /** As `noteFailed`, and nobody is held: there is nothing that waiting could mend (R16). */
@@ -81,9 +84,10 @@ export class PathState {
   /** The device has answered as it should: everybody who waits goes on. */
   noteWorked(): void {
     if (this.#sinceMs === undefined) return;
+    const awayMs = this.#parts.clock.nowMs() - this.#outageMs;
     this.#sinceMs = undefined;
     this.#refused = false;
-    this.#parts.onChange(false);
+    this.#parts.onChange(false, awayMs);
     this.#answer(true);
   }
 

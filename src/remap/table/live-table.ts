@@ -8,12 +8,15 @@ import {
   StateFlags,
 } from '../../metadata/mapping-state.ts';
 import { FreshRegions } from './fresh-regions.ts';
-import { type GranuleState, GranuleTable } from './granule-table.ts';
+import { type GranuleState, GranuleTable, healthyState } from './granule-table.ts';
 import { RetiredSlots } from './retired-slots.ts';
 import { SpecialMap } from './special-map.ts';
 
 /** Causes that say that main has a bad sector; records of earlier sessions say it too (R8). */
 const causesOfBadMain: ReadonlySet<StateCause> = new Set([StateCause.writeError, StateCause.readError]);
+
+/** Hears of every granule whose state changes, in the turn in which the change holds; must be quick and must not throw. */
+export type TableObserver = (before: GranuleState, after: GranuleState) => void;
 
 export interface LiveTableParts {
   readonly granuleCount: number;
@@ -31,6 +34,8 @@ export class LiveTable implements MappingStateSource {
   readonly specials: SpecialMap;
   readonly retired: RetiredSlots = new RetiredSlots();
   readonly freshRegions: FreshRegions;
+  /** Undefined while nobody watches, and while the stored table is loaded. */
+  observer: TableObserver | undefined;
   readonly #lostGranulesMax: number;
   readonly #onBadMain: () => void;
 
@@ -73,11 +78,12 @@ export class LiveTable implements MappingStateSource {
     if (causesOfBadMain.has(record.cause)) this.#onBadMain();
     for (let at = 0; at < record.granuleCount; at += 1) {
       const granule = record.granule + at;
-      const before = this.granules.get(granule) !== undefined;
+      const before = this.granules.get(granule);
       this.granules.set({ ...record, granule, slot: record.slot < 0 ? record.slot : record.slot + at });
-      const after = this.granules.get(granule) !== undefined;
-      if (after && !before) this.specials.add(granule);
-      if (before && !after) this.specials.remove(granule);
+      const after = this.granules.get(granule);
+      if (after !== undefined && before === undefined) this.specials.add(granule);
+      if (before !== undefined && after === undefined) this.specials.remove(granule);
+      this.observer?.(before ?? healthyState(granule), after ?? healthyState(granule));
     }
   }
 

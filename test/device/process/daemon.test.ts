@@ -111,7 +111,7 @@ test('the disk serves on while its control plane crashes and comes back', async 
   stop = true;
   await serving;
   const log = readFileSync(join(folder, 'disk', 'daemon.log'), 'utf8');
-  assert.equal(log.match(/broken as asked/g)?.length, 3);
+  assert.equal(log.match(/"reason":"[^"]*broken as asked/g)?.length, 3);
 });
 
 test('the end is told step by step, and the process then ends by itself', async () => {

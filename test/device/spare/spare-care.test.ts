@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { eventText } from '../../../src/device/event-text.ts';
 import { repairDelayMs, SpareCare } from '../../../src/device/spare/spare-care.ts';
 import { heartbeatIntervalMs } from '../../../src/metadata/metadata-store.ts';
 import {
@@ -33,7 +34,7 @@ function careFor(spare: TestSpare, { store }: OpenDevice): Cared {
     onTaken: () => {
       cared.taken += 1;
     },
-    log: (event) => cared.log.push(event),
+    events: { append: (event) => cared.log.push(eventText(event)) },
   });
   return Object.assign(cared, { care });
 }

@@ -1,0 +1,162 @@
+import type { EventFields, EventKind, GranuleSpan, SectorSpan } from './event-kinds.ts';
+
+export type EventLevel = 'info' | 'warn' | 'error';
+
+interface Wording<K extends EventKind> {
+  readonly level: EventLevel | ((fields: EventFields[K]) => EventLevel);
+  /** One line for people, without time and name. */
+  readonly text: (fields: EventFields[K]) => string;
+}
+
+const wordings: { readonly [K in EventKind]: Wording<K> } = {
+  serving: {
+    level: 'info',
+    text: ({ version, engine, exports, notes }) =>
+      `serving ${exports.join(' ')}, version ${version}, ${engine}${notes.map((note) => `; ${note}`).join('')}`,
+  },
+  'start-failed': { level: 'error', text: ({ reason }) => `could not start: ${reason}` },
+  suspended: {
+    level: 'info',
+    text: ({ flush }) => `suspended, ${flush ? 'all that was answered is durable' : 'without a flush'}`,
+  },
+  resumed: { level: 'info', text: () => 'resumed' },
+  removing: { level: 'info', text: ({ by }) => `removing, asked by ${by}` },
+  removed: {
+    level: ({ clean }) => (clean ? 'info' : 'error'),
+    text: ({ clean, steps }) =>
+      clean ? 'removed, everything is closed' : `removed, not cleanly: ${failedSteps(steps)}`,
+  },
+  'unclean-end': {
+    level: 'warn',
+    text: ({ remappedGranules, unreadableSectors, goneSectors }) =>
+      `the last session ended without closing (killed, or the power went); found ${remappedGranules} granules remapped, ` +
+      `${unreadableSectors} sectors unreadable, ${goneSectors} gone`,
+  },
+  'took-over': { level: 'warn', text: ({ from }) => `the spare was ${from}` },
+  'spare-taken': { level: 'error', text: ({ detail }) => `writes are refused: ${detail}` },
+  remapped: {
+    level: 'warn',
+    text: (fields) =>
+      `${granules(fields)} moved to the spare (${causesText(fields.causes)}), ${span(fields)}`,
+  },
+  'saved-by-salvage': {
+    level: 'warn',
+    text: (fields) => `${granules(fields)} read only when asked again, saved to the spare, ${span(fields)}`,
+  },
+  'taken-home': { level: 'info', text: (fields) => `${granules(fields)} back on main, ${span(fields)}` },
+  unreadable: { level: 'error', text: (fields) => `${counted(fields)} cannot be read, ${span(fields)}` },
+  gone: { level: 'error', text: (fields) => `${counted(fields)} lost for good, ${span(fields)}` },
+  'lost-cleared': { level: 'info', text: (fields) => `${counted(fields)} lost no longer, ${span(fields)}` },
+  'slot-retired': {
+    level: 'warn',
+    text: (fields) => `${fields.slots} slots of the spare proved bad, ${span(fields)} of the spare`,
+  },
+  'state-changed': {
+    level: ({ to }) => (to === 'ok' ? 'info' : 'error'),
+    text: ({ from, to }) => `state ${to}, was ${from}`,
+  },
+  'path-lost': {
+    level: 'error',
+    text: ({ disk, direction }) => `${disk} does not ${direction === 'read' ? 'answer' : 'take writes'}`,
+  },
+  'path-back': {
+    level: 'info',
+    text: ({ disk, direction, awayMs }) =>
+      `${disk} ${direction === 'read' ? 'answers' : 'takes writes'} again, after ${(awayMs / 1000).toFixed(1)} s`,
+  },
+  'replica-lost': {
+    level: 'error',
+    text: ({ inSync, total }) => `${inSync} of ${total} replicas of the metadata are left in sync`,
+  },
+  'replica-repaired': {
+    level: 'warn',
+    text: ({ inSync, total, detail }) =>
+      `${inSync} of ${total} replicas of the metadata are in sync again${detail === '' ? '' : `: ${detail}`}`,
+  },
+  'heartbeat-failed': {
+    level: 'warn',
+    text: () => 'the spare does not take the mark that says it is in use',
+  },
+  'host-state-failed': {
+    level: 'warn',
+    text: ({ detail }) => `what the host remembers of this device ${detail}`,
+  },
+  'policy-changed': { level: 'info', text: ({ policy, value }) => `policy ${policy} is now ${value}` },
+  message: {
+    level: 'info',
+    text: ({ sector, words, failure }) =>
+      `asked: message ${sector} ${words.join(' ')}${failure === '' ? '' : `: refused: ${failure}`}`,
+  },
+  'client-connected': {
+    level: 'info',
+    text: ({ peer, open }) => `client ${peer} connected, ${open} now`,
+  },
+  'client-disconnected': {
+    level: 'info',
+    text: ({ peer, open }) => `client ${peer} has gone, ${open} left`,
+  },
+  'protocol-error': { level: 'warn', text: ({ detail }) => detail },
+  'control-denied': {
+    level: 'warn',
+    text: ({ uid, pid, count }) =>
+      `control API: refused process ${pid} of user ${uid}${count > 1 ? `, ${count} connections` : ''}`,
+  },
+  'control-restarted': {
+    level: 'error',
+    text: ({ reason, restart }) => `control plane ended, starting it again (${restart}): ${reason}`,
+  },
+  'stuck-requests': {
+    level: 'error',
+    text: ({ count, oldestAgeMs, phase }) =>
+      `${count} requests stuck, the oldest for ${(oldestAgeMs / 1000).toFixed(1)} s: ${phase}`,
+  },
+  'fail-stop': { level: 'error', text: ({ error }) => `internal error, stopping: ${error}` },
+  suppressed: { level: 'warn', text: ({ of, count }) => `${count} more events "${of}", not listed` },
+  dropped: { level: 'warn', text: ({ count, reason }) => `${count} events are missing here: ${reason}` },
+};
+
+export function isEventKind(word: string): word is EventKind {
+  return Object.hasOwn(wordings, word);
+}
+
+export const eventKinds: readonly EventKind[] = Object.keys(wordings).filter(isEventKind);
+
+export function eventLevel<K extends EventKind>(event: { readonly kind: K } & EventFields[K]): EventLevel {
+  const { level }: Wording<K> = wordings[event.kind];
+  return typeof level === 'function' ? level(event) : level;
+}
+
+/** One line for people, without time and name. */
+export function eventText<K extends EventKind>(event: { readonly kind: K } & EventFields[K]): string {
+  const { text }: Wording<K> = wordings[event.kind];
+  return text(event);
+}
+
+function granules({ granules: count, sectors }: GranuleSpan): string {
+  return `${count} granule${count === 1 ? '' : 's'} (${sectors} sectors)`;
+}
+
+function counted({ sectors }: SectorSpan): string {
+  return `${sectors} sector${sectors === 1 ? '' : 's'}`;
+}
+
+function span({ firstSector, lastSector }: SectorSpan): string {
+  return firstSector === lastSector ? `sector ${firstSector}` : `within sectors ${firstSector}-${lastSector}`;
+}
+
+/** `writeError` as people say it. */
+function causesText(causes: Readonly<Record<string, number>>): string {
+  const words = Object.entries(causes).map(([cause, count]) => `${count} ${causeWords(cause)}`);
+  return words.join(', ');
+}
+
+function causeWords(cause: string): string {
+  return cause.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+}
+
+function failedSteps(steps: EventFields['removed']['steps']): string {
+  return steps
+    .filter(({ result }) => result !== 'done')
+    .map(({ step, result, detail }) => `${step} ${result}${detail === '' ? '' : ` (${detail})`}`)
+    .join(', ');
+}

@@ -1,0 +1,143 @@
+import { join } from 'node:path';
+import pino from 'pino';
+import type { Clock } from '../../block/clock.ts';
+import type { DeviceEvent, EventSink } from '../event-kinds.ts';
+import { eventLevel, eventText } from '../event-text.ts';
+import type { HostState } from '../host/host-state.ts';
+import type { EventLogStatus } from '../messages.ts';
+import { EventLimits } from './event-limits.ts';
+import { type EventOrigin, encodeEvent, parseEventLine } from './event-record.ts';
+import { LineQueue, type LineTarget } from './line-queue.ts';
+import { RotatingFile } from './rotating-file.ts';
+import { standardErrorTarget } from './standard-error.ts';
+
+/** In the device's folder of the host state, or of the runtime directory where there is no host state. */
+export const eventFileName = 'events.jsonl';
+/** About 4 000 events; with the file before it a device never has more than twice this on disk. */
+export const eventFileBytesMax = 1_048_576;
+/** Of the log for people, in the runtime directory. */
+export const logFileBytesMax = 1_048_576;
+/** How long the end of a device waits for its last lines. */
+const closeDeadlineMs = 2_000;
+
+export interface EventLogOptions {
+  readonly clock: Clock;
+  readonly origin: EventOrigin;
+  /** Where the host remembers its devices; undefined: nowhere, the events are then in `runtimeFolder` and go with it. */
+  readonly hostState: HostState | undefined;
+  readonly runtimeFolder: string;
+  /** The same for people; undefined: to standard error. */
+  readonly logPath: string | undefined;
+}
+
+interface Waiting {
+  readonly event: DeviceEvent;
+  readonly unixMs: number;
+}
+
+/**
+ * What happened to a device: each event once, stored for ever as a line of JSON and told to people as a line of the log.
+ *
+ *     append -> limits by kind -> events.jsonl   (by LineQueue: nobody waits)
+ *                              -> daemon.log, or standard error
+ *
+ * Never called per healthy I/O. A full or hanging disk under it costs events, which are counted and told, never the device.
+ */
+export class EventLog implements EventSink {
+  readonly #clock: Clock;
+  readonly #limits: EventLimits;
+  readonly #file: RotatingFile;
+  readonly #events: LineQueue<Waiting>;
+  readonly #lines: LineQueue<string>;
+  readonly #logger: pino.Logger;
+  readonly #place: string;
+  readonly #isLasting: boolean;
+  #sequence = 0;
+
+  constructor(options: EventLogOptions) {
+    const { clock, origin, hostState, runtimeFolder, logPath } = options;
+    this.#clock = clock;
+    this.#limits = new EventLimits(clock, (of, count) => this.#store({ kind: 'suppressed', of, count }));
+    this.#isLasting = hostState !== undefined;
+    this.#place = join(hostState?.folderOf(origin.uuid) ?? runtimeFolder, eventFileName);
+    this.#file = new RotatingFile({
+      path: async () => {
+        await hostState?.makeFolder(origin.uuid);
+        return this.#place;
+      },
+      bytesMax: eventFileBytesMax,
+      onTail: (text) => {
+        this.#sequence = Math.max(this.#sequence, lastSequence(text));
+      },
+    });
+    const onDropped = (count: number, reason: string): void =>
+      this.append({ kind: 'dropped', count, reason });
+    this.#events = new LineQueue({
+      clock,
+      target: this.#file,
+      encode: ({ event, unixMs }) => encodeEvent(event, origin, this.#nextSequence(), unixMs),
+      onDropped,
+    });
+    const people: LineTarget =
+      logPath === undefined
+        ? standardErrorTarget
+        : new RotatingFile({ path: () => Promise.resolve(logPath), bytesMax: logFileBytesMax });
+    this.#lines = new LineQueue({ clock, target: people, encode: (line: string) => line, onDropped });
+    // pino asks of a stream no more than this.
+    this.#logger = pino(
+      { base: { pid: origin.pid, device: origin.device } },
+      { write: (line: string) => this.#lines.add(line) },
+    );
+  }
+
+  append(event: DeviceEvent): void {
+    if (this.#limits.admit(event.kind)) this.#store(event);
+  }
+
+  status(): EventLogStatus {
+    const trouble = this.#events.trouble;
+    return {
+      path: this.#place,
+      trouble:
+        trouble === '' && !this.#isLasting
+          ? 'goes with the device: no folder for it, set DM_REMAP_STATE_DIR'
+          : trouble,
+      dropped: this.#events.dropped,
+      suppressed: this.#limits.suppressed,
+    };
+  }
+
+  /** R35: the last event of a process that ends at once; it is in the file when this returns, unless the disk hangs. */
+  lastWords(event: DeviceEvent): void {
+    this.#store(event);
+    this.#events.flushNow();
+    this.#lines.flushNow();
+  }
+
+  /** Writes what waits, within two seconds. */
+  async close(): Promise<void> {
+    this.#limits.close();
+    await Promise.all([this.#events.close(closeDeadlineMs), this.#lines.close(closeDeadlineMs)]);
+  }
+
+  #store(event: DeviceEvent): void {
+    this.#events.add({ event, unixMs: this.#clock.unixMs() });
+    const { kind, ...fields } = event;
+    this.#logger[eventLevel(event)]({ kind, ...fields }, eventText(event));
+  }
+
+  #nextSequence(): number {
+    this.#sequence += 1;
+    return this.#sequence;
+  }
+}
+
+/** Of the last line that is whole; 0 without one. */
+function lastSequence(text: string): number {
+  const lines = text.split('\n');
+  for (let at = lines.length - 1; at >= 0; at -= 1) {
+    const event = parseEventLine(lines[at]!);
+    if (event !== undefined) return event.sequence;
+  }
+  return 0;
+}
