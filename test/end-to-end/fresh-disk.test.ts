@@ -47,6 +47,7 @@ async function createOver(...flags: readonly string[]): Promise<string> {
 const kinds = [
   { name: 'ext4', make: ['mkfs.ext4', '-q', '-F'], check: ['e2fsck', '-f', '-n'] },
   { name: 'xfs', make: ['mkfs.xfs', '-q', '-f'], check: ['xfs_repair', '-n'] },
+  { name: 'btrfs', make: ['mkfs.btrfs', '-q', '-f'], check: ['btrfs', 'check', '--readonly'] },
 ] as const;
 
 describe('a disk whose first sectors are bad', () => {
@@ -62,11 +63,9 @@ describe('a disk whose first sectors are bad', () => {
       await mustRunTool(checkTool, ...checkWords, loop);
       writeFileSync(join(await attachment.mount(loop), 'file'), 'bytes');
       await attachment.undoAll();
-      assert.match(
-        await lab.mustRun('message', 'disk', '0', 'stats'),
-        /^freshZeros [1-9]/m,
-        'a bad sector was read',
-      );
+      // mkfs.btrfs writes there before it reads.
+      const met = name === 'btrfs' ? /^mainWriteErrors [1-9]/m : /^freshZeros [1-9]/m;
+      assert.match(await lab.mustRun('message', 'disk', '0', 'stats'), met, 'a bad sector was met');
       await lab.mustRun('remove', 'disk');
 
       await lab.mustRun('assemble', '--main-table', table, '--spare', 'spare.img');

@@ -154,6 +154,83 @@ test('nbdsh writes, flushes and reads over bad sectors, and is told EIO for what
   assert.equal(await lab.mustRun('message', 'disk', '0', 'lost'), '0 1 unreadable\n2 1 unreadable\n');
 });
 
+/** Writes of sectors anywhere over 990 to 1053, compared with what they should make of them. */
+const unalignedWords = `
+import random
+
+h.set_request_block_size(False)
+h.set_strict_mode(0)
+h.connect_uri(uri)
+chance = random.Random(11)
+first, length = 990 * 512, 64 * 512
+model = bytearray(chance.randbytes(length))
+h.pwrite(bytes(model), first)
+
+def expect(errno, write):
+    try:
+        write()
+        raise SystemExit("this must be " + errno)
+    except nbd.Error as error:
+        assert error.errno == errno, error.errno
+
+for turn in range(200):
+    count = chance.randint(1, 20)
+    at = chance.randrange(64 - count) * 512
+    data = chance.randbytes(count * 512)
+    h.pwrite(data, first + at, nbd.CMD_FLAG_FUA if turn % 7 == 0 else 0)
+    model[at:at + len(data)] = data
+    expect("EINVAL", lambda: h.pwrite(data[:chance.choice([1, 100, 511])], first + at))
+    expect("EINVAL", lambda: h.pwrite(data[:512], first + at + chance.randint(1, 511)))
+    assert h.pread(length, first) == model, turn
+print("all as expected")
+`;
+
+test('R11 a client that asks for no block sizes writes any sectors, and less than one is EINVAL and changes nothing', {
+  skip: missingTool('nbdsh'),
+}, async () => {
+  const words = ['-c', `uri = '${uri}'`, '-c', unalignedWords];
+  assert.match(await mustRunTool('nbdsh', ...words), /^all as expected$/m);
+  assert.deepEqual(await remappedGranules(lab, 'disk'), badGranules([bad[2]!]));
+});
+
+test('R29 nbdinfo --map tells holes from data, and calls what was moved and what is lost neither hole nor zero', {
+  skip: missingTool('nbdinfo', 'qemu-io'),
+}, async () => {
+  const commands = [
+    `write -P 1 ${1000 * sectorBytes} 4096`,
+    `write -P 2 ${40 * mebibyte} ${mebibyte}`,
+    `read ${50_000 * sectorBytes} 512`,
+  ];
+  await runTool('qemu-io', '-f', 'raw', ...commands.flatMap((command) => ['-c', command]), uri);
+  const map: { offset: number; length: number; type: number }[] = JSON.parse(
+    await mustRunTool('nbdinfo', '--map', '--json', uri),
+  );
+  let end = 0;
+  for (const { offset, length } of map) {
+    assert.equal(offset, end);
+    end += length;
+  }
+  assert.equal(end, mainBytes);
+  const typesOf = (first: number, count: number): number[] =>
+    map
+      .filter(
+        ({ offset, length }) =>
+          offset < (first + count) * sectorBytes && offset + length > first * sectorBytes,
+      )
+      .map(({ type }) => type);
+  for (const [first, count] of [
+    [1000, 8],
+    [81_920, 2048],
+    [50_000, 2],
+  ] as const) {
+    assert.deepEqual([...new Set(typesOf(first, count))], [0], `data at ${first}`);
+  }
+  assert.ok(
+    map.some(({ length, type }) => type === 3 && length > 10 * mebibyte),
+    'and most of it is a hole',
+  );
+});
+
 test('nbddump prints the bytes that were written over bad sectors', {
   skip: missingTool('nbddump', 'nbdcopy'),
 }, async () => {
