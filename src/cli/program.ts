@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { addDeviceCommands } from './commands/device-commands.ts';
 import { examples } from './commands/examples.ts';
+import { addListCommands } from './commands/list-commands.ts';
 import { addMetadataCommands } from './commands/metadata-commands.ts';
 import { addServingCommands } from './commands/serving-commands.ts';
 import { addSpareCommands } from './commands/spare-commands.ts';
@@ -67,6 +68,7 @@ export function buildProgram(terminal: Terminal, running: Running = newRunning()
   addSpareCommands(program, terminal);
   addMetadataCommands(program, terminal, running);
   addDeviceCommands(program, terminal);
+  addListCommands(program, terminal);
   program
     .command('version')
     .description('print the version')

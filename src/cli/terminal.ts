@@ -7,6 +7,8 @@ export interface Terminal {
   print(text: string): void;
   /** One line to standard error. */
   warn(line: string): void;
+  /** How far long work is, on a terminal only, on one line that is written over; undefined takes it away. */
+  progress?(text: string | undefined): void;
   /** How much room there is; undefined where standard output is no terminal. */
   screen?(): Screen | undefined;
   /** In place of all that is on the screen. Only where there is one. */
@@ -42,6 +44,12 @@ export function processTerminal(): Terminal {
     warn: (line) => {
       process.stderr.write(`${line}\n`);
     },
+    progress: (text) => {
+      if (!process.stderr.isTTY) return;
+      process.stderr.write(
+        `\r${text === undefined ? '' : fittedTo(text, process.stderr.columns)}${escapes.restOfLine}`,
+      );
+    },
     screen: () => {
       const { isTTY, columns, rows } = process.stdout;
       // A terminal that nobody gave a size says 0.
@@ -52,6 +60,10 @@ export function processTerminal(): Terminal {
       process.stdout.write(`${escapes.home}${text}${escapes.restOfScreen}`);
     },
   };
+}
+
+function fittedTo(text: string, columns: number): string {
+  return text.slice(0, Math.max(1, (columns || columnsDefault) - 1));
 }
 
 /** The machine's form of an answer. */

@@ -1,8 +1,9 @@
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ControlError } from '../control/client.ts';
+import type { DeviceStatus } from '../device/messages.ts';
 import { oneLine, SetupError } from '../device/setup-error.ts';
-import { type AllStatuses, allStatuses } from './all-statuses.ts';
+import { type Answers, askAll } from './ask-all.ts';
 import { type FoundDevice, findDevice } from './find-device.ts';
 import type { Terminal } from './terminal.ts';
 import { statusCsvHead, statusCsvLine } from './text/status-csv.ts';
@@ -12,6 +13,8 @@ const intervalSecondsDefault = 2;
 /** A tenth is as fast as anybody reads; a day is a mistake less often than a longer one. */
 const intervalSecondsMin = 0.1;
 const intervalSecondsMax = 86_400;
+
+type Look = Answers<DeviceStatus>;
 
 /**
  * `status --watch [SECONDS]`: on a terminal the screen is drawn anew, in a pipe each look is a block, or with `--line`,
@@ -61,24 +64,24 @@ function whatAndHowOften(
 }
 
 /** Undefined when it is over: interrupted, or the device was removed. Throws when its process was killed. */
-async function lookAt(
-  device: FoundDevice | undefined,
-  ending: AbortSignal,
-): Promise<AllStatuses | undefined> {
+async function lookAt(device: FoundDevice | undefined, ending: AbortSignal): Promise<Look | undefined> {
   const interrupted = new Promise<undefined>((resolve) => {
     ending.addEventListener('abort', () => resolve(undefined), { once: true });
   });
-  return await Promise.race([device === undefined ? allStatuses() : lookAtOne(device), interrupted]);
+  return await Promise.race([
+    device === undefined ? askAll((client) => client.status()) : lookAtOne(device),
+    interrupted,
+  ]);
 }
 
-async function lookAtOne(device: FoundDevice): Promise<AllStatuses | undefined> {
+async function lookAtOne(device: FoundDevice): Promise<Look | undefined> {
   try {
-    return { statuses: [await device.client.status()], silent: [] };
+    return { answers: [await device.client.status()], silent: [] };
   } catch (error) {
     if (!(error instanceof ControlError)) throw error;
     if (hasGone(device.folder.name)) return undefined;
     // Its control plane may be on its way back, its disks may hang: that is what somebody watches for.
-    return { statuses: [], silent: [`${device.folder.name}: ${error.message}`] };
+    return { answers: [], silent: [`${device.folder.name}: ${error.message}`] };
   }
 }
 
@@ -108,31 +111,31 @@ class Printer {
     this.#single = single;
   }
 
-  show(look: AllStatuses): void {
+  show(look: Look): void {
     const screen = this.#terminal.screen?.();
     if (screen === undefined || this.#options.json === true || this.#options.csv === true) this.#append(look);
     else this.#terminal.draw?.(fitted(this.#text(look), screen));
     this.#looks += 1;
   }
 
-  #append(look: AllStatuses): void {
+  #append(look: Look): void {
     const unixMs = Date.now();
     for (const silent of look.silent) this.#terminal.warn(`dm-remap: status: warning: ${oneLine(silent)}`);
     if (this.#options.json === true) {
-      for (const status of look.statuses) this.#terminal.print(JSON.stringify({ unixMs, ...status }));
+      for (const status of look.answers) this.#terminal.print(JSON.stringify({ unixMs, ...status }));
       return;
     }
     if (this.#options.csv === true) {
       if (this.#looks === 0) this.#terminal.print(statusCsvHead(true));
-      for (const status of look.statuses) this.#terminal.print(statusCsvLine(status, unixMs));
+      for (const status of look.answers) this.#terminal.print(statusCsvLine(status, unixMs));
       return;
     }
-    if (look.statuses.length === 0) return;
+    if (look.answers.length === 0) return;
     const apart = this.#looks > 0 && this.#options.line !== true ? '\n' : '';
-    this.#terminal.print(`${apart}${statusForm(look.statuses, this.#options, this.#single)}`);
+    this.#terminal.print(`${apart}${statusForm(look.answers, this.#options, this.#single)}`);
   }
 
-  #text({ statuses, silent }: AllStatuses): string {
+  #text({ answers: statuses, silent }: Look): string {
     const parts = statuses.length === 0 ? [] : [statusForm(statuses, this.#options, this.#single)];
     return [...parts, ...silent].join(this.#options.line === true ? '\n' : '\n\n');
   }

@@ -29,7 +29,7 @@ export function badGranules(runs: readonly BadRun[]): number[] {
 
 /** The blocks that the device says are on the spare. */
 export async function remappedGranules(lab: DeviceLab, name: string): Promise<number[]> {
-  const list = await lab.mustRun('message', name, '0', 'list');
+  const list = await lab.mustRun('message', name, '0', 'list', 'blocks');
   const granules = list
     .split('\n')
     .filter((line) => line !== '')

@@ -101,8 +101,8 @@ describe('errors of the kernel’s own block layer', { skip, timeout: 240_000 },
   }
 
   /** The numbers of each line of a message's answer. */
-  async function lines(message: string): Promise<number[][]> {
-    const text = await lab.mustRun('message', 'disk', '0', message);
+  async function lines(...message: readonly string[]): Promise<number[][]> {
+    const text = await lab.mustRun('message', 'disk', '0', ...message);
     return text
       .split('\n')
       .filter((line) => line !== '')
@@ -111,7 +111,7 @@ describe('errors of the kernel’s own block layer', { skip, timeout: 240_000 },
 
   /** The blocks that `list` names, each once, ascending. */
   async function moved(granuleBytes: number): Promise<number[]> {
-    const granules = (await lines('list')).map(([sector]) => blockOf(sector!, granuleBytes));
+    const granules = (await lines('list', 'blocks')).map(([sector]) => blockOf(sector!, granuleBytes));
     return [...new Set(granules)].toSorted((left, right) => left - right);
   }
 
@@ -225,7 +225,7 @@ describe('errors of the kernel’s own block layer', { skip, timeout: 240_000 },
     const { granuleBytes } = await remap();
     const perBlock = granuleBytes / sectorBytes;
     await lab.mustRun('message', 'disk', '0', 'remap', '90000');
-    const first = (await lines('list'))[0]![2]!;
+    const first = (await lines('list', 'blocks'))[0]![2]!;
     // Of the slots that come next some are bad as a whole and some in one sector.
     const badSlots: readonly BadRun[] = [
       [blockOf(first, granuleBytes) * perBlock + perBlock, perBlock],
@@ -241,13 +241,13 @@ describe('errors of the kernel’s own block layer', { skip, timeout: 240_000 },
     await assertFilled();
     await killAndAssemble();
     await assertFilled();
-    const used = (await lines('list')).map(([, , slot]) => blockOf(slot!, granuleBytes));
+    const used = (await lines('list', 'blocks')).map(([, , slot]) => blockOf(slot!, granuleBytes));
     for (const [sector] of badSlots)
       assert.ok(!used.includes(blockOf(sector, granuleBytes)), `slot of ${sector}`);
     assert.equal((await remap()).slotsRetired, slotsRetired, 'also after a kill');
 
     // A slot in use goes bad: those sectors are lost, and main's older ones never come back.
-    const [mainSector, , spareSector] = (await lines('list')).find(([sector]) => sector! > 30_000)!;
+    const [mainSector, , spareSector] = (await lines('list', 'blocks')).find(([sector]) => sector! > 30_000)!;
     await spare.addBad([[spareSector!, 1]]);
     const client = await lab.connect('disk');
     const block = blockOf(mainSector!, granuleBytes);
@@ -349,7 +349,7 @@ describe('errors of the kernel’s own block layer', { skip, timeout: 240_000 },
     await create();
     const { granuleBytes } = await remap();
     await fill();
-    const before = await lines('list');
+    const before = await lines('list', 'blocks');
     const client = await lab.connect('disk');
     const bytes = new Uint8Array(sectorBytes);
     await client.read(bytes, badSectors[0]! * sectorBytes);
@@ -373,7 +373,7 @@ describe('errors of the kernel’s own block layer', { skip, timeout: 240_000 },
     // M12: known by its place alone, it is a copy anywhere else.
     if (spare.path !== diedAt) await lab.mustRun('adopt', spare.path);
     await assemble();
-    assert.deepEqual(await lines('list'), before);
+    assert.deepEqual(await lines('list', 'blocks'), before);
     assert.ok(granuleBytes > 0);
     await assertFilled();
   });

@@ -222,9 +222,11 @@ describe('the remap device', () => {
     assert.deepEqual(remappedGranules(stack), [10, 11]);
     const slots = [10, 11].map((granule) => stack.core.stateOf(granule).slot * 8);
     assert.equal(
-      await stack.device.message(['list']),
+      await stack.device.message(['list', 'blocks']),
       `80 8 ${slots[0]} operator unverified\n88 8 ${slots[1]} operator unverified`,
     );
+    assert.equal(slots[1], slots[0]! + 8, 'neighbours on the spare too');
+    assert.equal(await stack.device.message(['list']), `80 16 ${slots[0]} operator unverified`);
     stack.mainDisk.faults.addBadSectors(200, 2, { on: 'read' });
     await assert.rejects(readSectors(stack, 200, 2), DeviceError);
     assert.equal(await stack.device.message(['lost']), '200 2 unreadable');

@@ -413,7 +413,7 @@ class HotStory {
   /** I17: nothing was ever wrong with the others. */
   async #checkMoved(device: RemapDevice): Promise<void> {
     if (this.#theme === 'late writes') return;
-    for (const line of lines(await device.message(['list']))) {
+    for (const line of lines(await device.message(['list', 'blocks']))) {
       const granule = Math.floor(Number.parseInt(line, 10) / granuleSectors);
       if (badGranules.includes(granule) || this.#suspected.has(granule)) continue;
       throw new JudgeViolation(
@@ -480,7 +480,7 @@ class HotStory {
 
 /** Runs of sectors that the spare holds: their first sectors on both. */
 async function usedSlots(device: RemapDevice): Promise<{ main: number; spare: number }[]> {
-  return lines(await device.message(['list'])).map((line) => {
+  return lines(await device.message(['list', 'blocks'])).map((line) => {
     const [main, , spare] = line.split(' ').map(Number);
     return { main: main!, spare: spare! };
   });

@@ -108,7 +108,7 @@ export async function writeAndObserve(
 }
 
 async function slotsOf(device: RemapDevice): Promise<Map<number, number>> {
-  const lines = (await device.message(['list'])).split('\n');
+  const lines = (await device.message(['list', 'blocks'])).split('\n');
   return new Map(
     lines.map((line) => line.split(' ').map(Number)).map(([main, , spare]) => [main! / 8, spare! * 512]),
   );

@@ -58,6 +58,15 @@ function addQueries(program: Command, terminal: Terminal): void {
       await (await import('../verbs/ls.ts')).runList(terminal, options);
     });
   program
+    .command('info')
+    .description('show the facts of a device, or of all, as dmsetup does')
+    .argument('[NAME]')
+    .option('--json', 'as JSON')
+    .addHelpText('after', examples('info', 'info old-disk --json'))
+    .action(async (name, options) => {
+      await (await import('../verbs/info.ts')).runInfo(terminal, name, options);
+    });
+  program
     .command('status')
     .description('show the state of a device, or of all; without an option a few lines for people')
     .summary('show the state of a device, or of all')

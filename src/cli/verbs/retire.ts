@@ -25,7 +25,8 @@ export async function runRetire(
   const { spare } = await client.status();
   if (spare === null)
     throw new SetupError('refused', `${name}: without its spare nothing can be brought home`);
-  const said = await retire(client);
+  const said = await retire(client, (sector) => terminal.progress?.(`${name}: at sector ${sector}`));
+  terminal.progress?.(undefined);
   const { remap } = await client.status();
   const left = remap.remappedGranules + remap.unreadableSectors + remap.freshZeroSectors + remap.goneSectors;
   if (left > 0) {
@@ -60,7 +61,10 @@ function silent(terminal: Terminal): Terminal {
 }
 
 /** The replies, without the places where to go on. */
-async function retire(client: ControlClient): Promise<readonly string[]> {
+async function retire(
+  client: ControlClient,
+  onProgress: (sector: string) => void,
+): Promise<readonly string[]> {
   let words = ['retire'];
   for (let replies = 0; replies < repliesMax; replies += 1) {
     const lines = (await client.message(0, words)).reply.split('\n');
@@ -68,6 +72,7 @@ async function retire(client: ControlClient): Promise<readonly string[]> {
     const stopped = lines.some((line) => line.startsWith('stopped: '));
     if (next === undefined || stopped) return lines.filter((line) => line !== next);
     words = ['retire', ...next.split(' ').slice(1)];
+    onProgress(words[1] ?? '');
   }
   throw new SetupError('failed', 'the device never comes to the end of its table');
 }

@@ -1,5 +1,5 @@
 import { SetupError } from '../../device/setup-error.ts';
-import { allStatuses } from '../all-statuses.ts';
+import { askAll } from '../ask-all.ts';
 import { findDevice } from '../find-device.ts';
 import { printJson, type Terminal } from '../terminal.ts';
 import { type StatusForm, statusForm } from '../text/status-form.ts';
@@ -27,7 +27,7 @@ export async function runStatus(
     else terminal.print(statusForm([status], options, true));
     return;
   }
-  const { statuses, silent } = await allStatuses();
+  const { answers: statuses, silent } = await askAll((client) => client.status());
   if (options.json === true) printJson(terminal, statuses);
   else if (statuses.length > 0 || options.csv === true) {
     terminal.print(statusForm(statuses, options, false));

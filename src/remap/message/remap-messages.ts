@@ -3,7 +3,7 @@ import { healthText } from './health.ts';
 import type { MessageContext } from './message-context.ts';
 import { MessageError } from './message-error.ts';
 import { retireDevice, unremapSectors, verifySectors } from './message-home.ts';
-import { listText, queryText, spareText, statsText } from './message-listings.ts';
+import { listText, queryText, slotsText, statsText } from './message-listings.ts';
 import { answerLost, fillLost, importSectors, retrySectors } from './message-lost.ts';
 import { answerPolicy } from './message-policy.ts';
 import { remapSectors } from './message-remap.ts';
@@ -32,7 +32,14 @@ function alone(
 
 /** In the order in which people need them. */
 const messages: ReadonlyMap<string, Message> = new Map<string, Message>([
-  alone('list', 'moved sectors: MAIN-SECTOR COUNT SPARE-SECTOR CAUSE [FLAGS]', ({ core }) => listText(core)),
+  [
+    'list',
+    {
+      usage: '[blocks]',
+      summary: 'moved sectors: MAIN-SECTOR COUNT SPARE-SECTOR CAUSE [FLAGS]; blocks: a line for each',
+      answer: ({ core }, words) => listText(core, words),
+    },
+  ],
   [
     'lost',
     {
@@ -45,7 +52,8 @@ const messages: ReadonlyMap<string, Message> = new Map<string, Message>([
     'query',
     {
       usage: 'SECTOR [COUNT]',
-      summary: 'where each sector is: main, spare SECTOR CAUSE [FLAGS], unreadable, suspect or gone',
+      summary:
+        'where each sector is: main, spare SECTOR CAUSE [FLAGS], unreadable, suspect, fresh-zero or gone',
       answer: ({ core }, words) => queryText(core, rangeOfWords(core, 'query', words)),
     },
   ],
@@ -105,7 +113,7 @@ const messages: ReadonlyMap<string, Message> = new Map<string, Message>([
       answer: retireDevice,
     },
   ],
-  alone('spare', 'slots of the spare, and when it will be full', ({ core }) => spareText(core)),
+  alone('spare', 'slots of the spare, and when it will be full', ({ core }) => slotsText(core)),
   alone('health', 'ok, degraded or failing, and why, in one line', ({ status }) => healthText(status())),
   [
     'policy',

@@ -50,6 +50,36 @@ describe('messages', () => {
     assert.equal(await ask(stack, 'lost'), '');
   });
 
+  it('list joins what are neighbours on both disks and of one kind, and nothing else', async () => {
+    const stack = makeStack();
+    activate(stack, 3, 2, { slot: 40, held: 0xff });
+    activate(stack, 5, 1, { slot: 42, held: 0xff, flags: 1 });
+    activate(stack, 6, 1, { slot: 50, held: 0xff, flags: 1 });
+    activate(stack, 8, 1, { slot: 51, held: 0xff, flags: 1 });
+    activate(stack, 10, 2, { slot: noSlot, held: 0, unreadable: 0xff });
+    activate(stack, 12, 1, { slot: noSlot, held: 0, unreadable: 0xff, flags: 2 });
+    const joined = [
+      '24 16 320 writeError',
+      '40 8 336 writeError unverified',
+      '48 8 400 writeError unverified',
+      '64 8 408 writeError unverified',
+    ];
+    assert.deepEqual((await ask(stack, 'list')).split('\n'), joined);
+    assert.equal((await ask(stack, 'list', 'blocks')).split('\n').length, 5);
+    assert.deepEqual((await ask(stack, 'lost')).split('\n'), ['80 16 unreadable'], 'R13: zeros are no loss');
+    assert.deepEqual((await ask(stack, 'query', '28', '80')).split('\n'), [
+      '28 12 spare 324 writeError',
+      '40 8 spare 336 writeError unverified',
+      '48 8 spare 400 writeError unverified',
+      '56 8 main',
+      '64 8 spare 408 writeError unverified',
+      '72 8 main',
+      '80 16 unreadable',
+      '96 8 fresh-zero',
+      '104 4 main',
+    ]);
+  });
+
   it('list says in words what is not certain about a move', async () => {
     const stack = makeStack();
     activate(stack, 3, 1, { slot: 40, held: 1, flags: 1 });
@@ -72,11 +102,12 @@ describe('messages', () => {
   it('list gives exactly the most lines there may be, and says so only when there are more', async () => {
     const stack = makeStack({ mainBytes: 8 << 20, spareBytes: 8 << 20, granuleBytes: 512 });
     activate(stack, 0, listLinesMax, { slot: 16, held: 1 });
-    const all = (await ask(stack, 'list')).split('\n');
+    const all = (await ask(stack, 'list', 'blocks')).split('\n');
     assert.equal(all.length, listLinesMax);
     assert.match(all.at(-1) ?? '', /^9999 1 10015 writeError$/);
     activate(stack, 12_000, 1, { slot: 12_016, held: 1 });
-    const cut = (await ask(stack, 'list')).split('\n');
+    assert.equal(await ask(stack, 'list'), `0 ${listLinesMax} 16 writeError\n12000 1 12016 writeError`);
+    const cut = (await ask(stack, 'list', 'blocks')).split('\n');
     assert.equal(cut.length, listLinesMax + 1);
     assert.equal(cut.at(-1), `# the first ${listLinesMax} lines; stats has the totals`);
   });
@@ -128,6 +159,10 @@ describe('messages', () => {
       '33 7 main',
     ]);
     assert.equal(await ask(stack, 'query', '26'), '26 1 gone');
+    assert.equal(
+      await ask(stack, 'query', '29', '3'),
+      '29 1 spare 325 writeError\n30 1 main\n31 1 spare 327 writeError',
+    );
     assert.equal(await ask(stack, 'query', '0', '8'), '0 8 main');
   });
 
