@@ -128,6 +128,11 @@ class MemoryStream implements ByteStream {
     }
   }
 
+  /** Half a close: the peer receives what is on its way, then the end, and may still send. */
+  finish(): void {
+    this.#outgoing.end();
+  }
+
   close(): Promise<void> {
     if (!this.#closed) {
       this.#closed = true;
