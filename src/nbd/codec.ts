@@ -9,7 +9,14 @@
  * for a message. Cookies are two signed halves (a small integer each, never a boxed number). A decoder that met
  * malformed bytes is poisoned: there is no finding the next message in a binary stream.
  */
-import { requestBytes, requestMagic, simpleReplyBytes, simpleReplyMagic } from './constants.ts';
+import {
+  chunkHeaderBytes,
+  requestBytes,
+  requestMagic,
+  simpleReplyBytes,
+  simpleReplyMagic,
+  structuredReplyMagic,
+} from './constants.ts';
 
 /** The peer broke the protocol; ends the connection, never the process. */
 export class NbdProtocolError extends Error {
@@ -87,12 +94,29 @@ export class RequestDecoder {
   }
 }
 
-/** Reads simple reply headers; a good read's payload is the caller's to consume. */
+/** Reads headers of replies: simple ones, and chunks where they were agreed on. The payload is the caller's to consume. */
 export class ReplyDecoder {
+  /** Of a simple reply. */
   errno = 0;
   cookieHigh = 0;
   cookieLow = 0;
+  isChunk = false;
+  /** Of a chunk, as are those below. */
+  flags = 0;
+  type = 0;
+  /** Bytes of payload. */
+  length = 0;
+  readonly #structured: boolean;
   #failed = false;
+
+  constructor(structured: boolean = false) {
+    this.#structured = structured;
+  }
+
+  /** Bytes of the header that was decoded last. */
+  get headerBytes(): number {
+    return this.isChunk ? chunkHeaderBytes : simpleReplyBytes;
+  }
 
   /** As `RequestDecoder.decode`. */
   decode(bytes: Uint8Array, at: number, end: number): boolean {
@@ -100,13 +124,18 @@ export class ReplyDecoder {
       throw new NbdProtocolError('the stream of replies is out of step since an earlier error');
     if (end - at < simpleReplyBytes) return false;
     const magic = readU32(bytes, at);
-    if (magic !== simpleReplyMagic) {
+    this.isChunk = this.#structured && magic === structuredReplyMagic;
+    if (!this.isChunk && magic !== simpleReplyMagic) {
       this.#failed = true;
       throw new NbdProtocolError(`expected the reply magic 0x67446698, found 0x${hex(magic)}`);
     }
-    this.errno = readU32(bytes, at + 4);
+    if (end - at < this.headerBytes) return false;
+    this.errno = this.isChunk ? 0 : readU32(bytes, at + 4);
+    this.flags = this.isChunk ? readU16(bytes, at + 4) : 0;
+    this.type = this.isChunk ? readU16(bytes, at + 6) : 0;
     this.cookieHigh = readI32(bytes, at + 8);
     this.cookieLow = readI32(bytes, at + 12);
+    this.length = this.isChunk ? readU32(bytes, at + 16) : 0;
     return true;
   }
 }

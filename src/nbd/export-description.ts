@@ -31,13 +31,14 @@ export function describeExport(
   const { name, description, maximumPayloadBytes, readOnly } = options;
   const { geometry, capabilities } = device;
   let flags: number = TransmissionFlag.hasFlags;
-  if (readOnly || !capabilities.write) flags |= TransmissionFlag.readOnly;
+  const write = capabilities.write && !readOnly;
+  if (!write) flags |= TransmissionFlag.readOnly;
   if (capabilities.flush) flags |= TransmissionFlag.sendFlush | TransmissionFlag.canMultiConn;
   if (capabilities.fua) flags |= TransmissionFlag.sendFua;
   if (capabilities.rotational) flags |= TransmissionFlag.rotational;
-  if (capabilities.discard) flags |= TransmissionFlag.sendTrim;
-  if (capabilities.writeZeroes) flags |= TransmissionFlag.sendWriteZeroes;
-  if (capabilities.writeZeroes && capabilities.fastZeroes) flags |= TransmissionFlag.sendFastZero;
+  if (write && capabilities.discard) flags |= TransmissionFlag.sendTrim;
+  if (write && capabilities.writeZeroes) flags |= TransmissionFlag.sendWriteZeroes;
+  if (write && capabilities.writeZeroes && capabilities.fastZeroes) flags |= TransmissionFlag.sendFastZero;
   // Advisory: what is in range is answered.
   flags |= TransmissionFlag.sendCache;
   return {

@@ -6,32 +6,25 @@ import {
   IoFlags,
   rejectInvalid,
 } from '../block/block-device.ts';
-import type { Clock, ScheduledAction } from '../block/clock.ts';
+import type { Clock } from '../block/clock.ts';
 import { asDeviceError, DeviceError, deviceError, type FailedRange } from '../block/device-error.ts';
-import { Errno, failureKindOfErrno } from '../block/errno.ts';
+import { Errno } from '../block/errno.ts';
 import { RequestGate } from '../block/request-gate.ts';
-import { StreamError } from '../io/byte-stream.ts';
-import { OpenError } from '../io/open-error.ts';
+import { extentsOfAllocation } from './allocation-extents.ts';
 import type { NbdClient } from './client.ts';
-import { NbdRequestError } from './client.ts';
 import type { RemoteExport } from './client-handshake.ts';
-import { NbdProtocolError } from './codec.ts';
 import { DoubtfulWrites } from './doubtful-writes.ts';
-import { exportTrouble, type NbdConnector } from './nbd-connector.ts';
+import type { NbdConnector } from './nbd-connector.ts';
+import { RemoteLink } from './remote-link.ts';
 
-/** Requests sent and not answered; more wait their turn here. */
-export const requestsInFlightMax = 256;
 /** A longer request is sent in parts, side by side. */
 const partBytesMax = 1024 * 1024;
 const zeroPieceBytes = 64 * 1024;
 /**
- * A server that has not answered anything for so long is taken for gone: its connection is dropped. Longer than a disk's own
- * deadline of 30 s, for behind the server there may be one that is just being reset, or a large cache being flushed.
+ * Bytes of one command that carries no payload: a server that zeroes or trims slowly should say something within
+ * `replyTimeoutMs` all the same.
  */
-export const replyTimeoutMs = 60_000;
-/** Time for a goodbye. */
-const disconnectMs = 2_000;
-
+const rangeBytesMax = 64 * 1024 * 1024;
 /**
  * An export of an NBD server as a disk (R33), over one connection. A connection that ends fails what is under way with
  * ENODEV, as a disk that was pulled out: whoever owns the device calls `reopen` (R32), and tells that what was not flushed is
@@ -46,17 +39,10 @@ export class NbdDevice implements BlockDevice {
   readonly geometry: Geometry;
   readonly capabilities: Capabilities;
   readonly exported: RemoteExport;
-  readonly #connector: NbdConnector;
-  readonly #clock: Clock;
+  readonly #link: RemoteLink;
   readonly #partBytes: number;
   readonly #gate = new RequestGate();
   readonly #doubtful = new DoubtfulWrites();
-  readonly #waiting: (() => void)[] = [];
-  /** Undefined between the end of a connection and the next. */
-  #client: NbdClient | undefined;
-  #sent = 0;
-  #answers = 0;
-  #watch: ScheduledAction | undefined;
   #replaying: Promise<void> = Promise.resolve();
   #reopening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
@@ -67,21 +53,26 @@ export class NbdDevice implements BlockDevice {
     this.name = connector.address.uri;
     this.geometry = geometry;
     this.exported = exported;
-    this.#connector = connector;
-    this.#clock = clock;
-    this.#client = client;
     const write = !(connector.readOnly || exported.readOnly);
     this.capabilities = {
       write,
       flush: exported.flush,
       fua: write && exported.fua,
-      discard: false,
+      discard: write && exported.trim,
       writeZeroes: write,
-      fastZeroes: false,
+      fastZeroes: write && exported.fastZeroes,
       rotational: exported.rotational,
       volatileCache: exported.flush,
     };
-    const block = geometry.logicalBlockBytes;
+    const { sizeBytes, logicalBlockBytes: block } = geometry;
+    this.#link = new RemoteLink({
+      name: this.name,
+      sizeBytes,
+      logicalBlockBytes: block,
+      connector,
+      clock,
+      client,
+    });
     this.#partBytes = Math.floor(Math.min(partBytesMax, exported.maximumPayloadBytes) / block) * block;
   }
 
@@ -89,7 +80,7 @@ export class NbdDevice implements BlockDevice {
     return this.#admitted(offset, target.length, () =>
       this.#inParts(target.length, (at, length) => {
         const part = target.subarray(at, at + length);
-        return this.#call(offset + at, length, (client) => client.read(part, offset + at));
+        return this.#link.call(offset + at, length, (client) => client.read(part, offset + at));
       }),
     );
   }
@@ -109,31 +100,53 @@ export class NbdDevice implements BlockDevice {
     return this.#admitted(0, sizeBytes, () => this.#flushConnection());
   }
 
-  /** R20: best effort, and nothing is a good effort where the server was not asked whether it can. */
-  discard(offset: number, length: number): Promise<void> {
-    return this.#admitted(offset, length, async () => this.#refuseReadOnly(offset, length));
-  }
-
-  writeZeroes(offset: number, length: number, flags: number = IoFlags.none): Promise<void> {
+  /** R20: best effort. A server that knows no trim has done all that was promised. */
+  discard(offset: number, length: number, flags: number = IoFlags.none): Promise<void> {
     return this.#admitted(offset, length, async () => {
       this.#refuseReadOnly(offset, length);
-      if ((flags & IoFlags.onlyIfFast) !== 0) {
-        throw deviceError(this.name, 'unsupported', offset, length, Errno.EOPNOTSUPP);
-      }
-      const zeroes = new Uint8Array(Math.min(length, zeroPieceBytes, this.#partBytes));
-      for (let at = 0; at < length; at += zeroes.length) {
-        await this.#writePart(zeroes.subarray(0, Math.min(zeroes.length, length - at)), offset + at, flags);
-      }
+      // TRIM has no such flag, and behind a server there may be a file that gives its room away (M17).
+      if ((flags & IoFlags.keepAllocated) !== 0) return;
+      await this.#inPieces(offset, length, rangeBytesMax, async (at, pieceLength) => {
+        if (this.#link.client?.exported.trim === false) return;
+        await this.#change(at, pieceLength, (client) => client.trim(at, pieceLength));
+      });
     });
   }
 
-  extents(offset: number, length: number): Promise<readonly Extent[]> {
-    return this.#refusal(offset, length) ?? Promise.resolve([{ length, state: 'data' }]);
+  /** By the server where it can, else by writing zeros. */
+  writeZeroes(offset: number, length: number, flags: number = IoFlags.none): Promise<void> {
+    return this.#admitted(offset, length, async () => {
+      this.#refuseReadOnly(offset, length);
+      const { writeZeroes, fastZeroes } = this.#link.client?.exported ?? this.exported;
+      const fast = (flags & IoFlags.onlyIfFast) !== 0;
+      if (fast && !fastZeroes) throw deviceError(this.name, 'unsupported', offset, length, Errno.EOPNOTSUPP);
+      if (!writeZeroes) {
+        await this.#writePlainZeroes(offset, length, flags);
+        return;
+      }
+      const options = { fua: this.#isFua(flags), noHole: (flags & IoFlags.keepAllocated) !== 0, fast };
+      await this.#inPieces(offset, length, rangeBytesMax, (at, pieceLength) =>
+        this.#change(at, pieceLength, (client) => client.writeZeroes(at, pieceLength, options)),
+      );
+    });
+  }
+
+  async extents(offset: number, length: number): Promise<readonly Extent[]> {
+    const covered = Math.min(length, rangeBytesMax);
+    let extents: readonly Extent[] = [{ length, state: 'data' }];
+    await this.#admitted(offset, length, async () => {
+      if (this.#link.client?.exported.allocationId === undefined) return;
+      await this.#link.call(offset, covered, async (client) => {
+        const descriptors = await client.allocation(offset, covered);
+        extents = extentsOfAllocation(descriptors, offset, covered, this.geometry.logicalBlockBytes);
+      });
+    });
+    return extents;
   }
 
   /** R32: a new connection to the same export. Rejects with a `DeviceError` of kind `path`, and may be called again. */
   reopen(): Promise<void> {
-    this.#reopening ??= this.#reopen().finally(() => {
+    this.#reopening ??= this.#link.reopen(this.exported).finally(() => {
       this.#reopening = undefined;
     });
     return this.#reopening;
@@ -142,7 +155,7 @@ export class NbdDevice implements BlockDevice {
   /** R30: why the disk cannot be reached, or undefined. Which disk it is, only its URI says. */
   identityTrouble(): Promise<string | undefined> {
     return Promise.resolve(
-      this.#client === undefined ? 'the connection to its NBD server is lost' : undefined,
+      this.#link.client === undefined ? 'the connection to its NBD server is lost' : undefined,
     );
   }
 
@@ -192,130 +205,80 @@ export class NbdDevice implements BlockDevice {
     if (failed.length > 0) throw new DeviceError(this.name, failed);
   }
 
-  async #writePart(source: Uint8Array, offset: number, flags: number): Promise<void> {
-    if (!this.#doubtful.overlaps(offset, source.length)) {
-      await this.#sendWrite(source, offset, flags);
+  /** One after the other, and nothing after a failure. */
+  async #inPieces(
+    offset: number,
+    length: number,
+    bytesMax: number,
+    send: (at: number, pieceLength: number) => Promise<void>,
+  ): Promise<void> {
+    const end = offset + length;
+    for (let at = offset; at < end; at += bytesMax) await send(at, Math.min(bytesMax, end - at));
+  }
+
+  async #writePlainZeroes(offset: number, length: number, flags: number): Promise<void> {
+    const zeroes = new Uint8Array(Math.min(length, zeroPieceBytes, this.#partBytes));
+    await this.#inPieces(offset, length, zeroes.length, (at, pieceLength) =>
+      this.#writePart(zeroes.subarray(0, pieceLength), at, flags),
+    );
+  }
+
+  #writePart(source: Uint8Array, offset: number, flags: number): Promise<void> {
+    const fua = this.#isFua(flags);
+    return this.#change(offset, source.length, (client) => client.write(source, offset, { fua }));
+  }
+
+  #isFua(flags: number): boolean {
+    return (flags & IoFlags.fua) !== 0 && this.capabilities.fua;
+  }
+
+  /** Sends what changes these bytes: a write, zeroes or a trim. */
+  async #change(offset: number, length: number, send: (client: NbdClient) => Promise<void>): Promise<void> {
+    if (!this.#doubtful.overlaps(offset, length)) {
+      await this.#sendChange(offset, length, send);
       return;
     }
-    const turn = this.#replaying.then(() => this.#replay(source, offset, flags));
+    const turn = this.#replaying.then(() => this.#replay(offset, length, send));
     // The next one has its own answer; a bug is thrown by `turn`.
     this.#replaying = turn.catch(() => undefined);
     await turn;
   }
 
   /** R33: the lock is held until a flush on this connection has succeeded. */
-  async #replay(source: Uint8Array, offset: number, flags: number): Promise<void> {
-    const stillDoubtful = this.#doubtful.overlaps(offset, source.length);
-    await this.#sendWrite(source, offset, flags);
+  async #replay(offset: number, length: number, send: (client: NbdClient) => Promise<void>): Promise<void> {
+    const stillDoubtful = this.#doubtful.overlaps(offset, length);
+    await this.#sendChange(offset, length, send);
     if (stillDoubtful) await this.#flushConnection();
   }
 
-  async #sendWrite(source: Uint8Array, offset: number, flags: number): Promise<void> {
-    const fua = (flags & IoFlags.fua) !== 0 && this.capabilities.fua;
-    const client = this.#client;
+  /** Also a trim that nobody waits for any more may still be done, and would take away what is written later. */
+  async #sendChange(
+    offset: number,
+    length: number,
+    send: (client: NbdClient) => Promise<void>,
+  ): Promise<void> {
+    const client = this.#link.client;
     try {
-      await this.#call(offset, source.length, (connected) => connected.write(source, offset, { fua }));
+      await this.#link.call(offset, length, send);
     } catch (error) {
-      if (client !== undefined && this.#client !== client) this.#doubtful.add(offset, source.length);
+      if (client !== undefined && this.#link.client !== client) this.#doubtful.add(offset, length);
       throw error;
     }
   }
 
   async #flushConnection(): Promise<void> {
     if (!this.exported.flush) return;
-    const client = this.#client;
-    await this.#call(0, this.geometry.sizeBytes, (connected) => connected.flush());
+    const client = this.#link.client;
+    await this.#link.call(0, this.geometry.sizeBytes, (connected) => connected.flush());
     // Doubt begins with the end of a connection: what there is now is older than this one.
-    if (this.#client === client) this.#doubtful.clear();
-  }
-
-  /** One request on the connection of this moment. */
-  async #call(offset: number, length: number, send: (client: NbdClient) => Promise<void>): Promise<void> {
-    if (this.#sent >= requestsInFlightMax) {
-      await new Promise<void>((resolve) => {
-        this.#waiting.push(resolve);
-      });
-    } else {
-      this.#sent += 1;
-    }
-    const client = this.#client;
-    try {
-      if (client === undefined) throw this.#goneError(offset, length, 'the connection is lost');
-      this.#watchAnswers(client);
-      await send(client);
-    } catch (error) {
-      throw error instanceof DeviceError ? error : this.#errorOf(client, error, offset, length);
-    } finally {
-      this.#answers += 1;
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#sent -= 1;
-      else next();
-    }
-  }
-
-  /** One timer while anything is under way: a server that says nothing at all has gone, whatever TCP believes. */
-  #watchAnswers(client: NbdClient): void {
-    if (this.#watch !== undefined) return;
-    const answers = this.#answers;
-    this.#watch = this.#clock.schedule(replyTimeoutMs, () => {
-      this.#watch = undefined;
-      if (this.#sent === 0 || this.#client !== client) return;
-      if (this.#answers === answers) this.#drop(client);
-      else this.#watchAnswers(client);
-    });
-  }
-
-  #errorOf(client: NbdClient | undefined, error: unknown, offset: number, length: number): DeviceError {
-    if (error instanceof NbdRequestError) {
-      const kind = failureKindOfErrno(error.errno);
-      // EINVAL of a server is no proof that we asked wrongly: servers differ in what they take.
-      if (kind !== 'bug') return deviceError(this.name, kind, offset, length, error.errno);
-      return deviceError(this.name, 'refused', offset, length, error.errno, error.message);
-    }
-    if (!(error instanceof StreamError) && !(error instanceof NbdProtocolError)) throw error;
-    if (client !== undefined) this.#drop(client);
-    return this.#goneError(offset, length, error.message);
-  }
-
-  /** ENODEV: only opening it anew can help (R32). */
-  #goneError(offset: number, length: number, detail: string): DeviceError {
-    return deviceError(this.name, 'path', offset, length, Errno.ENODEV, detail);
-  }
-
-  #drop(client: NbdClient): void {
-    if (this.#client === client) this.#client = undefined;
-    void client.close();
-  }
-
-  async #reopen(): Promise<void> {
-    const { sizeBytes } = this.geometry;
-    const old = this.#client;
-    this.#client = undefined;
-    await old?.close();
-    let fresh: NbdClient;
-    try {
-      fresh = await this.#connector.connect();
-    } catch (error) {
-      if (!(error instanceof OpenError)) throw error;
-      throw this.#goneError(0, sizeBytes, error.message);
-    }
-    const trouble = this.#gate.closed ? 'is closed' : exportTrouble(this.exported, fresh.exported);
-    if (trouble !== undefined) {
-      await fresh.close();
-      throw this.#goneError(0, sizeBytes, trouble);
-    }
-    this.#client = fresh;
+    if (this.#link.client === client) this.#doubtful.clear();
   }
 
   async #close(): Promise<void> {
-    await this.#gate.close();
-    this.#watch?.cancel();
+    const drained = this.#gate.close();
+    this.#link.stopReopening();
+    await drained;
     await this.#reopening?.catch((error: unknown) => void asDeviceError(error));
-    const client = this.#client;
-    this.#client = undefined;
-    if (client === undefined) return;
-    const late = this.#clock.schedule(disconnectMs, () => void client.close());
-    await client.disconnect();
-    late.cancel();
+    await this.#link.close();
   }
 }

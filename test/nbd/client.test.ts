@@ -12,6 +12,8 @@ import { optionReplyHex, replyHex, WireClient } from './wire-client.ts';
 
 const mebibyte = 1024 * 1024;
 const hello = '4e42444d4147494349484156454f50540003';
+/** And its refusal of structured replies. */
+const simpleHello = hello + optionReplyHex(8, 0x80000001);
 const exportReply = optionReplyHex(7, 3, '000000000000001000000001');
 
 test('the client learns the export, writes, reads and flushes, many at once', async () => {
@@ -125,22 +127,22 @@ const nonsense: readonly (readonly [string, string, RegExp])[] = [
     /does not speak fixed newstyle/,
   ],
   ['a server that closes after its hello', hello, /closed during the handshake/],
-  ['a GO without INFO_EXPORT', hello + optionReplyHex(7, 1), /without INFO_EXPORT/],
-  ['a reply to another option', hello + optionReplyHex(6, 1), /to option 6, expected one to GO/],
-  ['endless information', hello + exportReply.repeat(64), /more than 64 replies/],
+  ['a GO without INFO_EXPORT', simpleHello + optionReplyHex(7, 1), /without INFO_EXPORT/],
+  ['a reply to another option', simpleHello + optionReplyHex(6, 1), /to option 6, expected one to option 7/],
+  ['endless information', simpleHello + exportReply.repeat(64), /more than 64 replies/],
   [
     'an export above 2^53 bytes',
-    hello + optionReplyHex(7, 3, '000000200000000000000001'),
+    simpleHello + optionReplyHex(7, 3, '000000200000000000000001') + optionReplyHex(7, 1),
     /at most 9007199254740991/,
   ],
   [
     'a reply nobody asked for',
-    `${hello}${exportReply}${optionReplyHex(7, 1)}${replyHex(99)}`,
+    `${simpleHello}${exportReply}${optionReplyHex(7, 1)}${replyHex(99)}`,
     /unknown cookie 99/,
   ],
   [
     'a reply that is none',
-    `${hello}${exportReply}${optionReplyHex(7, 1)}${'ab'.repeat(16)}`,
+    `${simpleHello}${exportReply}${optionReplyHex(7, 1)}${'ab'.repeat(16)}`,
     /expected the reply magic/,
   ],
 ];

@@ -3,7 +3,7 @@ import { deviceError } from '../../src/block/device-error.ts';
 import type { FailureKind } from '../../src/block/errno.ts';
 import { FilterDevice } from '../../src/block/filter-device.ts';
 
-/** Fails every read and write that touches a range of bytes, and counts how often it did. */
+/** Fails every read and write that touches a range of bytes, and counts how often it did. A read gives all other bytes. */
 export class FailingDevice extends FilterDevice {
   readonly #offset: number;
   readonly #length: number;
@@ -16,8 +16,9 @@ export class FailingDevice extends FilterDevice {
     this.#length = length;
   }
 
-  override read(target: Uint8Array, offset: number, flags?: number): Promise<void> {
-    return this.#failure(offset, target.length) ?? this.below.read(target, offset, flags);
+  override async read(target: Uint8Array, offset: number, flags?: number): Promise<void> {
+    await this.below.read(target, offset, flags);
+    await this.#failure(offset, target.length);
   }
 
   override write(source: Uint8Array, offset: number, flags?: number): Promise<void> {

@@ -1,0 +1,5 @@
+/** Bytes `offset` to `end`, without `end`. */
+export interface ByteRange {
+  readonly offset: number;
+  readonly end: number;
+}
