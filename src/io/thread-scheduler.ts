@@ -134,8 +134,8 @@ export class ThreadScheduler extends RequestScheduler {
   #answer(request: IoRequest, result: number): void {
     this.#running.delete(request);
     if (request.apart !== Apart.no) this.#apartRunning -= 1;
-    if (result === -Errno.ESPIPE && request.lane!.seekable) {
-      // As io_uring does by itself.
+    if (result === -Errno.ESPIPE) {
+      // Read where it stands, as io_uring does by itself.
       request.lane!.seekable = false;
       this.answered(request, -Errno.EAGAIN);
     } else {

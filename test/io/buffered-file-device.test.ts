@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { IoFlags } from '../../src/block/block-device.ts';
 import { BufferedFileDevice, type BufferedMode } from '../../src/io/buffered-file-device.ts';
 import { createImage } from '../../src/io/create-image.ts';
@@ -9,6 +8,7 @@ import type { FileDevice } from '../../src/io/file-device.ts';
 import { openDescriptor } from '../../src/io/open-descriptor.ts';
 import { describeBlockDevice } from '../block/device-contract.ts';
 import { type DataPlaneFixture, dataPlaneFixture } from './data-plane-fixture.ts';
+import { leastLateMs } from './timer-lateness.ts';
 
 /** An image in a mode that `openFileDevice` would choose only on another file system. */
 async function bufferedDevice(fixture: DataPlaneFixture, mode: BufferedMode): Promise<BufferedFileDevice> {
@@ -106,9 +106,7 @@ describe('a file answered inline', { timeout: 20_000 }, () => {
       const loop = (async () => {
         while (busy) await device[operation](buffer, 0);
       })();
-      const started = performance.now();
-      await sleep(50);
-      const lateMs = performance.now() - started - 50;
+      const lateMs = await leastLateMs(50);
       busy = false;
       await loop;
       assert.ok(lateMs < 50, `${lateMs} ms late`);

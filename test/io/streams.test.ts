@@ -197,6 +197,55 @@ describeOnEngines('streams', (io) => {
     other.close();
   });
 
+  it('I10 a peer waits when nobody receives: little is kept', async () => {
+    const [server, client] = await unixPair();
+    const piece = take(64 * 1024);
+    let sent = 0;
+    const sending = (async () => {
+      for (;;) {
+        await client.send([piece]);
+        sent += piece.length;
+      }
+    })();
+    const ended = assertStreamError(sending, 'STREAM_CLOSED');
+    await sleep(100);
+    const kept = sent;
+    await sleep(50);
+    assert.equal(sent, kept, 'it waits');
+    // Two buffers of the kernel, and one of ours.
+    assert.ok(kept < 1024 * 1024, `${kept} bytes`);
+    await receiveAll(server, kept);
+    assert.ok(sent > 0);
+    await client.close();
+    await ended;
+    plane.arena.release(piece);
+  });
+
+  it('still sends to a peer that has ended its own direction', async () => {
+    const listener = closeLater(plane.listenUnix(path));
+    const client = connect({ path, allowHalfOpen: true });
+    const received: Buffer[] = [];
+    client.on('data', (bytes: Buffer) => received.push(bytes));
+    const server = closeLater((await listener.accept())!);
+    client.end('last words');
+    assert.equal(Buffer.from(await receiveAll(server, 10)).toString(), 'last words');
+    assert.equal(await server.receive(new Uint8Array(1)), 0);
+    assert.equal(await server.receive(new Uint8Array(1)), 0, 'as often as it is asked');
+    await server.send([Buffer.from('an answer')]);
+    const closed = once(client, 'close');
+    await server.close();
+    await closed;
+    assert.equal(Buffer.concat(received).toString(), 'an answer');
+  });
+
+  it('connects to localhost, and says when nobody listens there', async () => {
+    const listener = plane.listenTcp('127.0.0.1', 0);
+    const port = Number(listener.address.split(':').at(-1));
+    await pairOver(listener, plane.connectTcp('localhost', port));
+    await listener.close();
+    await assertStreamError(plane.connectTcp('localhost', port), 'STREAM_FAILED');
+  });
+
   it('accepts many connections', async () => {
     const listener = closeLater(plane.listenUnix(path));
     const clients = Array.from({ length: 50 }, async () => closeLater(await plane.connectUnix(path)));
