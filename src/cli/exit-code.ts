@@ -10,7 +10,7 @@ export const ExitCode = {
   notFound: 3,
   /** Refused, because it would harm data or could. */
   refused: 4,
-  /** Somebody else uses the name, the disk or the file. */
+  /** Somebody else uses the name, the disk, the file or the device, or the device is not in the state for it; nothing was changed. */
   busy: 5,
   /** Not a dm-remap spare, or its metadata is damaged. */
   notASpare: 6,
@@ -22,6 +22,6 @@ export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 /** For `--help`. */
 export const exitCodeHelp = `Exit codes:
   0  done                          4  refused: it would harm data, or could
-  1  failed                        5  in use by somebody else
+  1  failed                        5  in use, or not in the state for it
   2  the command line is wrong     6  not a dm-remap spare, or damaged metadata
   3  no such device, disk or file  70 a bug of ours`;

@@ -15,6 +15,7 @@ const codeOfReason: Readonly<Record<SetupReason, ExitCode>> = {
 const codeOfControlError: Readonly<Partial<Record<ControlErrorCode, ExitCode>>> = {
   BAD_MESSAGE: ExitCode.usage,
   UNSAFE: ExitCode.refused,
+  BUSY: ExitCode.busy,
 };
 
 /** What a command ends with: a code, and one line that says why. */

@@ -4,7 +4,9 @@ import type { ControlAnswers } from '../device/messages.ts';
 /** How long a device may take to answer, and to be removed: more than it gives itself. */
 const answerDeadlineMs = 15_000;
 const suspendDeadlineMs = 50_000;
-const removeDeadlineMs = 200_000;
+const removeDeadlineMs = 160_000;
+/** By force each step is cut short; more than their sum. */
+const forceDeadlineMs = 10_000;
 /** Bytes of an answer; `list` of a full table is cut by the device long before. */
 const answerBytesMax = 16_777_216;
 
@@ -13,9 +15,10 @@ const answerBytesMax = 16_777_216;
  * - `NO_ANSWER`    the connection broke, or nothing came before the deadline
  * - `BAD_MESSAGE`  the device does not know these words
  * - `UNSAFE`       it would harm data, or could
+ * - `BUSY`         somebody uses the device, a disk does not answer, or the device is not in the state for it
  * - `REFUSED`      the device answered with any other failure
  */
-export type ControlErrorCode = 'NOBODY' | 'NO_ANSWER' | 'BAD_MESSAGE' | 'UNSAFE' | 'REFUSED';
+export type ControlErrorCode = 'NOBODY' | 'NO_ANSWER' | 'BAD_MESSAGE' | 'UNSAFE' | 'BUSY' | 'REFUSED';
 
 /** The device could not be asked, or said no; the message is one line. */
 export class ControlError extends Error {
@@ -72,9 +75,13 @@ export class ControlClient {
     return checked((await schemas()).stateAnswer, body);
   }
 
-  /** Resolves when the device has closed its disks; its process ends right after. */
-  async remove(): Promise<ControlAnswers['remove']> {
-    const body = await this.#ask('POST', '/remove', undefined, removeDeadlineMs);
+  /**
+   * Resolves when the device has closed its disks; its process ends right after. Without `force` rejects with `BUSY`, and the
+   * device goes on, while it is in use or a disk does not answer.
+   */
+  async remove(options: { readonly force: boolean } = { force: false }): Promise<ControlAnswers['remove']> {
+    const deadlineMs = options.force ? forceDeadlineMs : removeDeadlineMs;
+    const body = await this.#ask('POST', '/remove', JSON.stringify(options), deadlineMs);
     return checked((await schemas()).removeAnswer, body);
   }
 
@@ -148,12 +155,19 @@ function checked<T>(schema: Schema<T>, body: unknown): T {
   return parsed.data;
 }
 
+const errorCodes: Readonly<Record<string, ControlErrorCode>> = {
+  BAD_MESSAGE: 'BAD_MESSAGE',
+  UNSAFE: 'UNSAFE',
+  IN_USE: 'BUSY',
+  WRONG_STATE: 'BUSY',
+};
+
 async function refusalOf(answer: Answer): Promise<ControlError> {
   const parsed = (await schemas()).failureBody.safeParse(parseJson(answer.body));
   if (!parsed.success)
     return new ControlError('NO_ANSWER', `the device answered with status ${answer.status}`);
   const { code, message } = parsed.data.error;
-  return new ControlError(code === 'BAD_MESSAGE' || code === 'UNSAFE' ? code : 'REFUSED', message);
+  return new ControlError(errorCodes[code] ?? 'REFUSED', message);
 }
 
 function parseJson(text: string): unknown {

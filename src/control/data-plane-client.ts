@@ -14,8 +14,11 @@ export const waitingAsksMax = 64;
 export const answerDeadlineMs = 10_000;
 /** Suspending drains and flushes, for at most 30 s; resuming looks at two disks that may hang. */
 export const suspendDeadlineMs = 45_000;
-/** Removal drains, flushes and closes, each step with its own deadline; this is more than their sum. */
-export const removeDeadlineMs = 180_000;
+/**
+ * Removal waits for the last answers, then closes, each step with its own deadline; this is more than their sum, behind a
+ * suspending that is under way.
+ */
+export const removeDeadlineMs = 150_000;
 
 /** The data plane could not, would not or did not answer. */
 export class AskError extends Error {

@@ -30,6 +30,13 @@ export interface SuspendBody {
 /** Body of POST /suspend. */
 export const suspendBody: z.ZodMiniType<SuspendBody> = z.strictObject({ flush: z.boolean() });
 
+export interface RemoveBody {
+  readonly force: boolean;
+}
+
+/** Body of POST /remove. */
+export const removeBody: z.ZodMiniType<RemoveBody> = z.strictObject({ force: z.boolean() });
+
 /** Answer of POST /suspend and POST /resume. */
 export const stateAnswer: z.ZodMiniType<ControlAnswers['suspend']> = z.object({ state: lifecycleState });
 
@@ -80,6 +87,32 @@ const remapSummary = z.object({
   counters: z.record(z.string(), z.number()),
 });
 
+const waitingRequests = z.object({
+  count: z.number(),
+  oldest: z.array(
+    z.object({
+      kind: z.enum(['read', 'write', 'flush', 'trim', 'cache', 'write-zeroes', 'block-status', 'other']),
+      offset: z.number(),
+      length: z.number(),
+      ageSeconds: z.number(),
+      phase: z.enum([
+        'suspended',
+        'connection-limit',
+        'waiting-for-memory',
+        'behind-earlier-write',
+        'at-main',
+        'at-spare',
+        'flushing',
+        'committing',
+        'waiting-for-lock',
+        'waiting-for-path',
+        'deciding',
+        'replying',
+      ]),
+    }),
+  ),
+});
+
 export const statusAnswer: z.ZodMiniType<DeviceStatus> = z.object({
   name: z.string(),
   uuid: z.string(),
@@ -96,6 +129,7 @@ export const statusAnswer: z.ZodMiniType<DeviceStatus> = z.object({
   exports: z.array(z.string()),
   connections: z.number(),
   requestsInFlight: z.number(),
+  stuckRequests: waitingRequests,
   engine: z.string(),
   engineReason: z.string(),
   cache: z.enum(['none', 'writeback']),
@@ -132,4 +166,5 @@ export const removeAnswer: z.ZodMiniType<RemoveReport> = z.object({
       detail: z.string(),
     }),
   ),
+  leftBehind: z.array(z.object({ path: z.string(), requests: z.number() })),
 });

@@ -5,7 +5,7 @@ import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import type { ControlAnswers, ControlAsk, ControlFailureCode } from '../device/messages.ts';
 import { AskError } from './data-plane-client.ts';
-import { messageBody, suspendBody } from './schema.ts';
+import { messageBody, removeBody, suspendBody } from './schema.ts';
 
 /** Bytes of a request's body. */
 export const bodyBytesMax = 65_536;
@@ -28,6 +28,8 @@ const statusOfFailure: Readonly<Record<ControlFailureCode, FailureStatus>> = {
   BAD_MESSAGE: 422,
   FAILED: 500,
   UNSAFE: 409,
+  WRONG_STATE: 409,
+  IN_USE: 409,
   BUSY: 503,
   TIMED_OUT: 504,
 };
@@ -43,7 +45,7 @@ function failure(context: Context, status: FailureStatus, code: string, message:
  *     POST /message   { sector, words } -> { reply }
  *     POST /suspend   { flush } -> { state }, when nothing of a client is under way any more
  *     POST /resume    { state }, when both disks are known to be the same
- *     POST /remove    RemoveReport, when the disks are closed; the process ends right after
+ *     POST /remove    { force }, or nothing -> RemoveReport, when the disks are closed; the process ends right after
  *
  * Everything else is 404; a failure is `{ error: { code, message } }`.
  */
@@ -56,7 +58,7 @@ export function controlApplication(dataPlane: Asker): Hono {
     maxSize: bodyBytesMax,
     onError: (context) => failure(context, 413, 'BAD_REQUEST', `the body is over ${bodyBytesMax} bytes`),
   });
-  for (const path of ['/message', '/suspend']) application.use(path, limit);
+  for (const path of ['/message', '/suspend', '/remove']) application.use(path, limit);
   application.get('/ping', (context) => answer(context, { type: 'ping' }));
   application.get('/status', (context) => answer(context, { type: 'status' }));
   application.get('/table', (context) => answer(context, { type: 'table' }));
@@ -67,7 +69,13 @@ export function controlApplication(dataPlane: Asker): Hono {
     return answer(context, { type: 'suspend', ...parsed.data });
   });
   application.post('/resume', (context) => answer(context, { type: 'resume' }));
-  application.post('/remove', (context) => answer(context, { type: 'remove' }));
+  application.post('/remove', async (context) => {
+    const text = await context.req.text();
+    const parsed = removeBody.safeParse(text === '' ? { force: false } : parseJson(text));
+    if (!parsed.success)
+      return failure(context, 400, 'BAD_REQUEST', 'expected no body, or {"force": true or false}');
+    return answer(context, { type: 'remove', ...parsed.data });
+  });
   application.post('/message', async (context) => {
     const parsed = messageBody.safeParse(parseJson(await context.req.text()));
     if (!parsed.success) {

@@ -1,4 +1,4 @@
-import type { StepOutcome } from './messages.ts';
+import type { DiskRequests, StepOutcome, WaitingRequest } from './messages.ts';
 
 /** Sectors are 512 bytes, numbered from the start of main; for `slot-retired` from the start of the spare. */
 export interface SectorSpan {
@@ -35,7 +35,12 @@ export interface EventFields {
   readonly resumed: NoFields;
   /** `by`: the control API or a signal. */
   readonly removing: { readonly by: string };
-  readonly removed: { readonly clean: boolean; readonly steps: readonly StepOutcome[] };
+  /** `leftBehind`: what disks had not answered (R3). */
+  readonly removed: {
+    readonly clean: boolean;
+    readonly steps: readonly StepOutcome[];
+    readonly leftBehind: readonly DiskRequests[];
+  };
   /** Found at the start: the last session was killed or lost its power. With what the table then held. */
   readonly 'unclean-end': {
     readonly remappedGranules: number;
@@ -87,12 +92,15 @@ export interface EventFields {
   /** A process that may not use the control API tried to; `count` times since the last such event. */
   readonly 'control-denied': { readonly uid: number; readonly pid: number; readonly count: number };
   readonly 'control-restarted': { readonly reason: string; readonly restart: number };
-  /** I22: requests that are older than they should ever be. */
+  /** I22: requests that have had no answer for too long; `phase` is the oldest one's. */
   readonly 'stuck-requests': {
     readonly count: number;
     readonly oldestAgeMs: number;
     readonly phase: string;
+    readonly oldest: readonly WaitingRequest[];
   };
+  /** I22: all that were stuck have their answers; the greatest age seen. */
+  readonly 'stuck-ended': { readonly longestAgeMs: number };
   /** R35: the last line of a process that found a bug in itself. */
   readonly 'fail-stop': { readonly origin: string; readonly error: string; readonly stack: string };
   /** I11: events of one kind that were not stored, because there were too many of them. */

@@ -110,6 +110,10 @@ const wordings: { readonly [K in EventKind]: Wording<K> } = {
     text: ({ count, oldestAgeMs, phase }) =>
       `${count} requests stuck, the oldest for ${(oldestAgeMs / 1000).toFixed(1)} s: ${phase}`,
   },
+  'stuck-ended': {
+    level: 'info',
+    text: ({ longestAgeMs }) => `no request is stuck any more, the longest was for ${longestAgeMs / 1000} s`,
+  },
   'fail-stop': { level: 'error', text: ({ error }) => `internal error, stopping: ${error}` },
   suppressed: { level: 'warn', text: ({ of, count }) => `${count} more events "${of}", not listed` },
   dropped: { level: 'warn', text: ({ count, reason }) => `${count} events are missing here: ${reason}` },

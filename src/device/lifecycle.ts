@@ -1,27 +1,56 @@
 import { assert } from '../block/assert.ts';
-import type { Clock } from '../block/clock.ts';
-import type { LifecycleState, StepOutcome } from './messages.ts';
+import type { LifecycleState } from './messages.ts';
 
 /**
- *                   suspended ────┐
- *                       ▲ │        │
- *                       │ ▼        ▼
- *     starting ──► serving ──► removing ──► removed
- *        │            │            ▲
- *        │            └──► failed  │
- *        ├─────────────────────────┘  a signal while starting
- *        └──► failed                  start-up was refused; everything opened so far is closed
+ *                    ┌──── suspended ◄──┐
+ *                    │        ▲ │       │ not removed: a disk did not answer
+ *                    │        │ ▼       │
+ *     starting ──► serving ──────► removing ──► removed
+ *        │           │  ▲               │ ▲
+ *        │           │  └───────────────┘ │
+ *        │           └──► failed          │
+ *        ├────────────────────────────────┘  a signal while starting
+ *        └──► failed                         start-up was refused; everything opened so far is closed
+ *
+ * `removing` has a way back for as long as `remove` without `--force` waits for the last answers (`Removal`).
  */
 const arrows: Readonly<Record<LifecycleState, readonly LifecycleState[]>> = {
   starting: ['serving', 'removing', 'failed'],
   serving: ['suspended', 'removing', 'failed'],
   suspended: ['serving', 'removing', 'failed'],
-  removing: ['removed'],
+  removing: ['serving', 'suspended', 'removed'],
   removed: [],
   failed: [],
 };
 
-/** The state of one device's process. A move without an arrow is a bug. */
+/** What somebody may ask of a device; looking (`status`, `table`, `ping`) is allowed in every state. */
+export type LifecycleVerb = 'message' | 'suspend' | 'resume' | 'remove';
+
+const notYet = 'it is starting: try again when it serves';
+const tooLate = 'it is being removed';
+
+/**
+ * Why a verb is refused in a state, as the end of a sentence; where nothing stands it is allowed. What a suspended device lets
+ * a message do is the target's to say: those that only look are answered.
+ */
+const refusals: Readonly<Record<LifecycleState, Readonly<Partial<Record<LifecycleVerb, string>>>>> = {
+  // A `remove` is remembered and done as soon as there is something to remove.
+  starting: { message: notYet, suspend: notYet, resume: notYet },
+  // Suspending what is suspended and resuming what serves are no errors: scripts may say them twice.
+  serving: {},
+  suspended: {},
+  // A second `remove` is the same one.
+  removing: { message: tooLate, suspend: tooLate, resume: tooLate },
+  removed: { message: 'it is removed', suspend: 'it is removed', resume: 'it is removed' },
+  failed: {
+    message: 'it did not start',
+    suspend: 'it did not start',
+    resume: 'it did not start',
+    remove: 'it did not start',
+  },
+};
+
+/** The state of one device's process. A move without an arrow is a bug; a verb that does not fit is refused. */
 export class Lifecycle {
   #state: LifecycleState = 'starting';
 
@@ -37,58 +66,10 @@ export class Lifecycle {
     assert(this.canMoveTo(next), `Lifecycle: no way from ${this.#state} to ${next}`);
     this.#state = next;
   }
-}
 
-/** One step of closing. It may take `deadlineMs`, then the next one begins whatever this one does (I6). */
-export interface ClosingStep {
-  readonly name: string;
-  readonly deadlineMs: number;
-  run(): Promise<void>;
-}
-
-/**
- * Runs every step in order, whatever the ones before did: a flush that fails must not keep the disks open.
- * `isExpected` tells the world's errors from bugs of ours; a bug rejects the whole and must end the process.
- */
-export async function runClosingSteps(
-  steps: readonly ClosingStep[],
-  clock: Clock,
-  isExpected: (error: unknown) => boolean,
-): Promise<StepOutcome[]> {
-  const outcomes: StepOutcome[] = [];
-  for (const step of steps) outcomes.push(await runStep(step, clock, isExpected));
-  return outcomes;
-}
-
-async function runStep(
-  step: ClosingStep,
-  clock: Clock,
-  isExpected: (error: unknown) => boolean,
-): Promise<StepOutcome> {
-  const startMs = clock.nowMs();
-  const outcome = (result: StepOutcome['result'], detail: string): StepOutcome => ({
-    step: step.name,
-    result,
-    durationMs: Math.round(clock.nowMs() - startMs),
-    detail,
-  });
-  let timer: { cancel(): void } | undefined;
-  const deadline = new Promise<'timed-out'>((resolve) => {
-    timer = clock.schedule(step.deadlineMs, () => resolve('timed-out'));
-  });
-  try {
-    const running = step.run();
-    const first = await Promise.race([running, deadline]);
-    if (first !== 'timed-out') return outcome('done', '');
-    // Its outcome is told; what it says later matters only when it is a bug, and that must not be lost.
-    void running.catch((error: unknown) => {
-      if (!isExpected(error)) throw error;
-    });
-    return outcome('timed-out', `no end after ${step.deadlineMs} ms`);
-  } catch (error) {
-    if (!isExpected(error)) throw error;
-    return outcome('failed', error instanceof Error ? error.message : String(error));
-  } finally {
-    timer?.cancel();
+  /** One line that says why this cannot be done now; undefined: it can. */
+  refusalOf(verb: LifecycleVerb): string | undefined {
+    const why = refusals[this.#state][verb];
+    return why === undefined ? undefined : `${verb}: not now, ${why}`;
   }
 }

@@ -89,6 +89,52 @@ export interface EventLogStatus {
   readonly suppressed: number;
 }
 
+export type RequestKind =
+  | 'read'
+  | 'write'
+  | 'flush'
+  | 'trim'
+  | 'cache'
+  | 'write-zeroes'
+  | 'block-status'
+  | 'other';
+
+/** Where a request is that has no answer yet; `docs/lifecycle.md` says what each means. */
+export type RequestPhase =
+  | 'suspended'
+  | 'connection-limit'
+  | 'waiting-for-memory'
+  | 'behind-earlier-write'
+  | 'at-main'
+  | 'at-spare'
+  | 'flushing'
+  | 'committing'
+  | 'waiting-for-lock'
+  | 'waiting-for-path'
+  | 'deciding'
+  | 'replying';
+
+/** One request of a client, bytes of the virtual device. */
+export interface WaitingRequest {
+  readonly kind: RequestKind;
+  readonly offset: number;
+  readonly length: number;
+  readonly ageSeconds: number;
+  readonly phase: RequestPhase;
+}
+
+/** Requests without an answer that are older than somebody asked: all counted, the oldest listed. */
+export interface WaitingRequests {
+  readonly count: number;
+  readonly oldest: readonly WaitingRequest[];
+}
+
+/** What one disk has not answered, requests of ours and of clients alike. */
+export interface DiskRequests {
+  readonly path: string;
+  readonly requests: number;
+}
+
 export interface DeviceStatus {
   readonly name: string;
   readonly uuid: string;
@@ -107,6 +153,8 @@ export interface DeviceStatus {
   readonly exports: readonly string[];
   readonly connections: number;
   readonly requestsInFlight: number;
+  /** Those that have had no answer for 10 s or longer (I22). */
+  readonly stuckRequests: WaitingRequests;
   /** `io_uring` or `node`. */
   readonly engine: string;
   /** Why it is not io_uring, one clause; empty when it is, or when another one was asked for. */
@@ -139,6 +187,8 @@ export interface StepOutcome {
 
 export interface RemoveReport {
   readonly steps: readonly StepOutcome[];
+  /** Requests that disks had not answered when the device gave up on them; the kernel has them until it has an answer (R3). */
+  readonly leftBehind: readonly DiskRequests[];
 }
 
 /** What a client of the control API may ask of the data plane. */
@@ -149,7 +199,7 @@ export type ControlAsk =
   | { readonly type: 'message'; readonly sector: number; readonly words: readonly string[] }
   | { readonly type: 'suspend'; readonly flush: boolean }
   | { readonly type: 'resume' }
-  | { readonly type: 'remove' };
+  | { readonly type: 'remove'; readonly force: boolean };
 
 /** The answer of each ask. */
 export interface ControlAnswers {
@@ -166,11 +216,21 @@ export interface ControlAnswers {
  * - `BAD_MESSAGE`  the words mean nothing to the device, or not now
  * - `FAILED`       the device tried and could not
  * - `UNSAFE`       it would harm data, or could
+ * - `WRONG_STATE`  not in the state that the device is in
+ * - `IN_USE`       somebody uses the device, or a disk does not answer
  * - `BUSY`         the control plane's queue is full
  * - `TIMED_OUT`    the data plane did not answer before the deadline
  * - `BAD_REQUEST`  the request itself is malformed
  */
-export type ControlFailureCode = 'BAD_MESSAGE' | 'FAILED' | 'UNSAFE' | 'BUSY' | 'TIMED_OUT' | 'BAD_REQUEST';
+export type ControlFailureCode =
+  | 'BAD_MESSAGE'
+  | 'FAILED'
+  | 'UNSAFE'
+  | 'WRONG_STATE'
+  | 'IN_USE'
+  | 'BUSY'
+  | 'TIMED_OUT'
+  | 'BAD_REQUEST';
 
 export interface ControlFailure {
   readonly code: ControlFailureCode;

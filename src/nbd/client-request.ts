@@ -1,6 +1,7 @@
 import { IoFlags } from '../block/block-device.ts';
 import { asDeviceError, type FailedRange, failedWithin } from '../block/device-error.ts';
 import { Command, WireError } from './constants.ts';
+import { notUnderWay, type ServerPhase, type UnansweredRequest } from './request-ages.ts';
 import { wireErrorOf } from './wire-error.ts';
 
 /** Of a request that is no write, or has no call to the device. */
@@ -15,7 +16,7 @@ export interface RequestOwner {
  * One request of a client from parsing to the end of its reply. Pooled by its session, and its two reactions are bound
  * once: a request costs no object and no closure beyond its piece and the device's promise.
  */
-export class ClientRequest {
+export class ClientRequest implements UnansweredRequest {
   readonly #owner: RequestOwner;
   command = 0;
   /** `CommandFlag`s, as they came. */
@@ -39,6 +40,10 @@ export class ClientRequest {
   readonly failed: FailedRange[] = [];
   /** The whole reply, where it is more than a header and the piece. */
   reply: readonly Uint8Array[] | undefined = undefined;
+  /** Of `RequestAges`; `notUnderWay` in the pool. */
+  startedTick: number = notUnderWay;
+  /** A write that another connection's must not overtake. */
+  isBehindOthers = false;
   #partsPending = 0;
   readonly #onResolved: () => void;
   readonly #onRejected: (error: unknown) => void;
@@ -47,6 +52,12 @@ export class ClientRequest {
     this.#owner = owner;
     this.#onResolved = () => this.#partSettled();
     this.#onRejected = (error) => this.#partFailed(error, this.offset, this.length);
+  }
+
+  /** Asked only when somebody looks: no request notes on its way where it is. */
+  get phase(): ServerPhase {
+    if (this.isBehindOthers) return 'earlier-write';
+    return this.#partsPending > 0 ? 'device' : 'reply';
   }
 
   /** Announces that `count` device calls will be handed to `follow` or `followPart`. */

@@ -6,6 +6,7 @@ import { OptionReply } from './constants.ts';
 import type { ExportList } from './export-list.ts';
 import { type HandshakeRefusal, handshakeBufferBytes, serveHandshake } from './handshake.ts';
 import type { NbdLimits } from './limits.ts';
+import type { RequestAges, ShowRequest } from './request-ages.ts';
 import type { RequestMemory } from './request-memory.ts';
 import { NbdSession } from './session.ts';
 import { type ClientWait, StallWatch } from './stall-watch.ts';
@@ -14,6 +15,7 @@ import { StreamReader } from './stream-reader.ts';
 export interface NbdConnectionOptions {
   readonly exports: ExportList;
   readonly memory: RequestMemory;
+  readonly ages: RequestAges;
   readonly clock: Clock;
   readonly limits: NbdLimits;
   readonly counters: Float64Array;
@@ -57,6 +59,20 @@ export class NbdConnection {
 
   get requestsInFlight(): number {
     return this.#session?.requestsInFlight ?? 0;
+  }
+
+  /** True while a client in transmission may still send something. */
+  get hasClient(): boolean {
+    return this.#session !== undefined && !this.#session.clientLeft;
+  }
+
+  get isBusy(): boolean {
+    return this.#session?.isBusy ?? false;
+  }
+
+  /** As `NbdSession.showUnanswered`. */
+  showUnanswered(show: ShowRequest): void {
+    this.#session?.showUnanswered(show);
   }
 
   /** Resolves when nothing of the connection is left: to what was wrong with the client, or undefined. */
@@ -158,6 +174,7 @@ export class NbdConnection {
     const received = reader.rest;
     assert(received.length <= limits.receiveBufferBytes, 'NbdConnection: the rest does not fit');
     this.#session = new NbdSession({
+      ages: this.#options.ages,
       ...agreed.view,
       unfinishedWrites: agreed.chosen.unfinishedWrites,
       structuredReplies: agreed.structuredReplies,

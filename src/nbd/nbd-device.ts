@@ -76,6 +76,11 @@ export class NbdDevice implements BlockDevice {
     this.#partBytes = Math.floor(Math.min(partBytesMax, exported.maximumPayloadBytes) / block) * block;
   }
 
+  /** Requests that were admitted and have no answer. */
+  get inFlight(): number {
+    return this.#gate.inFlight;
+  }
+
   read(target: Uint8Array, offset: number): Promise<void> {
     return this.#admitted(offset, target.length, () =>
       this.#inParts(target.length, (at, length) => {

@@ -11,6 +11,7 @@ import type { MemoryShare } from './memory-share.ts';
 import type { MetaContext } from './meta-contexts.ts';
 import { failedReadReply } from './read-reply.ts';
 import { ReplyQueue } from './reply-queue.ts';
+import { notUnderWay, type RequestAges, type ShowRequest } from './request-ages.ts';
 import { changesBytes } from './request-validator.ts';
 import type { UnfinishedWrites } from './unfinished-writes.ts';
 
@@ -21,6 +22,8 @@ export interface RequestsInFlightOptions {
   readonly share: MemoryShare;
   /** Of all connections to the export. */
   readonly unfinishedWrites: UnfinishedWrites;
+  /** Of all connections. */
+  readonly ages: RequestAges;
   readonly limits: NbdLimits;
   readonly counters: Float64Array;
   readonly structuredReplies: boolean;
@@ -45,6 +48,9 @@ export class RequestsInFlight {
   readonly #contexts: readonly MetaContext[];
   readonly #replies: ReplyQueue;
   readonly #idle: ClientRequest[] = [];
+  readonly #ages: RequestAges;
+  /** All there are, in the pool or not: at most `requestsInFlightMax`. */
+  readonly #made: ClientRequest[] = [];
   /** The device's `flushEpoch` that this client knows of. */
   #flushEpoch: number | undefined;
   #count = 0;
@@ -59,6 +65,7 @@ export class RequestsInFlight {
     this.#share = options.share;
     this.#unfinished = options.unfinishedWrites;
     this.#connection = options.unfinishedWrites.newConnection();
+    this.#ages = options.ages;
     this.#limits = options.limits;
     this.#counters = options.counters;
     this.#structuredReplies = options.structuredReplies;
@@ -117,6 +124,11 @@ export class RequestsInFlight {
     this.#unfinished.connectionEnded(this.#connection);
   }
 
+  /** Shows every request that is under way. */
+  showAll(show: ShowRequest): void {
+    for (const request of this.#made) if (request.startedTick !== notUnderWay) show(request);
+  }
+
   /** Drops the replies of all requests, now and later; their device calls still finish. */
   abandonReplies(): void {
     this.#replies.abandon();
@@ -141,7 +153,9 @@ export class RequestsInFlight {
   /** A write of another connection, perhaps of one that is gone, is still under way on these bytes: it must land first. */
   async #startBehindOthers(request: ClientRequest): Promise<void> {
     const { offset, length } = request;
+    request.isBehindOthers = true;
     while (this.#unfinished.overlapsOthers(this.#connection, offset, length)) await this.#unfinished.change();
+    request.isBehindOthers = false;
     request.writeTicket = this.#unfinished.begin(this.#connection, offset, length);
     this.#callDevice(request);
   }
@@ -249,7 +263,8 @@ export class RequestsInFlight {
   }
 
   #admit(header: RequestDecoder, pieceBytes: number): ClientRequest {
-    const request = this.#idle.pop() ?? new ClientRequest(this);
+    const request = this.#idle.pop() ?? this.#makeRequest();
+    request.startedTick = this.#ages.start();
     request.command = header.command;
     request.flags = header.flags;
     request.ioFlags = header.flags === 0 ? IoFlags.none : ioFlagsOf(header.flags);
@@ -266,11 +281,18 @@ export class RequestsInFlight {
     return request;
   }
 
+  #makeRequest(): ClientRequest {
+    const request = new ClientRequest(this);
+    this.#made.push(request);
+    return request;
+  }
+
   #replied(request: ClientRequest): void {
     if (request.errno === WireError.none) this.#releasePiece(request);
     else this.#giveBackFailed(request);
     this.#count -= 1;
     this.#bytes -= request.pieceBytes;
+    request.startedTick = notUnderWay;
     this.#idle.push(request);
   }
 

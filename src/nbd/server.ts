@@ -9,6 +9,7 @@ import { ExportList, type NbdExport } from './export-list.ts';
 import { defaultNbdLimits, type NbdLimits } from './limits.ts';
 import { ProtocolNotes } from './protocol-notes.ts';
 import { refuseConnection } from './refuse-connection.ts';
+import { findUnanswered, RequestAges, type UnansweredRequests } from './request-ages.ts';
 import { RequestMemory } from './request-memory.ts';
 import { connectionBufferBytes } from './session.ts';
 
@@ -25,6 +26,8 @@ export interface NbdServerOptions {
   readonly onProtocolError?: (message: string) => void;
   /** A client has come, or gone; `open` are connected now. Whoever reaches the socket causes as many as he likes. */
   readonly onClient?: (change: 'connected' | 'disconnected', peer: string, open: number) => void;
+  /** Called once a second while any request has no answer (I22). */
+  readonly onBusySecond?: () => void;
 }
 
 /** How often clients that let us wait are looked at. Deadlines are kept to within this. */
@@ -43,6 +46,7 @@ export class NbdServer {
   /** One piece for the buffers of all connections, taken while the arena is empty: see `#takeBuffers`. */
   readonly #buffers: Uint8Array;
   readonly #memory: RequestMemory;
+  readonly #ages: RequestAges;
   readonly #freeBuffers: Uint8Array[] = [];
   readonly #listeners = new Set<StreamListener>();
   readonly #connections = new Map<NbdConnection, Promise<void>>();
@@ -58,6 +62,11 @@ export class NbdServer {
     this.#limits = { ...defaultNbdLimits, ...options.limits };
     this.counters = options.counters ?? createNbdCounters();
     this.#notes = new ProtocolNotes(options.clock, options.onProtocolError ?? (() => undefined));
+    this.#ages = new RequestAges(
+      options.clock,
+      () => this.#isBusy(),
+      options.onBusySecond ?? (() => undefined),
+    );
     this.#buffers = this.#takeBuffers();
     this.#memory = new RequestMemory(options.arena, options.clock);
     this.exports = new ExportList(options.exports, largestPayload(options.arena, this.#memory.halfBytes));
@@ -81,6 +90,7 @@ export class NbdServer {
     const connection = new NbdConnection(stream, buffer, {
       exports: this.exports,
       memory: this.#memory,
+      ages: this.#ages,
       clock: this.#options.clock,
       limits: this.#limits,
       counters: this.counters,
@@ -90,6 +100,18 @@ export class NbdServer {
     this.counters[NbdCounter.connectionsOpen] = this.#connections.size;
     this.#options.onClient?.('connected', stream.peer, this.#connections.size);
     this.#keepWatch();
+  }
+
+  /** Clients that are connected and may send something; a connection that only waits for its last answers has none. */
+  get clients(): number {
+    return [...this.#connections.keys()].filter((connection) => connection.hasClient).length;
+  }
+
+  /** Requests without an answer that came at least `minAgeSeconds` ago: how many, and up to `listedMax` of the oldest. */
+  unanswered(minAgeSeconds: number, listedMax: number): UnansweredRequests {
+    return findUnanswered(this.#ages.tick, minAgeSeconds, listedMax, (show) => {
+      for (const connection of this.#connections.keys()) connection.showUnanswered(show);
+    });
   }
 
   /**
@@ -119,6 +141,7 @@ export class NbdServer {
 
   async #close(deadlineMs: number): Promise<number> {
     this.#watch?.cancel();
+    this.#ages.close();
     const stopped = [...this.#listeners].map((listener) => listener.close());
     for (const stream of this.#refusals.keys()) void stream.close();
     for (const connection of this.#connections.keys()) connection.refuse();
@@ -148,6 +171,11 @@ export class NbdServer {
       }
       if (!isLast) this.#endQuietConnections(leftMs - waitMs);
     });
+  }
+
+  #isBusy(): boolean {
+    for (const connection of this.#connections.keys()) if (connection.isBusy) return true;
+    return false;
   }
 
   #requestsInFlight(): number {

@@ -9,6 +9,7 @@ import { discardedPayloadBytesMax, type NbdLimits } from './limits.ts';
 import { MemoryShare } from './memory-share.ts';
 import type { MetaContext } from './meta-contexts.ts';
 import { ReceiveBuffer } from './receive-buffer.ts';
+import { notUnderWay, type RequestAges, type ServerPhase, type ShowRequest } from './request-ages.ts';
 import type { RequestMemory } from './request-memory.ts';
 import { hasPayload, type RequestRules, requestRules, validateRequest } from './request-validator.ts';
 import { RequestsInFlight } from './requests-in-flight.ts';
@@ -26,6 +27,8 @@ export interface NbdSessionOptions {
   readonly structuredReplies: boolean;
   /** Chosen for BLOCK_STATUS. */
   readonly contexts: readonly MetaContext[];
+  /** Of all connections. */
+  readonly ages: RequestAges;
   readonly limits: NbdLimits;
   readonly counters: Float64Array;
   /** `connectionBufferBytes(limits)` of memory, lent until `run` resolves; in the arena, so that nothing is staged. */
@@ -58,6 +61,7 @@ export function connectionBufferBytes(limits: NbdLimits): number {
 export class NbdSession {
   readonly #stream: ByteStream;
   readonly #share: MemoryShare;
+  readonly #ages: RequestAges;
   readonly #directPayloadBytesMin: number;
   readonly #rules: RequestRules;
   readonly #decoder = new RequestDecoder();
@@ -72,11 +76,16 @@ export class NbdSession {
   #payloadBytes = 0;
   /** Headers so far. */
   #requestsSeen = 0;
+  /** When the request began that is parsed and may not start yet; one at a time. */
+  #waitingSinceTick: number = notUnderWay;
+  #waitsForMemory = false;
+  #clientLeft = false;
 
   constructor(options: NbdSessionOptions) {
     const { stream, exported, limits, buffer } = options;
     this.#stream = stream;
     this.#share = new MemoryShare(options.memory);
+    this.#ages = options.ages;
     this.#directPayloadBytesMin = limits.directPayloadBytesMin;
     this.#rules = requestRules(exported, options.contexts.length > 0);
     assert(buffer.length >= connectionBufferBytes(limits), 'NbdSession: the connection buffer is too small');
@@ -92,6 +101,24 @@ export class NbdSession {
 
   get requestsInFlight(): number {
     return this.#requests.count;
+  }
+
+  /** True when nothing more can come from the client; the device may still have requests of it. */
+  get clientLeft(): boolean {
+    return this.#clientLeft;
+  }
+
+  /** True while anything that was parsed has no answer. */
+  get isBusy(): boolean {
+    return this.#requests.count > 0 || this.#waitingSinceTick !== notUnderWay;
+  }
+
+  /** Shows every request that was parsed and has no answer. */
+  showUnanswered(show: ShowRequest): void {
+    this.#requests.showAll(show);
+    if (this.#waitingSinceTick === notUnderWay) return;
+    const { command, offset, length } = this.#decoder;
+    show({ command, offset, length, startedTick: this.#waitingSinceTick, phase: this.#waitPhase() });
   }
 
   /** For the client to take a batch of replies. */
@@ -130,6 +157,7 @@ export class NbdSession {
       if (error instanceof NbdProtocolError) protocolError = error;
       else if (!(error instanceof StreamError)) throw error;
     }
+    this.#clientLeft = true;
     while (this.#requests.count > 0) await this.#requests.change();
     this.#requests.close();
     this.#share.close();
@@ -294,8 +322,15 @@ export class NbdSession {
     return !this.#suspended && this.#requests.hasRoom(this.#refusing ? 0 : length);
   }
 
-  async #waitToStart(length: number): Promise<void> {
+  async #waitToStart(length: number, sinceTick: number = this.#ages.start()): Promise<void> {
+    this.#waitingSinceTick = sinceTick;
     while (!this.#draining && !this.#mayStart(length)) await this.#requests.change();
+    this.#waitingSinceTick = notUnderWay;
+  }
+
+  #waitPhase(): ServerPhase {
+    if (this.#suspended) return 'suspended';
+    return this.#waitsForMemory ? 'memory' : 'connection-limit';
   }
 
   /** Undefined when there is no memory now, or the session was suspended or began to refuse while the payload came. */
@@ -305,13 +340,23 @@ export class NbdSession {
 
   /** Undefined when the session was drained or dropped meanwhile, or refuses. */
   async #waitForPiece(length: number): Promise<Uint8Array | undefined> {
+    const sinceTick = this.#ages.start();
     for (;;) {
-      await this.#waitToStart(length);
+      await this.#waitToStart(length, sinceTick);
       if (this.#draining || this.#refusing) return undefined;
-      const piece = await this.#share.whenFree(length);
+      const piece = await this.#whenFree(length, sinceTick);
       if (!this.#draining && !this.#refusing && !this.#suspended) return piece;
       if (piece !== undefined) this.#share.release(piece, this.#share.takenAt);
     }
+  }
+
+  async #whenFree(length: number, sinceTick: number): Promise<Uint8Array | undefined> {
+    this.#waitingSinceTick = sinceTick;
+    this.#waitsForMemory = true;
+    const piece = await this.#share.whenFree(length);
+    this.#waitsForMemory = false;
+    this.#waitingSinceTick = notUnderWay;
+    return piece;
   }
 }
 

@@ -112,6 +112,8 @@ export class RemapCore {
   /** Slots retired since the last commit that took them along. */
   #unrecordedRetired: number[] = [];
   readonly #background = new Set<Promise<void>>();
+  /** Records that somebody waits for. */
+  readonly #committing = new Set<readonly MappingRecord[]>();
   /** Ways to the devices that are closed now. */
   #pathsFailed = 0;
   /** Epochs of the spare that put nothing of any client in doubt. */
@@ -212,6 +214,7 @@ export class RemapCore {
    */
   async commit(records: readonly MappingRecord[], dataEpoch?: number): Promise<void> {
     const retired = this.#unrecordedRetired.splice(0, retiredPerCommitMax);
+    this.#committing.add(records);
     try {
       await this.parts.metadata.commit([...records, ...retired.map(retiredRecord)], {
         dataFlush: false,
@@ -222,7 +225,20 @@ export class RemapCore {
       this.#unrecordedRetired.push(...retired);
       if (commitErrorCode(error) === 'METADATA_FAILED') this.metadataPath.noteFailed();
       throw error;
+    } finally {
+      this.#committing.delete(records);
     }
+  }
+
+  /** True while a record of one of these granules is being stored. */
+  isCommitting(first: number, last: number): boolean {
+    for (const records of this.#committing) {
+      for (const record of records) {
+        if (record.type !== 'granules') continue;
+        if (record.granule <= last && record.granule + record.granuleCount > first) return true;
+      }
+    }
+    return false;
   }
 
   /** As `commit`, for records without new data on the spare: a commit that is definitely not durable is simply tried again. */

@@ -17,7 +17,7 @@ import { worksSuspended } from './message/suspended-messages.ts';
 import { Salvager } from './move/salvager.ts';
 import { zeroLostSectors } from './move/zero-lost.ts';
 import { DeviceFlush } from './order/device-flush.ts';
-import { Suspension } from './order/suspension.ts';
+import { type SuspendOptions, Suspension } from './order/suspension.ts';
 import type { DevicePlace } from './path/device-paths.ts';
 import { RawView } from './raw-view.ts';
 import type { RemapCore } from './remap-core.ts';
@@ -30,6 +30,7 @@ import { ReadRequest } from './request/read-request.ts';
 import { extentsOf } from './request/remapped-extents.ts';
 import { WriteRequest } from './request/write-request.ts';
 import { ZeroRequest } from './request/zero-request.ts';
+import { phaseOf, type RemapPhase } from './request-phase.ts';
 import type { FreshMap } from './table/fresh-map.ts';
 
 /** What the device needs of the metadata beyond commits. */
@@ -220,10 +221,10 @@ export class RemapDevice implements PartWriter {
 
   /**
    * R30: no request is admitted any more, what was admitted is answered, what was answered is durable, within
-   * `suspendDeadlineMs`; without `flush` only the first. New requests wait for `resume`, or are refused by `close`.
+   * its deadline; without `flush` only the first. New requests wait for `resume`, or are refused by `close`.
    * Rejects with `SuspendError`, and serves on.
    */
-  suspend(options: { readonly flush: boolean }): Promise<void> {
+  suspend(options: SuspendOptions): Promise<void> {
     return this.#suspension.begin(options);
   }
 
@@ -269,6 +270,12 @@ export class RemapDevice implements PartWriter {
     return statusOf(this.#core, this.#metadata.status(), this.#gate.inFlight);
   }
 
+  /** Where a request is that this device has not answered (I22). */
+  phaseOf(kind: 'read' | 'write' | 'flush', offset: number, length: number): RemapPhase {
+    const gateHolds = this.#gate.suspended && this.#gate.held > 0;
+    return phaseOf(this.#core, { kind, offset, length, gateHolds });
+  }
+
   /** Answers one message; the words are those after the sector. Rejects with `MessageError`. */
   async message(words: readonly string[]): Promise<string> {
     const stopped = (): boolean => this.#gate.closed || this.#gate.suspended;
@@ -277,7 +284,8 @@ export class RemapDevice implements PartWriter {
     // A message may move blocks: closing waits for it like for any request (I6).
     if (!this.#gate.enter()) {
       const why = this.#gate.suspended ? `is suspended: resume it before '${words[0] ?? ''}'` : 'is closed';
-      throw new MessageError('MESSAGE_FAILED', `the device ${why}`);
+      const code = this.#gate.suspended ? 'MESSAGE_SUSPENDED' : 'MESSAGE_FAILED';
+      throw new MessageError(code, `the device ${why}`);
     }
     try {
       return await answerMessage(context, words);

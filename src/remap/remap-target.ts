@@ -3,13 +3,20 @@ import type { BufferArena } from '../block/buffer-arena.ts';
 import type { Clock, Random } from '../block/clock.ts';
 import { escapeWord } from '../mapping/table-syntax.ts';
 import type { StatusKind, Target, TargetContext, TargetType } from '../mapping/target.ts';
-import { TargetError } from '../mapping/target-error.ts';
+import { TargetError, type TargetErrorCode } from '../mapping/target-error.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import { MetadataStore } from '../metadata/metadata-store.ts';
-import { MessageError } from './message/message-error.ts';
+import { MessageError, type MessageErrorCode } from './message/message-error.ts';
 import { openRemapDevice, RemapOpenError } from './open-remap.ts';
 import type { RemapDevice } from './remap-device.ts';
 import { statusWords } from './remap-status.ts';
+
+const targetCodes: Readonly<Record<MessageErrorCode, TargetErrorCode>> = {
+  MESSAGE_UNKNOWN: 'MESSAGE_UNKNOWN',
+  MESSAGE_INVALID: 'MESSAGE_ARGUMENT',
+  MESSAGE_FAILED: 'MESSAGE_FAILED',
+  MESSAGE_SUSPENDED: 'MESSAGE_FAILED',
+};
 
 /** What remap needs of its surroundings, as every room that knows no clock and no memory of its own. */
 export interface RemapTargetParts {
@@ -67,8 +74,7 @@ export class RemapTarget implements Target {
       return await this.#device.message(words);
     } catch (error) {
       if (!(error instanceof MessageError)) throw error;
-      const code = error.code === 'MESSAGE_INVALID' ? 'MESSAGE_ARGUMENT' : error.code;
-      throw new TargetError(code, error.message, { cause: error });
+      throw new TargetError(targetCodes[error.code], error.message, { cause: error });
     }
   }
 

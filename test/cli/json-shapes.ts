@@ -63,6 +63,18 @@ const statusFields = {
   exports: texts,
   connections: count,
   requestsInFlight: count,
+  stuckRequests: z.strictObject({
+    count,
+    oldest: z.array(
+      z.strictObject({
+        kind: z.string(),
+        offset: count,
+        length: count,
+        ageSeconds: count,
+        phase: z.string(),
+      }),
+    ),
+  }),
   engine: z.string(),
   engineReason: z.string(),
   cache: z.enum(['none', 'writeback']),
@@ -150,6 +162,7 @@ const shapes = {
   remove: z.strictObject({
     name: z.string(),
     wasDead: z.boolean(),
+    killed: z.boolean(),
     steps: z.array(
       z.strictObject({
         step: z.string(),
@@ -158,6 +171,7 @@ const shapes = {
         detail: z.string(),
       }),
     ),
+    leftBehind: z.array(z.strictObject({ path: z.string(), requests: count })),
     warnings: texts,
   }),
   examine: z.strictObject({

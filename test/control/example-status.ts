@@ -39,6 +39,13 @@ export const exampleStatus: DeviceStatus = {
   exports: ['nbd+unix:///?socket=/run/dm-remap/disk/nbd.sock'],
   connections: 2,
   requestsInFlight: 5,
+  stuckRequests: {
+    count: 2,
+    oldest: [
+      { kind: 'write', offset: 8192, length: 4096, ageSeconds: 43, phase: 'at-main' },
+      { kind: 'flush', offset: 0, length: 0, ageSeconds: 12, phase: 'flushing' },
+    ],
+  },
   engine: 'io_uring',
   engineReason: '',
   cache: 'none',

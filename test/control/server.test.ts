@@ -95,8 +95,8 @@ test('every question reaches the data plane as it was asked, and its answer come
   assert.deepEqual(await client.suspend(false), { state: 'suspended' });
   answer = () => Promise.resolve({ state: 'serving' });
   assert.deepEqual(await client.resume(), { state: 'serving' });
-  answer = () => Promise.resolve({ steps: [] });
-  assert.deepEqual(await client.remove(), { steps: [] });
+  answer = () => Promise.resolve({ steps: [], leftBehind: [] });
+  assert.deepEqual(await client.remove(), { steps: [], leftBehind: [] });
   assert.deepEqual(asks, [
     { type: 'ping' },
     { type: 'status' },
@@ -105,7 +105,7 @@ test('every question reaches the data plane as it was asked, and its answer come
     { type: 'suspend', flush: true },
     { type: 'suspend', flush: false },
     { type: 'resume' },
-    { type: 'remove' },
+    { type: 'remove', force: false },
   ]);
 });
 

@@ -1,15 +1,34 @@
 import assert from 'node:assert/strict';
-import process from 'node:process';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { AssertionFailure } from '../../src/block/assert.ts';
-import { deviceError } from '../../src/block/device-error.ts';
-import { type ClosingStep, Lifecycle, runClosingSteps } from '../../src/device/lifecycle.ts';
-import { HandClock } from './hand-clock.ts';
+import { Lifecycle, type LifecycleVerb } from '../../src/device/lifecycle.ts';
+import type { LifecycleState } from '../../src/device/messages.ts';
 
-const isExpected = (error: unknown): boolean => !(error instanceof AssertionFailure);
+const states: readonly LifecycleState[] = [
+  'starting',
+  'serving',
+  'suspended',
+  'removing',
+  'removed',
+  'failed',
+];
+const verbs: readonly LifecycleVerb[] = ['message', 'suspend', 'resume', 'remove'];
 
-function step(name: string, run: () => Promise<void>): ClosingStep {
-  return { name, deadlineMs: 1_000, run };
+/** A way to each state that uses only arrows. */
+const wayTo: Readonly<Record<LifecycleState, readonly LifecycleState[]>> = {
+  starting: [],
+  serving: ['serving'],
+  suspended: ['serving', 'suspended'],
+  removing: ['serving', 'removing'],
+  removed: ['serving', 'removing', 'removed'],
+  failed: ['failed'],
+};
+
+function lifecycleIn(state: LifecycleState): Lifecycle {
+  const lifecycle = new Lifecycle();
+  for (const next of wayTo[state]) lifecycle.moveTo(next);
+  return lifecycle;
 }
 
 test('a device that serves is removed by way of removing', () => {
@@ -33,98 +52,46 @@ test('a move without an arrow is a bug', () => {
   assert.equal(lifecycle.state, 'failed');
 });
 
-test('I6 closing steps run in their order, each after the one before has ended', async () => {
-  const told: string[] = [];
-  const slow = (name: string): ClosingStep =>
-    step(name, async () => {
-      told.push(`${name} begins`);
-      await new Promise((resolve) => setImmediate(resolve));
-      told.push(`${name} ends`);
-    });
-  const clock = new HandClock();
-  const outcomes = await runClosingSteps([slow('drain'), slow('flush')], clock, isExpected);
-  assert.deepEqual(told, ['drain begins', 'drain ends', 'flush begins', 'flush ends']);
-  assert.deepEqual(
-    outcomes.map((one) => [one.step, one.result]),
-    [
-      ['drain', 'done'],
-      ['flush', 'done'],
-    ],
-  );
-  assert.equal(clock.waitingCount, 0, 'I24: no timer is left');
+test('R30 a removal that waits for a disk in vain gives back the state it came from', () => {
+  for (const before of ['serving', 'suspended'] as const) {
+    const lifecycle = lifecycleIn(before);
+    lifecycle.moveTo('removing');
+    lifecycle.moveTo(before);
+    assert.equal(lifecycle.state, before);
+  }
 });
 
-test('I6 a step that never ends is left at its deadline and the next ones still run', async () => {
-  const clock = new HandClock();
-  let released = false;
-  const closing = runClosingSteps(
-    [
-      step('drain', () => new Promise<never>(() => {})),
-      step('release', async () => {
-        released = true;
-      }),
-    ],
-    clock,
-    isExpected,
-  );
-  await new Promise((resolve) => setImmediate(resolve));
-  assert.equal(released, false);
-  clock.advance(999);
-  await new Promise((resolve) => setImmediate(resolve));
-  assert.equal(released, false, 'not before the deadline');
-  clock.advance(1);
-  const outcomes = await closing;
-  assert.equal(released, true);
-  assert.deepEqual(
-    outcomes.map((one) => one.result),
-    ['timed-out', 'done'],
-  );
-  assert.equal(outcomes[0]!.durationMs, 1_000);
-});
-
-test('I6 a failing step is told and the next ones still run', async () => {
-  const failing = step('flush', () => Promise.reject(deviceError('main', 'path', 0, 512)));
-  const outcomes = await runClosingSteps(
-    [failing, step('release', async () => {})],
-    new HandClock(),
-    isExpected,
-  );
-  assert.deepEqual(
-    outcomes.map((one) => one.result),
-    ['failed', 'done'],
-  );
-  assert.match(outcomes[0]!.detail, /main: path error/);
-});
-
-test('R35 a bug while closing is not turned into an outcome', async () => {
-  const bug = step('flush', () => Promise.reject(new AssertionFailure('broken')));
-  await assert.rejects(runClosingSteps([bug], new HandClock(), isExpected), AssertionFailure);
-});
-
-test('R35 a bug that shows after its step was given up still ends the process', async () => {
-  const clock = new HandClock();
-  let fail: (error: Error) => void = () => undefined;
-  const late = step(
-    'flush',
-    () =>
-      new Promise((_, reject) => {
-        fail = reject;
-      }),
-  );
-  const closing = runClosingSteps([late], clock, isExpected);
-  await new Promise((resolve) => setImmediate(resolve));
-  clock.advance(1_000);
-  assert.equal((await closing)[0]!.result, 'timed-out');
-  // The runner of these tests takes an unhandled rejection for a failure: it is caught here, once.
-  const unhandled = new Promise((resolve) => {
-    const listeners = process.listeners('unhandledRejection');
-    process.removeAllListeners('unhandledRejection');
-    process.once('unhandledRejection', (error) => {
-      for (const listener of listeners) process.on('unhandledRejection', listener);
-      resolve(error);
-    });
+test('I21 every verb is allowed or refused in one line in every state', () => {
+  const refused = states.map((state) => {
+    const lifecycle = lifecycleIn(state);
+    return [state, verbs.filter((verb) => lifecycle.refusalOf(verb) !== undefined)];
   });
-  const bug = new AssertionFailure('late');
-  fail(bug);
-  assert.equal(await unhandled, bug);
+  assert.deepEqual(refused, [
+    ['starting', ['message', 'suspend', 'resume']],
+    ['serving', []],
+    ['suspended', []],
+    ['removing', ['message', 'suspend', 'resume']],
+    ['removed', ['message', 'suspend', 'resume']],
+    ['failed', ['message', 'suspend', 'resume', 'remove']],
+  ]);
+  assert.equal(lifecycleIn('removing').refusalOf('suspend'), 'suspend: not now, it is being removed');
+  assert.equal(
+    lifecycleIn('starting').refusalOf('message'),
+    'message: not now, it is starting: try again when it serves',
+  );
+});
+
+test('no sequence of moves brings a device back that has ended', () => {
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom(...states), { maxLength: 40 }), (moves) => {
+      const lifecycle = new Lifecycle();
+      let ended: LifecycleState | undefined;
+      for (const next of moves) {
+        if (!lifecycle.canMoveTo(next)) continue;
+        lifecycle.moveTo(next);
+        assert.equal(ended, undefined);
+        if (next === 'removed' || next === 'failed') ended = next;
+      }
+    }),
+  );
 });

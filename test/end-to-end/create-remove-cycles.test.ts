@@ -46,7 +46,7 @@ async function cycle(lab: DeviceLab, table: string): Promise<void> {
     client.write(pattern(at * mib, mib, 2), at * mib),
   );
   const settled = Promise.allSettled(requests);
-  await lab.mustRun('remove', 'disk');
+  await lab.mustRun('remove', 'disk', '--force');
   assert.equal((await settled).length, requestsInFlight);
   await client.close();
 }

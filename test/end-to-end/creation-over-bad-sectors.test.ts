@@ -44,7 +44,7 @@ beforeEach(() => {
 
 afterEach(async () => {
   try {
-    await lab.run('remove', 'disk');
+    await lab.run('remove', 'disk', '--force');
     for (const step of undo.toReversed()) await step();
     assert.deepEqual(lab.leftovers(), []);
     assertNothingLeftOver(lab.folder);

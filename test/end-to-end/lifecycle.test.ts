@@ -167,7 +167,8 @@ test('remove with requests in flight answers or drops each, and leaves nothing',
   const client = await lab.connect('disk');
   const requests = Array.from({ length: 64 }, (_, at) => client.write(pattern(at * mib, mib, 4), at * mib));
   const settled = Promise.allSettled(requests);
-  await lab.mustRun('remove', 'disk');
+  await lab.mustFail(5, /in use: 1 client is connected/, 'remove', 'disk');
+  await lab.mustRun('remove', 'disk', '--force');
   assert.equal((await settled).length, 64, 'I8: every request ended');
   assert.deepEqual(lab.leftovers(), []);
 });

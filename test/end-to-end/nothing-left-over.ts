@@ -17,7 +17,7 @@ export function assertNothingLeftOver(folder: string): void {
 /** The end of a test with the device `disk`: it goes, and nothing of it is left; the lab is taken down whatever happens. */
 export async function endLab(lab: DeviceLab): Promise<void> {
   try {
-    await lab.run('remove', 'disk');
+    await lab.run('remove', 'disk', '--force');
     assert.deepEqual(lab.leftovers(), []);
     assertNothingLeftOver(lab.folder);
   } finally {

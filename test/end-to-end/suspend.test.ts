@@ -54,7 +54,7 @@ test('R30, I21 suspend and resume under load over a failing disk: nothing is los
     await lab.mustRun('table', 'disk');
     await lab.mustRun('message', 'disk', '0', 'list');
     await lab.mustFail(
-      1,
+      5,
       /the device is suspended: resume it before 'remap'/,
       'message',
       'disk',

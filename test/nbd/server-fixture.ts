@@ -34,6 +34,8 @@ export class ServerFixture {
   readonly device: BlockDevice;
   readonly server: NbdServer;
   readonly notes: string[] = [];
+  /** Seconds that the server called busy. */
+  busySeconds = 0;
   readonly #streamOptions: MemoryStreamOptions;
 
   constructor(options: ServerFixtureOptions = {}) {
@@ -59,6 +61,9 @@ export class ServerFixture {
       clock: this.clock,
       limits: { ...fixtureLimits, ...options.limits },
       onProtocolError: (message) => this.notes.push(message),
+      onBusySecond: () => {
+        this.busySeconds += 1;
+      },
     });
   }
 

@@ -136,11 +136,17 @@ function addQueries(program: Command, terminal: Terminal): void {
 function addRemove(program: Command, terminal: Terminal): void {
   program
     .command('remove')
-    .description('end a device cleanly; of a killed one, clean up what it left')
+    .description(
+      'end a device cleanly: not while a client is connected or a disk does not answer; of a killed one, clean up what it left',
+    )
     .summary('end a device cleanly')
     .argument('<NAME>')
+    .option(
+      '--force',
+      'end it within seconds: cut clients off, leave what a disk does not answer to the kernel',
+    )
     .option('--json', 'print what was done as JSON')
-    .addHelpText('after', examples('remove old-disk', 'remove old-disk --json'))
+    .addHelpText('after', examples('remove old-disk', 'remove old-disk --force --json'))
     .action(async (name, options) => {
       await (await import('../verbs/remove.ts')).runRemove(terminal, name, options);
     });

@@ -1,6 +1,7 @@
 import { sectorBytes } from '../../block/block-device.ts';
 import { formatBytes, formatExactBytes } from '../../block/byte-text.ts';
 import type { DeviceStatus, DiskStatus, ProcessStatus } from '../../device/messages.ts';
+import { describeUnanswered } from '../../device/stack/describe-unanswered.ts';
 
 /** Stands where a spare's path would in the line of a device without one. */
 const noSpare = '-';
@@ -22,6 +23,7 @@ export function statusText(status: DeviceStatus): string {
   const rows: Row[] = [
     ['size', sizeText(status)],
     ['export', exportText(status)],
+    ...stuckRow(status),
     ...(status.spare === null ? sparelessRows(status) : diskRows(status, status.spare)),
     ...policyRow(remap.changedPolicies),
     ['process', `${status.pid}, ${status.engine}, cache ${status.cache}, version ${status.version}`],
@@ -98,6 +100,12 @@ function memoryText({ ioFlusher, memoryLocked, oomScoreAdjust, requestMemoryByte
   const locked = memoryLocked ? 'locked' : 'not locked';
   const flusher = ioFlusher ? 'I/O flusher' : 'no I/O flusher';
   return `${formatBytes(requestMemoryBytes)} for requests, ${locked}, ${flusher}, OOM score ${oomScoreAdjust}`;
+}
+
+/** I22: only while there is anything to say. */
+function stuckRow({ stuckRequests }: DeviceStatus): [string, string][] {
+  const text = describeUnanswered(stuckRequests);
+  return text === undefined ? [] : [['stuck', text]];
 }
 
 /** R13: what can be done about sectors that nobody can read. */

@@ -1,9 +1,10 @@
 import process from 'node:process';
 import type { Clock } from '../../block/clock.ts';
 import { RealClock } from '../../io/real-clock.ts';
+import { runClosingSteps } from '../closing-steps.ts';
 import type { DeviceEvent } from '../event-kinds.ts';
 import { HostState } from '../host/host-state.ts';
-import { Lifecycle, runClosingSteps } from '../lifecycle.ts';
+import { Lifecycle, type LifecycleVerb } from '../lifecycle.ts';
 import { EventLog } from '../log/event-log.ts';
 import type { ControlAnswers, ControlAsk, ControlFailure, ProcessStatus, RemoveReport } from '../messages.ts';
 import type { ServeOptions } from '../serve-options.ts';
@@ -15,12 +16,14 @@ import { ControlPlane } from './control-plane.ts';
 import { installFailStop } from './fail-stop.ts';
 import { thisThreadIsIoFlusher } from './io-flusher.ts';
 import { avoidOutOfMemoryKiller } from './memory-pressure.ts';
-import { messageFailure, stateFailure } from './message-failure.ts';
+import { messageFailure, stateFailure, WrongStateError } from './message-failure.ts';
 import { eventOfMessage } from './operator-message.ts';
 import { missingCare } from './process-care.ts';
 import { identityOfProcess } from './process-identity.ts';
+import { Removal } from './removal.ts';
 import { claimFolder, type DeviceFolder, deviceFolder, releaseFolder } from './runtime-directory.ts';
 import { SharedTicks } from './shared-ticks.ts';
+import { StuckWatch, stuckEvent } from './stuck-watch.ts';
 
 /** What the process around the device gives it. */
 export interface DaemonSurroundings {
@@ -57,7 +60,7 @@ export async function runDaemon(options: ServeOptions, surroundings: DaemonSurro
   return daemon.ended;
 }
 
-type StateAnswer = { readonly answer: ControlAnswers['suspend'] } | { readonly failure: ControlFailure };
+type Answer = { readonly answer: ControlAnswers[ControlAsk['type']] } | { readonly failure: ControlFailure };
 
 class Daemon {
   readonly ended: Promise<DaemonEnd>;
@@ -73,7 +76,9 @@ class Daemon {
   #events: EventLog | undefined;
   #stack: ServedStack | undefined;
   #control: ControlPlane | undefined;
-  #removal: Promise<RemoveReport> | undefined;
+  #stuckWatch: StuckWatch | undefined;
+  #removal: Removal | undefined;
+  #signalled = false;
   #turn: Promise<unknown> = Promise.resolve();
   /** A signal came before there was anything to remove. */
   #removeWhenStarted = false;
@@ -106,8 +111,20 @@ class Daemon {
       stateDirectory: this.#surroundings.stateDirectory,
       claim: (name, uuid) => this.#claim(name, uuid),
       events: { append: (event) => this.#tell(event) },
+      onBusySecond: () => this.#stuckWatch?.look(),
     });
     this.#stack = stack;
+    this.#stuckWatch = new StuckWatch({
+      unanswered: (minAgeSeconds, listedMax) => stack.unanswered(minAgeSeconds, listedMax),
+      tell: (report) => this.#tell(stuckEvent(report)),
+    });
+    this.#removal = new Removal({
+      stack,
+      lifecycle: this.#lifecycle,
+      clock: this.#clock,
+      onClosing: (by) => this.#onClosing(by),
+      onClosed: (report) => this.#onClosed(report),
+    });
     this.#lifecycle.moveTo('serving');
     await this.#startControl();
     const notes = this.#notes(stack);
@@ -162,9 +179,7 @@ class Daemon {
     await this.#control.start();
   }
 
-  async #answer(
-    ask: ControlAsk,
-  ): Promise<{ answer: ControlAnswers[ControlAsk['type']] } | { failure: ControlFailure }> {
+  async #answer(ask: ControlAsk): Promise<Answer> {
     const stack = this.#stack!;
     switch (ask.type) {
       case 'ping':
@@ -186,11 +201,11 @@ class Daemon {
       case 'table':
         return { answer: stack.table() };
       case 'suspend':
-        return await this.#inTurn(() => this.#suspend(stack, ask.flush));
+        return await this.#changeState(() => this.#suspend(stack, ask.flush));
       case 'resume':
-        return await this.#inTurn(() => this.#resume(stack));
+        return await this.#changeState(() => this.#resume(stack));
       case 'remove':
-        return { answer: await this.#remove('control API') };
+        return await this.#answerRemove(ask.force);
       case 'message':
         return await this.#message(stack, ask.sector, ask.words);
     }
@@ -206,6 +221,7 @@ class Daemon {
       if (event !== undefined) this.#tell(event);
     };
     try {
+      this.#refuse('message');
       const reply = await stack.message(sector, words);
       tell('');
       return { answer: { reply } };
@@ -225,67 +241,79 @@ class Daemon {
     return missing === undefined ? stack.notes : [...stack.notes, missing];
   }
 
-  /** Suspending and resuming wait for each other; removing waits for nobody. */
-  async #inTurn(change: () => Promise<void>): Promise<StateAnswer> {
-    const turn = this.#turn.then(async (): Promise<StateAnswer> => {
-      try {
-        await change();
-        return { answer: { state: this.#lifecycle.state } };
-      } catch (error) {
-        return { failure: stateFailure(error) };
-      }
-    });
-    // A bug rejects the ask, and so ends the process; the turn is over in any case.
+  async #changeState(change: () => Promise<void>): Promise<Answer> {
+    try {
+      await this.#inTurn(change);
+      return { answer: { state: this.#lifecycle.state } };
+    } catch (error) {
+      return { failure: stateFailure(error) };
+    }
+  }
+
+  async #answerRemove(force: boolean): Promise<Answer> {
+    const removal = this.#removal!;
+    const by = force ? 'control API, by force' : 'control API';
+    try {
+      return {
+        answer: await (force ? removal.now(by) : removal.whenIdle(by, (work) => this.#inTurn(work))),
+      };
+    } catch (error) {
+      return { failure: stateFailure(error) };
+    }
+  }
+
+  /** Suspending, resuming and a removal that may still be refused wait for each other; force waits for nobody. */
+  #inTurn(change: () => Promise<void>): Promise<void> {
+    const turn = this.#turn.then(change);
+    // Whoever asked hears of it; the turn is over in any case.
     this.#turn = turn.catch(() => undefined);
-    return await turn;
+    return turn;
   }
 
   async #suspend(stack: ServedStack, flush: boolean): Promise<void> {
-    this.#refuseWhileRemoving();
+    this.#refuse('suspend');
     await stack.suspend({ flush });
     // Removed meanwhile, it closes, suspended or not.
-    this.#refuseWhileRemoving();
+    this.#refuse('suspend');
     if (this.#lifecycle.state === 'suspended') return;
     this.#lifecycle.moveTo('suspended');
     this.#tell({ kind: 'suspended', flush });
   }
 
   async #resume(stack: ServedStack): Promise<void> {
-    this.#refuseWhileRemoving();
+    this.#refuse('resume');
     await stack.resume();
-    this.#refuseWhileRemoving();
+    this.#refuse('resume');
     if (this.#lifecycle.state === 'serving') return;
     this.#lifecycle.moveTo('serving');
     this.#tell({ kind: 'resumed' });
   }
 
-  #refuseWhileRemoving(): void {
-    const { state } = this.#lifecycle;
-    if (state !== 'serving' && state !== 'suspended')
-      throw new SetupError('failed', `the device is ${state}: it can only end`);
+  #refuse(verb: LifecycleVerb): void {
+    const why = this.#lifecycle.refusalOf(verb);
+    if (why !== undefined) throw new WrongStateError(why);
   }
 
+  /** The first signal is a clean end, each step within its deadline; the second one loses patience. */
   #removeBySignal(): void {
-    if (this.#lifecycle.state === 'starting') this.#removeWhenStarted = true;
+    if (this.#removal === undefined) this.#removeWhenStarted = true;
     // Not caught on purpose: what rejects here is a bug.
-    else void this.#remove('signal');
+    else if (this.#signalled) void this.#removal.now('second signal');
+    else {
+      this.#signalled = true;
+      void this.#removal.soon('signal');
+    }
   }
 
-  /** Resolves when the disks are closed; what is left, control plane and folder, goes right after the answer. */
-  #remove(by: string): Promise<RemoveReport> {
-    this.#removal ??= this.#closeStack(by);
-    return this.#removal;
-  }
-
-  async #closeStack(by: string): Promise<RemoveReport> {
-    this.#lifecycle.moveTo('removing');
+  #onClosing(by: string): void {
     this.#tell({ kind: 'removing', by });
-    const steps = await runClosingSteps(this.#stack!.closingSteps(), this.#clock, isWorldError);
-    const clean = steps.every((step) => step.result === 'done');
-    this.#lifecycle.moveTo('removed');
-    this.#tell({ kind: 'removed', clean, steps });
-    setImmediate(() => void this.#end({ clean, report: { steps } }));
-    return { steps };
+  }
+
+  /** What is left, control plane and folder, goes right after the answer. */
+  #onClosed(report: RemoveReport): void {
+    const clean = report.steps.every((step) => step.result === 'done');
+    this.#tell({ kind: 'removed', clean, ...report });
+    setImmediate(() => void this.#end({ clean, report }));
   }
 
   async #end(end: DaemonEnd): Promise<void> {

@@ -5,10 +5,11 @@ import { NbdServer } from '../../nbd/server.ts';
 import { openRemapDevice } from '../../remap/open-remap.ts';
 import type { RemapDevice } from '../../remap/remap-device.ts';
 import { AlignmentFilter } from '../../remap/request/alignment-filter.ts';
+import { type ClosingStepName, closingStep } from '../closing-deadlines.ts';
+import { type ClosingStep, runClosingSteps } from '../closing-steps.ts';
 import { ownHostIdentity } from '../host/host-identity.ts';
 import { HostState } from '../host/host-state.ts';
 import { HostStateWriter } from '../host/host-state-writer.ts';
-import { type ClosingStep, runClosingSteps } from '../lifecycle.ts';
 import { DiskEvents } from '../log/disk-events.ts';
 import { checkMain, missingMain } from '../main/main-check.ts';
 import { identityRecord, recordedMain } from '../main/main-identity.ts';
@@ -28,17 +29,6 @@ import { openSpareless } from './open-spareless.ts';
 import type { ServedStack } from './served-stack.ts';
 import { Stack, type StackParts } from './stack.ts';
 import type { StackSurroundings } from './stack-surroundings.ts';
-
-/** How long each step of closing may take. A drive's own error recovery is 7 s where it has a limit at all. */
-const flushDeadlineMs = 60_000;
-const remapDeadlineMs = 30_000;
-const diskDeadlineMs = 10_000;
-/** One beat, or the repair of a replica. */
-const heartbeatDeadlineMs = 10_000;
-/** Above what reading the samples may take. */
-const stampDeadlineMs = 20_000;
-/** Two small files, or 10 MB of a very large table. */
-const hostStateDeadlineMs = 10_000;
 
 /** Opens everything under and over one device; on failure everything is closed again. Throws `SetupError`. */
 export async function openStack(
@@ -77,12 +67,12 @@ class StackOpening {
   async open(): Promise<Stack> {
     const { clock, claim } = this.#surroundings;
     // The last step: a file system that hangs must not keep the disks.
-    this.#closeBy('host state', hostStateDeadlineMs, () => this.#hostWriter?.close() ?? Promise.resolve());
+    this.#closeBy('host state', () => this.#hostWriter?.close() ?? Promise.resolve());
     const disks = new Disks(this.#options);
     this.#notes.push(...disks.engineNotes);
-    this.#closeBy('engine', diskDeadlineMs, () => disks.close());
+    this.#closeBy('engine', () => disks.close());
     const spare = await disks.open(this.#options.sparePath, this.#options.cache);
-    this.#closeBy('spare', diskDeadlineMs, () => spare.device.close());
+    this.#closeBy('spare', () => spare.device.close());
     refuseWithoutFlush(spare);
     await refuseUsed(spare, 'spare');
     const { arena, random } = disks.plane;
@@ -118,10 +108,10 @@ class StackOpening {
     );
     const hostWriter = this.#remember(hostState, name, main, spare, metadata, remap);
     const diskEvents = this.#watch(metadata, remap);
-    this.#closeBy('remap', remapDeadlineMs, () => remap.close().finally(() => diskEvents.close()));
-    this.#closeBy('stamp', stampDeadlineMs, () => stampMain({ main, metadata, remap, clock }));
+    this.#closeBy('remap', () => remap.close().finally(() => diskEvents.close()));
+    this.#closeBy('stamp', () => stampMain({ main, metadata, remap, clock }));
     this.#careFor(metadata, remap);
-    this.#closeBy('flush', flushDeadlineMs, () => remap.flushAdmitted());
+    this.#closeBy('flush', () => remap.flushAdmitted());
     this.#noteReplicas(metadata);
     const { server, exports } = this.#export(disks, remap, name, folder);
     const parts: StackParts = {
@@ -188,7 +178,7 @@ class StackOpening {
     const main = await disks.openMain(choice, cache).catch((error: unknown) => {
       throw named ? error : missingMain(error, choice);
     });
-    this.#closeBy('main', diskDeadlineMs, () => main.device.close());
+    this.#closeBy('main', () => main.device.close());
     await refuseUsed(main, 'main');
     const { clock } = this.#surroundings;
     this.#notes.push(...(await checkMain({ main, facts, records, clock, named, acceptMain, acceptChanges })));
@@ -206,6 +196,7 @@ class StackOpening {
       arena: disks.plane.arena,
       clock: this.#surroundings.clock,
       ...clientEvents(this.#surroundings.events),
+      onBusySecond: this.#surroundings.onBusySecond,
     });
     // Suspended: what clients have sent is read now, and refused (R30).
     this.#steps.push(exportClosing(server, () => remap.refuseHeld()));
@@ -223,7 +214,7 @@ class StackOpening {
     };
     if (this.#options.exportMain === false) return [device];
     const rawView = remap.rawView();
-    this.#closeBy('raw view', diskDeadlineMs, () => rawView.close());
+    this.#closeBy('raw view', () => rawView.close());
     const description = 'main alone, read-only: sectors that were moved are errors';
     return [device, { name: mainExportName(name), description, device: rawView, readOnly: true }];
   }
@@ -231,7 +222,7 @@ class StackOpening {
   #careFor({ store }: OpenedMetadata, remap: RemapDevice): void {
     const { ticks, events } = this.#surroundings;
     const care = new SpareCare({ clock: ticks, store, events, onTaken: () => remap.refuseWrites() });
-    this.#closeBy('heartbeat', heartbeatDeadlineMs, () => care.close());
+    this.#closeBy('heartbeat', () => care.close());
   }
 
   /** From here on what becomes of the disks is told; first, how they were found. */
@@ -264,7 +255,7 @@ class StackOpening {
       this.#notes.push('opened by force from replicas out of sync: acknowledged changes may be missing');
   }
 
-  #closeBy(name: string, deadlineMs: number, run: () => Promise<void>): void {
-    this.#steps.push({ name, deadlineMs, run });
+  #closeBy(name: ClosingStepName, run: () => Promise<void>): void {
+    this.#steps.push(closingStep(name, run));
   }
 }

@@ -51,6 +51,11 @@ export interface OpenedTable {
 
 export type OpenedMain = OpenedDisk | OpenedTable;
 
+/** The disks and images under a main. */
+export function disksOf(main: OpenedMain): readonly OpenedDisk[] {
+  return main.access === 'table' ? main.disks : [main];
+}
+
 /** `own`: for us alone, to read and write. `read-only`: nobody writes while we read. `look`: whoever uses it. */
 export type DiskAccess = 'own' | 'read-only' | 'look';
 

@@ -1,15 +1,15 @@
 import { resolve } from 'node:path';
 import type { NbdServer, NbdServerOptions } from '../../nbd/server.ts';
+import { closingStep } from '../closing-deadlines.ts';
+import type { ClosingStep } from '../closing-steps.ts';
 import type { EventSink } from '../event-kinds.ts';
-import type { ClosingStep } from '../lifecycle.ts';
 import { type DeviceFolder, noteSocketElsewhere } from '../process/runtime-directory.ts';
 import type { ServeOptions } from '../serve-options.ts';
 import { SetupError } from '../setup-error.ts';
 import type { Disks } from './disks.ts';
 
-const exportDeadlineMs = 10_000;
-/** Of that, for dropping what is left. */
-const exportMarginMs = 2_000;
+/** Of the step's time, for dropping what is left. */
+const exportMarginMs = 1_500;
 
 /** What a server tells of its clients, as events; the log bounds how many. */
 export function clientEvents(
@@ -23,20 +23,15 @@ export function clientEvents(
 
 /** The step that ends an export. `before` runs first. */
 export function exportClosing(server: NbdServer, before: () => void): ClosingStep {
-  return {
-    name: 'export',
-    deadlineMs: exportDeadlineMs,
-    run: async () => {
-      before();
-      const outstanding = await server.close(exportDeadlineMs - exportMarginMs);
-      if (outstanding > 0) {
-        throw new SetupError(
-          'failed',
-          `${outstanding} requests were not finished by the disks and are left to them`,
-        );
-      }
-    },
-  };
+  return closingStep('export', async (allowedMs) => {
+    before();
+    const outstanding = await server.close(allowedMs - exportMarginMs);
+    if (outstanding === 0) return;
+    throw new SetupError(
+      'failed',
+      `${outstanding} requests were not finished by the disks and are left to them`,
+    );
+  });
 }
 
 /** The name under which main itself is exported, beside the device (R29). */

@@ -1,9 +1,10 @@
 import type { TableCopyHeader } from '../../metadata/table-copy-header.ts';
 import { NbdServer } from '../../nbd/server.ts';
 import { SparelessDevice } from '../../remap/spareless-device.ts';
+import { closingStep } from '../closing-deadlines.ts';
+import type { ClosingStep } from '../closing-steps.ts';
 import { RecordedState } from '../host/recorded-state.ts';
 import { findTableCopy } from '../host/table-copies.ts';
-import type { ClosingStep } from '../lifecycle.ts';
 import { missingMain } from '../main/main-check.ts';
 import { identityDifference, isProven, recordedMain } from '../main/main-identity.ts';
 import type { ServeOptions } from '../serve-options.ts';
@@ -13,24 +14,22 @@ import { clientEvents, exportClosing, listenForClients } from './export-server.t
 import { SparelessStack } from './spareless-stack.ts';
 import type { StackSurroundings } from './stack-surroundings.ts';
 
-const diskDeadlineMs = 10_000;
-
 /** M13: opens main alone, read-only, over this host's copy of the table. `steps` close it, last first. Nothing is written. */
 export async function openSpareless(
   options: ServeOptions,
   surroundings: StackSurroundings,
   steps: ClosingStep[],
 ): Promise<SparelessStack> {
-  const { clock, stateDirectory, claim, events } = surroundings;
+  const { clock, stateDirectory, claim, events, onBusySecond } = surroundings;
   const { header, records } = await findTableCopy(stateDirectory, options.name ?? '');
   const folder = claim(header.name, header.uuid);
   const disks = new Disks(options);
-  steps.push({ name: 'engine', deadlineMs: diskDeadlineMs, run: () => disks.close() });
+  steps.push(closingStep('engine', () => disks.close()));
   const choice = options.main ?? recordedMain(header.mainIdentity);
   const main = await disks.openMain(choice, options.cache, 'read-only').catch((error: unknown) => {
     throw options.main === undefined ? missingMain(error, choice) : error;
   });
-  steps.push({ name: 'main', deadlineMs: diskDeadlineMs, run: () => main.device.close() });
+  steps.push(closingStep('main', () => main.device.close()));
   const notes = [...disks.engineNotes, copyNote(header), ...checkMain(main, header, options)];
   const state = new RecordedState(records);
   const device = new SparelessDevice({
@@ -49,6 +48,7 @@ export async function openSpareless(
     arena: disks.plane.arena,
     clock,
     ...clientEvents(events),
+    onBusySecond,
   });
   steps.push(exportClosing(server, () => undefined));
   const exports = listenForClients(server, disks, folder, options);

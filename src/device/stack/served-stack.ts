@@ -1,5 +1,6 @@
-import type { ClosingStep } from '../lifecycle.ts';
-import type { DeviceStatus, DeviceTable, ProcessStatus } from '../messages.ts';
+import type { SuspendOptions } from '../../remap/order/suspension.ts';
+import type { ClosingStep } from '../closing-steps.ts';
+import type { DeviceStatus, DeviceTable, DiskRequests, ProcessStatus, WaitingRequests } from '../messages.ts';
 
 /** The part of the status that the stack knows. */
 export type StackStatus = Omit<
@@ -18,7 +19,13 @@ export interface ServedStack {
   closingSteps(): readonly ClosingStep[];
   describe(): StackStatus;
   table(): DeviceTable;
-  suspend(options: { readonly flush: boolean }): Promise<void>;
+  /** Clients that are connected and may send something. */
+  clients(): number;
+  /** Requests without an answer for at least `minAgeSeconds`, up to `listedMax` of them by name. */
+  unanswered(minAgeSeconds: number, listedMax: number): WaitingRequests;
+  /** What each disk has not answered, by disk. */
+  unansweredByDisk(): readonly DiskRequests[];
+  suspend(options: SuspendOptions): Promise<void>;
   resume(): Promise<void>;
   message(sector: number, words: readonly string[]): Promise<string>;
 }

@@ -3,13 +3,16 @@ import type { TableCopyHeader } from '../../metadata/table-copy-header.ts';
 import { NbdCounter } from '../../nbd/counters.ts';
 import type { NbdServer } from '../../nbd/server.ts';
 import type { SparelessDevice } from '../../remap/spareless-device.ts';
+import type { ClosingStep } from '../closing-steps.ts';
 import type { RecordedState } from '../host/recorded-state.ts';
-import type { ClosingStep } from '../lifecycle.ts';
-import type { DeviceTable, RemapSummary } from '../messages.ts';
+import type { DeviceTable, DiskRequests, RemapSummary, WaitingRequests } from '../messages.ts';
+import { stuckAfterSeconds, stuckListedMax } from '../stuck-limits.ts';
 import { diskStatus } from './disk-status.ts';
-import type { OpenedMain } from './disks.ts';
+import { disksOf, type OpenedMain } from './disks.ts';
 import { formatRemapTable } from './remap-table.ts';
+import { requestsByDisk } from './requests-by-disk.ts';
 import type { ServedStack, StackStatus } from './served-stack.ts';
+import { waitingRequests } from './waiting-requests.ts';
 
 export interface SparelessStackParts {
   readonly name: string;
@@ -73,12 +76,26 @@ export class SparelessStack implements ServedStack {
       remap: this.#summary(),
       exports,
       connections: server.counters[NbdCounter.connectionsOpen] ?? 0,
-      requestsInFlight: 0,
+      requestsInFlight: this.unanswered(0, 0).count,
+      stuckRequests: this.unanswered(stuckAfterSeconds, stuckListedMax),
       ...this.engine,
       cache: 'none',
       hostState: { directory: stateDirectory, tableUnixSeconds: header.writtenUnixSeconds, trouble: '' },
       notes: this.notes,
     };
+  }
+
+  clients(): number {
+    return this.#parts.server.clients;
+  }
+
+  /** Nothing but main can keep a request. */
+  unanswered(minAgeSeconds: number, listedMax: number): WaitingRequests {
+    return waitingRequests(this.#parts.server.unanswered(minAgeSeconds, listedMax), () => 'at-main');
+  }
+
+  unansweredByDisk(): readonly DiskRequests[] {
+    return requestsByDisk(disksOf(this.#parts.main));
   }
 
   table(): DeviceTable {

@@ -13,4 +13,6 @@ export interface StackSurroundings {
   readonly stateDirectory: string | undefined;
   /** Takes what an operator may want to know. */
   readonly events: EventSink;
+  /** Called once a second while any request of a client has no answer (I22). */
+  readonly onBusySecond: () => void;
 }

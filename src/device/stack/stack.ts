@@ -4,18 +4,22 @@ import { TargetError } from '../../mapping/target-error.ts';
 import type { OpenedMetadata } from '../../metadata/metadata-store.ts';
 import { NbdCounter } from '../../nbd/counters.ts';
 import type { NbdServer } from '../../nbd/server.ts';
+import type { SuspendOptions } from '../../remap/order/suspension.ts';
 import type { DevicePlace } from '../../remap/path/device-paths.ts';
 import type { RemapDevice } from '../../remap/remap-device.ts';
+import type { ClosingStep } from '../closing-steps.ts';
 import type { HostStateWriter } from '../host/host-state-writer.ts';
-import type { ClosingStep } from '../lifecycle.ts';
-import type { DeviceTable } from '../messages.ts';
+import type { DeviceTable, DiskRequests, WaitingRequests } from '../messages.ts';
 import type { CacheMode } from '../serve-options.ts';
 import { SetupError } from '../setup-error.ts';
+import { stuckAfterSeconds, stuckListedMax } from '../stuck-limits.ts';
 import { diskStatus } from './disk-status.ts';
-import type { OpenedDisk, OpenedMain } from './disks.ts';
+import { disksOf, type OpenedDisk, type OpenedMain } from './disks.ts';
 import { remapSummary } from './remap-summary.ts';
 import { formatRemapTable } from './remap-table.ts';
+import { requestsByDisk } from './requests-by-disk.ts';
 import type { ServedStack, StackStatus } from './served-stack.ts';
+import { waitingRequests } from './waiting-requests.ts';
 
 /** Everything that one device is made of, open. */
 export interface StackParts {
@@ -82,6 +86,7 @@ export class Stack implements ServedStack {
       exports,
       connections: server.counters[NbdCounter.connectionsOpen] ?? 0,
       requestsInFlight: status.requestsInFlight,
+      stuckRequests: this.unanswered(stuckAfterSeconds, stuckListedMax),
       ...this.engine,
       cache,
       hostState: hostWriter?.report() ?? {
@@ -91,6 +96,22 @@ export class Stack implements ServedStack {
       },
       notes: this.notes,
     };
+  }
+
+  clients(): number {
+    return this.#parts.server.clients;
+  }
+
+  unanswered(minAgeSeconds: number, listedMax: number): WaitingRequests {
+    const { server, remap } = this.#parts;
+    return waitingRequests(server.unanswered(minAgeSeconds, listedMax), (kind, offset, length) =>
+      remap.phaseOf(kind, offset, length),
+    );
+  }
+
+  unansweredByDisk(): readonly DiskRequests[] {
+    const { main, spare } = this.#parts;
+    return requestsByDisk([...disksOf(main), spare]);
   }
 
   table(): DeviceTable {
@@ -106,7 +127,7 @@ export class Stack implements ServedStack {
    * R30: clients wait from here on, what they have sent is answered, and with `flush` durable. Rejects with `SuspendError`,
    * and serves on.
    */
-  async suspend(options: { readonly flush: boolean }): Promise<void> {
+  async suspend(options: SuspendOptions): Promise<void> {
     const { server, remap } = this.#parts;
     const wasSuspended = remap.suspended;
     server.suspend();
@@ -125,7 +146,7 @@ export class Stack implements ServedStack {
   async resume(): Promise<void> {
     const { main, spare, server, remap } = this.#parts;
     const disks: [DevicePlace, OpenedDisk][] = [['spare', spare]];
-    for (const disk of main.access === 'table' ? main.disks : [main]) disks.push(['main', disk]);
+    for (const disk of disksOf(main)) disks.push(['main', disk]);
     for (const [place, disk] of disks) {
       if ((await disk.device.identityTrouble()) !== undefined) await remap.openAnew(place);
       await refuseAnotherDisk(disk);

@@ -37,6 +37,11 @@ export class FlushGate {
     this.#unstable = true;
   }
 
+  /** A flush is with the device now. */
+  get running(): boolean {
+    return this.#running !== undefined;
+  }
+
   /** A flush is due: something may be unstable. */
   get due(): boolean {
     return this.#unstable || this.#running !== undefined;

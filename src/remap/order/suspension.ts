@@ -25,6 +25,13 @@ export class SuspendError extends Error {
   }
 }
 
+export interface SuspendOptions {
+  /** Also wait for all answers, and make them durable; else only admission stops. */
+  readonly flush: boolean;
+  /** For that; default `suspendDeadlineMs`. */
+  readonly deadlineMs?: number;
+}
+
 export interface SuspensionParts {
   readonly clock: Clock;
   readonly gate: RequestGate;
@@ -41,14 +48,14 @@ export class Suspension {
   }
 
   /** Without `flush` only admission stops. Suspending what is suspended is no error. */
-  async begin(options: { readonly flush: boolean }): Promise<void> {
+  async begin(options: SuspendOptions): Promise<void> {
     const { gate } = this.#parts;
     if (gate.closed) throw ended();
     const wasSuspended = gate.suspended;
     gate.suspend();
     if (!options.flush) return;
     try {
-      await this.#withinDeadline(this.#quiesce());
+      await this.#withinDeadline(this.#quiesce(), options.deadlineMs ?? suspendDeadlineMs);
     } catch (error) {
       if (!wasSuspended) gate.resume();
       throw error;
@@ -85,17 +92,17 @@ export class Suspension {
   }
 
   /** What goes on behind the deadline is of no more interest, unless it is a bug. */
-  async #withinDeadline(quiesce: Promise<void>): Promise<void> {
+  async #withinDeadline(quiesce: Promise<void>, deadlineMs: number): Promise<void> {
     const { clock, gate } = this.#parts;
     let late = false;
     await new Promise<void>((resolve, reject) => {
-      const timer = clock.schedule(suspendDeadlineMs, () => {
+      const timer = clock.schedule(deadlineMs, () => {
         late = true;
         const waiting = gate.inFlight === 0 ? 'the flush has' : `${gate.inFlight} requests have`;
         reject(
           new SuspendError(
             'SUSPEND_TIMED_OUT',
-            `not suspended, ${waiting} had no answer from the disks for ${suspendDeadlineMs / 1000} s`,
+            `not suspended, ${waiting} had no answer from the disks for ${deadlineMs / 1000} s`,
           ),
         );
       });

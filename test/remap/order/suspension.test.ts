@@ -245,7 +245,7 @@ describe('R30 suspend', () => {
     for (const text of [...changing, 'lost zero 0 yes', 'policy main-cache off']) {
       await assert.rejects(device.message(text.split(' ')), (error: unknown) => {
         assert.ok(error instanceof MessageError, text);
-        assert.equal(error.code, 'MESSAGE_FAILED');
+        assert.equal(error.code, 'MESSAGE_SUSPENDED');
         assert.equal(error.message, `the device is suspended: resume it before '${text.split(' ')[0]}'`);
         return true;
       });
