@@ -5,6 +5,7 @@ import process from 'node:process';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { startingAsIoFlusher } from '../device/process/io-flusher.ts';
+import { environmentForMemory } from '../device/process/process-environment.ts';
 import { makeRuntimeDirectory, runtimeDirectory } from '../device/process/runtime-directory.ts';
 import type { ReadinessReport, ServeOptions } from '../device/serve-options.ts';
 import { environmentForEngine } from '../io/choose-engine.ts';
@@ -32,7 +33,7 @@ export async function launchDevice(options: ServeOptions): Promise<Ready> {
         // A session of its own: closing the terminal must not end a disk.
         detached: true,
         stdio: ['pipe', 'ignore', lastWords, 'pipe'],
-        env: { ...process.env, ...environmentForEngine(options.io) },
+        env: { ...process.env, ...environmentForMemory(), ...environmentForEngine(options.io) },
       }),
     );
     // A process that dies early does not read its table; it tells why by other means.

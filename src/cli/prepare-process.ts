@@ -1,4 +1,5 @@
 import { restartAsIoFlusher } from '../device/process/io-flusher.ts';
+import { environmentForMemory } from '../device/process/process-environment.ts';
 import { environmentForEngine, isEngineChoice } from '../io/choose-engine.ts';
 import type { EngineChoice } from '../io/io-engine.ts';
 
@@ -16,5 +17,5 @@ function engineOfWords(words: readonly string[]): EngineChoice | undefined {
 
 /** What a process that serves a disk has to be from its very start: begun again with it, if it is not. */
 export function prepareProcess(words: readonly string[]): void {
-  restartAsIoFlusher(environmentForEngine(engineOfWords(words)));
+  restartAsIoFlusher({ ...environmentForMemory(), ...environmentForEngine(engineOfWords(words)) });
 }

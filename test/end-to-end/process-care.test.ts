@@ -51,7 +51,7 @@ test('what status says of the process is what the kernel says, and what is not i
   assert.equal(note?.includes('PR_SET_IO_FLUSHER') ?? false, !care.ioFlusher);
   assert.equal(note?.includes('OOM score') ?? false, score > -900);
   assert.equal(note?.includes('memory locked') ?? false, !care.memoryLocked);
-  assert.match(await lab.mustRun('status', 'disk'), /^ +memory +16\.0 MiB for requests, /m);
+  assert.match(await lab.mustRun('status', 'disk'), /^ +memory +16 MiB for requests, /m);
   await lab.mustRun('remove', 'disk');
 });
 
