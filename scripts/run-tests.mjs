@@ -78,8 +78,10 @@ function timeoutOf(lanes, test) {
   return declared?.[1] ?? lanes.timeoutMs;
 }
 
+/** Of the second runs only those with mounts and loop devices: the others fill the lane that is done first. */
 function isSerial(lanes, test) {
-  return lanes.serial.some((place) => test.startsWith(place));
+  const places = test.endsWith(onNode) ? lanes.serialOtherEngine : lanes.serial;
+  return places.some((place) => test.startsWith(place));
 }
 
 function runOne(options, lanes, test) {
@@ -197,6 +199,7 @@ async function runProject(options) {
     serial: [],
     timeoutsMs: {},
     otherEngine: [],
+    serialOtherEngine: [],
     ...readJson(join(options.root, 'test', 'lanes.json'), {}),
   };
   const recordPath = join(options.root, 'test', 'recorded-counts.json');
