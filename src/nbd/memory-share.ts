@@ -25,13 +25,26 @@ export class MemoryShare implements PoolMember {
     return this.#heldBytes - this.#newBytes - this.#recentBytes;
   }
 
+  /** Whether this connection has nothing: one piece of any size is then its due, when the common part has it. */
+  get isEmpty(): boolean {
+    return this.#heldBytes === 0;
+  }
+
+  /** Bytes that a piece for `length` bytes would take of the common part: what is beyond the connection's own. */
+  commonBytesFor(length: number): number {
+    return this.#commonBytes(this.#heldBytes + arenaPieceBytes(length)) - this.#commonBytes(this.#heldBytes);
+  }
+
   /** Whether the rules of the pool give this connection a piece for `length` bytes now, if there is one. */
   mayTake(length: number): boolean {
-    // One piece is half of the pool at most: no more is advertised.
-    if (this.#heldBytes === 0) return true;
     const memory = this.#memory;
+    const more = this.commonBytesFor(length);
+    if (more === 0) return true;
+    const left = memory.commonBytes - memory.commonUsedBytes - more;
+    // One piece is half of the pool at most: no more is advertised.
+    if (this.#heldBytes === 0) return left >= 0;
     if (memory.oldBytes > memory.halfBytes && this.oldBytes > 0) return false;
-    return this.#heldBytes + 2 * arenaPieceBytes(length) <= memory.poolBytes - memory.usedBytes;
+    return this.#commonBytes(this.#heldBytes) + more <= left;
   }
 
   /** A piece of `length` bytes; undefined when there is none for this connection now. */
@@ -39,10 +52,11 @@ export class MemoryShare implements PoolMember {
     const piece = this.mayTake(length) ? this.#memory.take(length) : undefined;
     if (piece === undefined) return undefined;
     const bytes = arenaPieceBytes(length);
+    const common = this.commonBytesFor(length);
     this.#heldBytes += bytes;
     this.#newBytes += bytes;
     this.takenAt = this.#memory.tick;
-    this.#memory.charge(bytes);
+    this.#memory.charge(bytes, common);
     return piece;
   }
 
@@ -60,12 +74,13 @@ export class MemoryShare implements PoolMember {
   release(piece: Uint8Array, takenAt: number): void {
     const bytes = arenaPieceBytes(piece.length);
     const ageTicks = this.#memory.tick - takenAt;
+    const common = this.#commonBytes(this.#heldBytes) - this.#commonBytes(this.#heldBytes - bytes);
     this.#heldBytes -= bytes;
     if (ageTicks === 0) this.#newBytes -= bytes;
     else if (ageTicks < oldTicks) this.#recentBytes -= bytes;
     else this.#memory.oldBytes -= bytes;
     this.#memory.arena.release(piece);
-    this.#memory.discharge(bytes);
+    this.#memory.discharge(bytes, common);
     if (this.#closed) this.close();
   }
 
@@ -79,6 +94,10 @@ export class MemoryShare implements PoolMember {
   close(): void {
     this.#closed = true;
     if (this.#heldBytes === 0) this.#memory.leave(this);
+  }
+
+  #commonBytes(heldBytes: number): number {
+    return Math.max(0, heldBytes - this.#memory.ownBytes);
   }
 
   /** For the pool, once a tick: bytes that are old from now on. */

@@ -68,7 +68,7 @@ export class NbdServer {
       options.onBusySecond ?? (() => undefined),
     );
     this.#buffers = this.#takeBuffers();
-    this.#memory = new RequestMemory(options.arena, options.clock);
+    this.#memory = new RequestMemory(options.arena, options.clock, this.#limits.connectionsMax);
     this.exports = new ExportList(options.exports, largestPayload(options.arena, this.#memory.halfBytes));
   }
 

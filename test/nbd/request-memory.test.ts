@@ -22,6 +22,8 @@ const readBytes = 64 * kibibyte;
 /** Of four connections, beside the pool. */
 const bufferBytes = 512 * kibibyte;
 const poolBytes = mebibyte;
+/** Of each of four connections: a quarter of the pool is divided among them. */
+const ownBytes = poolBytes / 16;
 const hangingFrom = 512 * kibibyte;
 
 function hangingDisk(): HangingDevice {
@@ -42,7 +44,7 @@ async function isServed(wire: WireClient): Promise<void> {
 const replyBytes = 16 + readBytes;
 
 describe('R36 the pool of a server', () => {
-  test('R36 a connection whose requests hang has half of the pool, exactly, and another one goes on', async () => {
+  test('R36 a connection whose requests hang has its own part and half of the common one, exactly, and another one goes on', async () => {
     const device = hangingDisk();
     await withServer({ device, arenaBytes: bufferBytes + poolBytes }, async (fixture) => {
       const { arena, clock } = fixture;
@@ -51,8 +53,9 @@ describe('R36 the pool of a server', () => {
       await hung.send(reads(20, hangingFrom));
       await settle();
       for (let second = 0; second < 40; second += 1) {
-        assert.equal(device.calls, 8);
-        assert.equal(arena.usedBytes, bufferBytes + poolBytes / 2);
+        // A 16th of the pool is its own, 12 are for all: 1 and 6.
+        assert.equal(device.calls, 7);
+        assert.equal(arena.usedBytes, bufferBytes + 7 * readBytes);
         await isServed(healthy);
         clock.advance(1_000);
         await settle();
@@ -78,28 +81,28 @@ describe('R36 the pool of a server', () => {
       await settle();
       await second.send(reads(20, hangingFrom));
       await settle();
-      assert.equal(device.calls, 8 + 4, 'the second has as much as it leaves free');
-      assert.equal(hungBytes(), (poolBytes * 3) / 4);
+      assert.equal(device.calls, 7 + 4, 'the second has as much as it leaves free, and its own');
+      assert.equal(hungBytes(), 11 * readBytes);
       clock.advance(2_000);
       await settle();
       await isServed(healthy);
       // 5 of the first and 4 of the second are left, all old: 576 KiB of 1024.
-      device.release(3);
-      assert.equal((await first.receive(3 * replyBytes)).length, 2 * 3 * replyBytes);
+      device.release(2);
+      assert.equal((await first.receive(2 * replyBytes)).length, 2 * 2 * replyBytes);
       await settle();
-      assert.equal(device.calls, 12, 'more than half of the pool is old');
+      assert.equal(device.calls, 11, 'more than half of the pool is old');
       assert.equal(hungBytes(), 9 * readBytes);
       await isServed(healthy);
       assert.equal(hungBytes(), 9 * readBytes);
-      // Half is allowed: 4 and 4. The first takes two new ones, until it has as much as is free.
+      // Half is allowed: 4 and 4. Both take a new one; one more would be more than they leave free.
       device.release(1);
       assert.equal((await first.receive(replyBytes)).length, 2 * replyBytes);
       await settle();
-      assert.equal(device.calls, 14);
+      assert.equal(device.calls, 13);
       assert.equal(hungBytes(), 10 * readBytes);
       await isServed(healthy);
       device.releaseAll();
-      assert.equal((await first.receive(16 * replyBytes)).length, 2 * 16 * replyBytes);
+      assert.equal((await first.receive(17 * replyBytes)).length, 2 * 17 * replyBytes);
       assert.equal((await second.receive(20 * replyBytes)).length, 2 * 20 * replyBytes);
       await settle();
       assert.equal(hungBytes(), 0);
@@ -112,7 +115,7 @@ describe('R36 the pool of a server', () => {
       const healthy = await fixture.transmission();
       await deaf.send(reads(20, 0));
       await settle();
-      assert.equal(fixture.arena.usedBytes, bufferBytes + poolBytes / 2);
+      assert.equal(fixture.arena.usedBytes, bufferBytes + 7 * readBytes);
       fixture.clock.advance(3_000);
       await isServed(healthy);
       assert.equal((await deaf.receive(20 * replyBytes)).length, 2 * 20 * replyBytes);
@@ -132,7 +135,7 @@ describe('R36 the pool of a server', () => {
       await isServed(other);
       device.releaseAll();
       await settle();
-      assert.equal(device.calls, 8);
+      assert.equal(device.calls, 7);
       assert.equal(fixture.arena.usedBytes, bufferBytes);
     });
   });
@@ -154,14 +157,14 @@ describe('R36 the pool of a server', () => {
       const reader = await fixture.transmission();
       const healthy = await fixture.transmission();
       await reader.send(reads(20, hangingFrom));
-      await reader.expect(Array.from({ length: 8 }, (_, at) => replyHex(at, EIO)).join(''));
+      await reader.expect(Array.from({ length: 7 }, (_, at) => replyHex(at, EIO)).join(''));
       await settle();
-      assert.equal(stillLent.length, 8, 'the others wait for the kernel');
+      assert.equal(stillLent.length, 7, 'the others wait for the kernel');
       fixture.clock.advance(10_000);
       await settle();
       await isServed(healthy);
-      let answered = 8;
-      for (const more of [8, 4, 0]) {
+      let answered = 7;
+      for (const more of [7, 6, 0]) {
         const given = stillLent;
         stillLent = [];
         for (const piece of given) fixture.arena.release(piece);
@@ -184,7 +187,7 @@ test('R36 I6 close ends a connection that waits for memory at once, whatever han
       await hung.send(reads(20, hangingFrom));
       await settle();
     }
-    assert.equal(device.calls, 8 + 4 + 2);
+    assert.equal(device.calls, 7 + 4 + 2);
     const waiting = await fixture.transmission();
     await waiting.send(requestHex(read, 1, 0, 256 * kibibyte));
     await settle();
@@ -201,7 +204,7 @@ test('R36 I6 close ends a connection that waits for memory at once, whatever han
       fixture.clock.advance(100);
     }
     assert.equal(await closing, 0);
-    assert.equal(device.calls, 14);
+    assert.equal(device.calls, 13);
   });
 });
 
@@ -213,7 +216,7 @@ function poolOf(): { arena: PagedArena; clock: ManualClock; memory: RequestMemor
     poison: true,
   });
   const clock = new ManualClock();
-  return { arena, clock, memory: new RequestMemory(arena, clock) };
+  return { arena, clock, memory: new RequestMemory(arena, clock, 4) };
 }
 
 function taken(share: MemoryShare, length: number): Uint8Array {
@@ -255,9 +258,9 @@ describe('R36 request memory', () => {
       new MemoryShare(memory),
     ];
     taken(first, poolBytes / 2);
-    for (let count = 0; count < 4; count += 1) taken(second, poolBytes / 16);
+    for (let count = 0; count < 3; count += 1) taken(second, poolBytes / 16);
     clock.advance(2_000);
-    assert.equal(memory.oldBytes, (poolBytes * 3) / 4);
+    assert.equal(memory.oldBytes, (poolBytes * 11) / 16);
     const twice = [taken(third, 4096), taken(third, 4096)];
     assert.equal(second.take(4096), undefined);
     assert.ok(twice.every((piece) => memory.arena.contains(piece)));
@@ -266,13 +269,16 @@ describe('R36 request memory', () => {
   test('R36 who waits for a piece that something stuck makes impossible holds up others 2 s of 16, and gets it in the end', async () => {
     const { clock, memory } = poolOf();
     const share = (): MemoryShare => new MemoryShare(memory);
-    const [low, stuck, large, small, later] = [share(), share(), share(), share(), share()];
-    // Half of the pool is taken, and in the other half one page hangs.
+    const [low, high, stuck, large, small, later] = [share(), share(), share(), share(), share(), share()];
+    // Half of the pool is taken, and of the other half an eighth in the one quarter and a page in the other.
     const lowPiece = taken(low, poolBytes / 2);
+    const highPiece = taken(high, poolBytes / 8);
+    const filler = taken(later, poolBytes / 8);
     const stuckPiece = taken(stuck, 1);
     const stuckTick = stuck.takenAt;
+    later.release(filler, later.takenAt);
     const got: { large?: Uint8Array | undefined; small?: Uint8Array | undefined } = {};
-    void large.whenFree(poolBytes / 2).then((piece) => {
+    void large.whenFree(poolBytes / 4).then((piece) => {
       got.large = piece;
     });
     assert.equal(small.take(1), undefined, 'nobody overtakes at first');
@@ -300,15 +306,22 @@ describe('R36 request memory', () => {
     assert.ok(got.large !== undefined);
     large.release(got.large, large.takenAt);
     low.release(lowPiece, 0);
+    high.release(highPiece, 0);
     assert.equal(memory.usedBytes, 0);
     clock.advance(1_000);
     assert.equal(clock.timerCount, 0);
   });
 
-  test('R36 any takes and returns: nobody has more than half, n connections leave 1 / 2^n, and all comes back', () => {
+  test('R36 any takes and returns: nobody has more than half, everybody’s own part is there, and all comes back', () => {
     const step = fc.record({
       who: fc.nat({ max: 3 }),
-      length: fc.option(fc.integer({ min: 1, max: 24 * arenaPageBytes }), { nil: undefined }),
+      length: fc.option(
+        fc.oneof(
+          fc.integer({ min: 1, max: 24 * arenaPageBytes }),
+          fc.integer({ min: 1, max: poolBytes / 2 }),
+        ),
+        { nil: undefined },
+      ),
       seconds: fc.nat({ max: 2 }),
       which: fc.nat(),
     });
@@ -324,7 +337,7 @@ describe('R36 request memory', () => {
         for (const { who, length, seconds, which } of steps) {
           const { share, pieces } = people[who]!;
           if (length !== undefined) {
-            const piece = share.take(pieces.length === 0 ? 1 : length);
+            const piece = share.take(length);
             if (piece !== undefined) pieces.push({ piece, takenAt: share.takenAt, tookMs: clock.nowMs() });
           } else if (pieces.length > 0) {
             const [{ piece, takenAt }] = pieces.splice(which % pieces.length, 1) as [(typeof pieces)[0]];
@@ -334,9 +347,12 @@ describe('R36 request memory', () => {
           const all = people.flatMap((one) => one.pieces);
           assert.equal(memory.usedBytes, bytesOf(all));
           assert.equal(arena.usedBytes, memory.usedBytes);
-          assert.ok(poolBytes - memory.usedBytes >= poolBytes / 2 ** 4);
+          const own = people.reduce((sum, one) => sum + Math.max(0, ownBytes - bytesOf(one.pieces)), 0);
+          assert.ok(poolBytes - memory.usedBytes >= own, 'what is everybody’s own is free');
           for (const one of people) {
-            assert.ok(bytesOf(one.pieces) <= poolBytes / 2);
+            const held = bytesOf(one.pieces);
+            assert.ok(held <= poolBytes / 2);
+            if (held < ownBytes) assert.ok(one.share.mayTake(arenaPageBytes), 'and may be taken');
             const older = (ageMs: number) =>
               one.pieces.filter(({ tookMs }) => clock.nowMs() - tookMs > ageMs);
             assert.ok(one.share.oldBytes >= bytesOf(older(2_000)), 'old after 2 s');

@@ -208,4 +208,34 @@ describe('a healthy client beside hostile ones', () => {
       assert.equal(openConnections(fixture), 0, 'none of the others stays for ever');
     });
   });
+
+  it('R36 finds memory while all others ask for the largest reads there are and take none', async () => {
+    const device = new CountingDevice(new MemoryDevice({ name: 'disk', sizeBytes: 4 * mebibyte }));
+    const connectionsMax = 8;
+    const poolBytes = 8 * mebibyte;
+    const arenaBytes = connectionsMax * 128 * kibibyte + poolBytes;
+    await withServer({ device, arenaBytes, limits: { connectionsMax } }, async (fixture) => {
+      const bufferBytes = fixture.arena.usedBytes;
+      for (let hostile = 0; hostile < connectionsMax - 1; hostile += 1) {
+        const wire = await fixture.transmission({ capacityBytes: 4 * kibibyte });
+        void wire.send(requestHex(read, 1, 0, 4 * mebibyte).repeat(10)).catch(() => undefined);
+        await settle();
+        await pass(fixture, 2_000);
+      }
+      const heldBytes = fixture.arena.usedBytes - bufferBytes;
+      assert.ok(heldBytes <= poolBytes, `${heldBytes} bytes`);
+      const healthy = await fixture.client();
+      const target = new Uint8Array(64 * kibibyte);
+      let answered = 0;
+      const asking = (async () => {
+        for (; answered < 100; answered += 1) await healthy.read(target, 0);
+      })();
+      // Who waits for memory has his turn within seconds, whatever the others hold.
+      for (let seconds = 0; seconds < 20 && answered < 100; seconds += 1) await pass(fixture, 1_000);
+      await asking;
+      assert.equal(answered, 100);
+      await healthy.disconnect();
+      await pass(fixture, 30 * 60_000);
+    });
+  });
 });
