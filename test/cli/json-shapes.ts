@@ -102,6 +102,16 @@ const shapes = {
     warnings: texts,
   }),
   assemble: z.strictObject({ name: z.string(), exports: texts, notes: texts }),
+  events: z.looseObject({
+    v: z.literal(1),
+    sequence: count,
+    time: z.iso.datetime(),
+    device: z.string(),
+    uuid: z.uuid(),
+    pid: count,
+    level: z.enum(['info', 'warn', 'error']),
+    kind: z.string(),
+  }),
   ls: z.array(
     z.strictObject({
       name: z.string(),

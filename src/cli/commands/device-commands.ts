@@ -5,6 +5,7 @@ import { examples } from './examples.ts';
 /** The commands about a device that is served, or was. */
 export function addDeviceCommands(program: Command, terminal: Terminal): void {
   addQueries(program, terminal);
+  addEvents(program, terminal);
   addSuspension(program, terminal);
   addRetire(program, terminal);
   addRemove(program, terminal);
@@ -130,6 +131,32 @@ function addQueries(program: Command, terminal: Terminal): void {
     )
     .action(async (name, sector, words, options) => {
       await (await import('../verbs/message.ts')).runMessage(terminal, name, sector, words, options);
+    });
+}
+
+function addEvents(program: Command, terminal: Terminal): void {
+  program
+    .command('events')
+    .description('show what happened to a device, or to all, also to those that are no longer served')
+    .summary('show what happened to a device, or to all')
+    .argument('[NAME]')
+    .option('--follow', 'wait for more, until interrupted')
+    .option('--since <TIME>', '2026-01-31, 2026-01-31T14:05:00Z (UTC), or 90s, 30m, 12h, 7d ago')
+    .option('--kind <KIND...>', 'only events of these kinds')
+    .option('-n, --last <COUNT>', 'only the last so many')
+    .option('--file <PATH>', 'from a file: of another machine, or of a device that is no more')
+    .option('--json', 'the lines as they are stored, a JSON object each')
+    .addHelpText(
+      'after',
+      examples(
+        'events old-disk',
+        'events old-disk --follow --kind remapped unreadable gone',
+        'events --since 12h -n 50',
+        'events --file /mnt/events.jsonl --json',
+      ),
+    )
+    .action(async (name, options) => {
+      await (await import('../verbs/events.ts')).runEvents(terminal, name, options);
     });
 }
 

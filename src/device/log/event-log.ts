@@ -6,17 +6,12 @@ import { eventLevel, eventText } from '../event-text.ts';
 import type { HostState } from '../host/host-state.ts';
 import type { EventLogStatus } from '../messages.ts';
 import { EventLimits } from './event-limits.ts';
+import { eventFileBytesMax, eventFileName, logFileBytesMax } from './event-log-file.ts';
 import { type EventOrigin, encodeEvent, parseEventLine } from './event-record.ts';
 import { LineQueue, type LineTarget } from './line-queue.ts';
 import { RotatingFile } from './rotating-file.ts';
 import { standardErrorTarget } from './standard-error.ts';
 
-/** In the device's folder of the host state, or of the runtime directory where there is no host state. */
-export const eventFileName = 'events.jsonl';
-/** About 4 000 events; with the file before it a device never has more than twice this on disk. */
-export const eventFileBytesMax = 1_048_576;
-/** Of the log for people, in the runtime directory. */
-export const logFileBytesMax = 1_048_576;
 /** How long the end of a device waits for its last lines. */
 const closeDeadlineMs = 2_000;
 

@@ -13,7 +13,8 @@ import {
   eventWindowMaxMs,
   eventWindowMinMs,
 } from '../../../src/device/log/event-limits.ts';
-import { EventLog, eventFileBytesMax } from '../../../src/device/log/event-log.ts';
+import { EventLog } from '../../../src/device/log/event-log.ts';
+import { eventFileBytesMax } from '../../../src/device/log/event-log-file.ts';
 import { parseEventLine, type StoredEvent } from '../../../src/device/log/event-record.ts';
 import { HandClock } from '../hand-clock.ts';
 

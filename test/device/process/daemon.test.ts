@@ -15,6 +15,7 @@ import process from 'node:process';
 import { afterEach, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { ControlClient, ControlError } from '../../../src/control/client.ts';
+import { parseEventLine } from '../../../src/device/log/event-record.ts';
 import { createDevice } from '../../../src/device/spare/create-device.ts';
 import { createDataPlane, type DataPlane } from '../../../src/io/data-plane.ts';
 import { connectNbd, type NbdClient, NbdRequestError } from '../../../src/nbd/client.ts';
@@ -214,4 +215,21 @@ test('R30 resume looks at both disks first, and stays suspended while one is not
   truncateSync(join(folder, 'main.img'), 16 * mib);
   assert.deepEqual(await control.resume(), { state: 'serving' });
   await nbd.read(new Uint8Array(512), 0);
+});
+
+test('R35, I22 a process that finds a bug in itself leaves that as its last event', async () => {
+  const { eventLog } = await control.status();
+  const closed = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGUSR2');
+  assert.equal(await closed, 70);
+  const lines = readFileSync(eventLog.path, 'utf8').trimEnd().split('\n').map(parseEventLine);
+  assert.deepEqual(
+    lines.map((event) => event?.kind),
+    ['serving', 'client-connected', 'fail-stop'],
+  );
+  assert.match(String(lines.at(-1)?.fields['error']), /broken as asked/);
+  assert.match(
+    readFileSync(join(folder, 'disk', 'daemon.log'), 'utf8'),
+    /"kind":"fail-stop".*broken as asked/,
+  );
 });

@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import type { DeviceEvent } from '../../src/device/event-kinds.ts';
+import { eventKinds, eventLevel, eventText, isEventKind } from '../../src/device/event-text.ts';
+
+test('docs/events.md lists every kind of event, and no other', () => {
+  const page = readFileSync(fileURLToPath(new URL('../../../docs/events.md', import.meta.url)), 'utf8');
+  const table = /<!-- kinds -->\n(.*)<!-- \/kinds -->/s.exec(page)?.[1] ?? '';
+  const listed = [...table.matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, kind]) => kind);
+  assert.deepEqual(listed, eventKinds);
+});
+
+test('what people read is one clause with the numbers in it', () => {
+  const span = { sectors: 16, firstSector: 80, lastSector: 103 };
+  const lines: [DeviceEvent, string, string][] = [
+    [
+      { kind: 'remapped', granules: 2, ...span, causes: { writeError: 1, operator: 1 } },
+      'warn',
+      '2 granules (16 sectors) moved to the spare (1 write error, 1 operator), within sectors 80-103',
+    ],
+    [
+      { kind: 'gone', sectors: 1, firstSector: 7, lastSector: 7 },
+      'error',
+      '1 sector lost for good, sector 7',
+    ],
+    [{ kind: 'state-changed', from: 'ok', to: 'spare-full' }, 'error', 'state spare-full, was ok'],
+    [{ kind: 'state-changed', from: 'spare-full', to: 'ok' }, 'info', 'state ok, was spare-full'],
+    [
+      { kind: 'path-back', disk: 'main', direction: 'write', awayMs: 1_234 },
+      'info',
+      'main takes writes again, after 1.2 s',
+    ],
+    [
+      {
+        kind: 'removed',
+        clean: false,
+        steps: [
+          { step: 'flush', result: 'done', durationMs: 1, detail: '' },
+          { step: 'main', result: 'timed-out', durationMs: 10_000, detail: 'after 10 s' },
+        ],
+      },
+      'error',
+      'removed, not cleanly: main timed-out (after 10 s)',
+    ],
+    [
+      { kind: 'message', sector: 0, words: ['remap', '8'], failure: 'suspended' },
+      'info',
+      'asked: message 0 remap 8: refused: suspended',
+    ],
+    [
+      { kind: 'suppressed', of: 'protocol-error', count: 99_980 },
+      'warn',
+      '99980 more events "protocol-error", not listed',
+    ],
+  ];
+  for (const [event, level, text] of lines) {
+    assert.equal(eventText(event), text);
+    assert.equal(eventLevel(event), level);
+  }
+});
+
+test('a word is a kind only when it is one of ours', () => {
+  assert.equal(isEventKind('remapped'), true);
+  for (const word of ['toString', 'Remapped', '']) assert.equal(isEventKind(word), false);
+});
