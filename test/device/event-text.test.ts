@@ -36,6 +36,7 @@ test('what people read is one clause with the numbers in it', () => {
       {
         kind: 'removed',
         clean: false,
+        leftBehind: [],
         steps: [
           { step: 'flush', result: 'done', durationMs: 1, detail: '' },
           { step: 'main', result: 'timed-out', durationMs: 10_000, detail: 'after 10 s' },
