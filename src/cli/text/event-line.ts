@@ -1,4 +1,3 @@
-import type { DeviceEvent } from '../../device/event-kinds.ts';
 import { eventText, isEventKind } from '../../device/event-text.ts';
 import type { StoredEvent } from '../../device/log/event-record.ts';
 
@@ -13,7 +12,7 @@ function textOf({ kind, fields }: StoredEvent): string {
   if (isEventKind(kind)) {
     try {
       // What another version stored may lack a field.
-      return `${eventText({ kind, ...fields } as DeviceEvent)}${cut}`;
+      return `${eventText({ kind, ...fields })}${cut}`;
     } catch (error) {
       if (!(error instanceof TypeError)) throw error;
     }
