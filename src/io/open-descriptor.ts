@@ -1,9 +1,11 @@
 import { close, constants, fstat, fsync, open, type Stats, stat, statfs } from 'node:fs';
 import { promisify } from 'node:util';
+import { Errno } from '../block/errno.ts';
 import { type BlockDeviceFacts, blockDeviceFacts, flushBlockBuffers } from '../linux/block-ioctl.ts';
 import { directAlignment, dropCachedPages, lockOpenFile } from '../linux/file-calls.ts';
 import { SystemCallError } from '../linux/system-call.ts';
 import { type DiskQueue, readDiskQueue } from './disk-queue.ts';
+import { findUsers } from './disk-usage.ts';
 import { asOpenError, OpenError, openErrorOfErrno } from './open-error.ts';
 
 // All of these run on libuv's threads: opening a dying disk may take minutes.
@@ -20,7 +22,6 @@ const memoryFileSystems: ReadonlySet<number> = new Set([0x01021994, 0x858458f6])
 /** Image files: the unit that file systems and today's disks write. */
 const filePhysicalBlockBytes = 4096;
 const sectorBytesMin = 512;
-const errnoInvalid = 22;
 
 export interface OpenRequest {
   readonly path: string;
@@ -95,11 +96,22 @@ async function openWithFlags(
   try {
     return { fd: await openAsync(request.path, flags | constants.O_DIRECT), direct: true };
   } catch (error) {
-    const refused = error instanceof Error && 'errno' in error && error.errno === -errnoInvalid;
-    if (!refused) throw asOpenError(request.path, error, 'open');
+    const errno = error instanceof Error && 'errno' in error ? error.errno : 0;
+    if (errno === -Errno.EBUSY) throw await inUseByName(request.path, error);
+    if (errno !== -Errno.EINVAL) throw asOpenError(request.path, error, 'open');
     if (kind === 'block') throw noDirect(request.path, error);
     return { fd: await orRefuse(request.path, 'open', openAsync(request.path, flags)), direct: false };
   }
+}
+
+/** R27: whoever keeps a block device from being ours alone is told by name where the kernel tells it. */
+async function inUseByName(path: string, cause: unknown): Promise<OpenError> {
+  const users = await orRefuse(path, 'stat', findUsers(path));
+  const what =
+    users.length === 0
+      ? 'in use: another process has it for itself'
+      : `in use: ${users.map(({ text }) => text).join(', ')}`;
+  return new OpenError('OPEN_IN_USE', path, what, cause);
 }
 
 function noDirect(path: string, cause?: unknown): OpenError {

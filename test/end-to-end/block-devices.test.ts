@@ -13,14 +13,14 @@ const spareBytes = 40 * mib;
 const found = spawnSync('losetup', ['-f'], { encoding: 'utf8' });
 const skip = process.getuid?.() === 0 && found.status === 0 ? false : 'needs root and loop devices';
 
-describe('block devices', { skip, timeout: 60_000 }, () => {
+describe('block devices', { skip, timeout: 180_000 }, () => {
   let lab: DeviceLab;
   let main: string;
   let spare: string;
   let loops: string[];
 
   const attach = (image: string): string => {
-    const options = ['-f', '--show', '--direct-io=on', image];
+    const options = ['-f', '--show', '--partscan', '--direct-io=on', image];
     const loop = execFileSync('losetup', options, { encoding: 'utf8' }).trim();
     loops.push(loop);
     return loop;
@@ -77,6 +77,35 @@ describe('block devices', { skip, timeout: 60_000 }, () => {
     await lab.mustFail(ExitCode.busy, mounted, 'create', 'disk', '--main', main, '--spare', spare);
     await lab.mustFail(ExitCode.busy, mounted, ...swapped, '--overwrite-spare');
     assert.deepEqual(lab.leftovers(), []);
+  });
+
+  it('R27 are refused by name by assemble and serve, too, also while only a partition is mounted', async () => {
+    await lab.mustRun('create', 'disk', '--main', main, '--spare', spare);
+    await lab.mustRun('remove', 'disk');
+    execFileSync('addpart', [main, '1', '2048', '16384']);
+    const partition = `${main}p1`;
+    execFileSync('mkfs.ext4', ['-q', partition]);
+    mkdirSync(lab.path('mount'));
+    execFileSync('mount', ['-o', 'ro', partition, lab.path('mount')]);
+    const hash = await fileHash(lab.path('main.img'));
+    const named = new RegExp(`${main}: in use: ${partition} mounted on ${lab.path('mount')}`);
+    await lab.mustFail(ExitCode.busy, named, 'assemble', '--main', main, '--spare', spare);
+    // In the foreground its log is on standard error, too.
+    const served = await lab.run('serve', '--main', main, '--spare', spare);
+    assert.equal(served.exitCode, ExitCode.busy, served.errors);
+    assert.match(served.errors, named);
+    const whole = new RegExp(`${partition}: .*in use: mounted on ${lab.path('mount')}`);
+    await lab.mustFail(
+      ExitCode.busy,
+      whole,
+      'assemble',
+      '--main',
+      partition,
+      '--spare',
+      spare,
+      '--accept-main',
+    );
+    assert.equal(await fileHash(lab.path('main.img')), hash);
   });
 
   it('R27 are refused while their file, or a part of it, is attached twice', async () => {
