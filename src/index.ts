@@ -41,6 +41,7 @@ export { type ByteStream, StreamError, type StreamListener } from './io/byte-str
 export { createImage } from './io/create-image.ts';
 export { createDataPlane, type DataPlane, type DataPlaneOptions } from './io/data-plane.ts';
 export { EngineRefusal } from './io/engine-refusal.ts';
+export type { EngineChoice, EngineName } from './io/io-engine.ts';
 export { OpenError, type OpenErrorCode } from './io/open-error.ts';
 // Device-mapper tables.
 export { createMappedDevice, type MappedDeviceOptions } from './mapping/create-mapped-device.ts';

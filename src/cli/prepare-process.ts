@@ -7,12 +7,13 @@ const flag = '--io';
 
 /** What `--io` says on a command line, before it is parsed; what it must not say is refused by the parser. */
 function engineOfWords(words: readonly string[]): EngineChoice | undefined {
+  let choice: EngineChoice | undefined;
   for (const [index, word] of words.entries()) {
     const value =
       word === flag ? words[index + 1] : word.startsWith(`${flag}=`) ? word.slice(flag.length + 1) : '';
-    if (value !== undefined && isEngineChoice(value)) return value;
+    if (value !== undefined && isEngineChoice(value)) choice = value;
   }
-  return undefined;
+  return choice;
 }
 
 /** What a process that serves a disk has to be from its very start: begun again with it, if it is not. */

@@ -126,7 +126,7 @@ export class NodeEngine implements IoEngine {
 const othersThreads = 8;
 
 /**
- * Of 64 threads the engine uses 56, and one lane 24: main and spare may hang at one time, and a third disk still has eight.
+ * Of 64 threads the engine uses 56, and one lane 24. Disks that hang one after the other keep 24, 16, 8, 4 and 2.
  * Of libuv's usual four it uses three, one a lane.
  */
 export function threadShares(threads: number): { inFlightMax: number; laneDepthMax: number } {

@@ -39,6 +39,8 @@ export class RequestLane {
   active = 0;
   /** Requests whose promise is rejected while the kernel still holds their buffer. */
   zombies = 0;
+  /** Threads that carry its requests. For an engine that has threads. */
+  threads = 0;
   /** False for a pipe or its like. For an engine that has to know. */
   seekable = true;
   /** At most one receive and one send of a socket at a time. For the engine. */

@@ -21,12 +21,13 @@ export interface ThreadSchedulerOptions {
   readonly arenaAddress: number;
   /** Requests in libuv's threads at once, all lanes together. */
   readonly inFlightMax: number;
-  /** Of these, of one lane: a hung disk keeps that many threads, and leaves the rest to the others (R36). */
+  /** Of these, of one lane at most. */
   readonly laneDepthMax: number;
 }
 
 /**
- * Asks the kernel by blocking calls in libuv's threads.
+ * Asks the kernel by blocking calls in libuv's threads. A hung disk keeps its threads: so a lane takes no more of them than it
+ * leaves free, and each further disk that hangs gets half of the rest (R36).
  *
  * libuv has no I/O priorities to keep neighbours apart (`Apart`), so they are not in the kernel at one time: one waits here
  * until the other is answered.
@@ -38,6 +39,8 @@ export class ThreadScheduler extends RequestScheduler {
   readonly #running: Set<IoRequest> = new Set();
   /** Of these, requests that are to be kept apart. */
   #apartRunning = 0;
+  /** Something waits for a neighbour. */
+  #heldApart = false;
   #neighbourTimer: NodeJS.Timeout | undefined;
 
   constructor(options: ThreadSchedulerOptions) {
@@ -54,12 +57,13 @@ export class ThreadScheduler extends RequestScheduler {
   }
 
   protected override wake(): void {
+    this.#heldApart = false;
     while (this.inKernel < this.#inFlightMax) {
       const request = this.ready.takeFirst(this.#mayStart);
       if (request === undefined) break;
       this.#start(request);
     }
-    if (this.ready.length > 0 && this.inKernel < this.#inFlightMax) this.#lookAgainLater();
+    if (this.#heldApart) this.#lookAgainLater();
   }
 
   protected override kernelRequests(): Iterable<IoRequest> {
@@ -71,11 +75,15 @@ export class ThreadScheduler extends RequestScheduler {
   }
 
   readonly #mayStart = (request: IoRequest): boolean => {
+    const { threads } = request.lane!;
+    if (threads > 0 && threads >= this.#inFlightMax - this.inKernel) return false;
     if (request.apart === Apart.no && this.#apartRunning === 0) return true;
     const nowMs = performance.now();
     for (const other of this.#running) {
       if (other.apart !== request.apart && areNeighbours(request, other)) {
-        if (nowMs - other.startedMs < neighbourWaitMs) return false;
+        if (nowMs - other.startedMs >= neighbourWaitMs) continue;
+        this.#heldApart = true;
+        return false;
       }
     }
     return true;
@@ -93,6 +101,7 @@ export class ThreadScheduler extends RequestScheduler {
   #start(request: IoRequest): void {
     request.startedMs = performance.now();
     this.#running.add(request);
+    request.lane!.threads += 1;
     if (request.apart !== Apart.no) this.#apartRunning += 1;
     this.noteStarted(request);
     this.#call(request);
@@ -133,6 +142,7 @@ export class ThreadScheduler extends RequestScheduler {
 
   #answer(request: IoRequest, result: number): void {
     this.#running.delete(request);
+    request.lane!.threads -= 1;
     if (request.apart !== Apart.no) this.#apartRunning -= 1;
     if (result === -Errno.ESPIPE) {
       // Read where it stands, as io_uring does by itself.

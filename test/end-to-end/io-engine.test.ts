@@ -84,7 +84,7 @@ describe('the engine of a device', { timeout: 120_000 }, () => {
       assert.match(line, /"engine":"node"/);
       assert.match(line, says);
       await lab.proveService();
-      await lab.mustRun('remove', 'disk');
+      await lab.mustRun('remove', 'disk', '--force');
     });
   }
 
@@ -92,12 +92,12 @@ describe('the engine of a device', { timeout: 120_000 }, () => {
     await lab.create();
     assert.deepEqual(await lab.engine(), { engine: 'io_uring', reason: '' });
     await lab.proveService();
-    await lab.mustRun('remove', 'disk');
+    await lab.mustRun('remove', 'disk', '--force');
   });
 
   it('--io=uring where it is refused fails in one line that says what helps, and serves nothing', async () => {
     await lab.create('--io', 'node');
-    await lab.mustRun('remove', 'disk');
+    await lab.mustRun('remove', 'disk', '--force');
     lab.deny('ioUringSetup', Errno.EPERM);
     const words = ['assemble', '--spare', lab.path('spare.img'), '--io=uring'];
     await lab.mustFail(1, /io_uring is forbidden .*--io=node works without it/, ...words);
@@ -110,11 +110,11 @@ describe('the engine of a device', { timeout: 120_000 }, () => {
     lab.variables = { DM_REMAP_IO: 'uring' };
     await lab.create('--io=node');
     assert.deepEqual(await lab.engine(), { engine: 'node', reason: '' });
-    await lab.mustRun('remove', 'disk');
+    await lab.mustRun('remove', 'disk', '--force');
     lab.variables = { DM_REMAP_IO: 'node' };
     await lab.mustRun('assemble', '--spare', lab.path('spare.img'));
     assert.deepEqual(await lab.engine(), { engine: 'node', reason: '' });
-    await lab.mustRun('remove', 'disk');
+    await lab.mustRun('remove', 'disk', '--force');
     const spare = lab.path('spare.img');
     await lab.mustFail(2, /--io ring: expected uring or node/, 'assemble', '--spare', spare, '--io', 'ring');
     lab.variables = { DM_REMAP_IO: 'ring' };
@@ -128,7 +128,7 @@ describe('the engine of a device', { timeout: 120_000 }, () => {
     };
     await lab.create('--io=node');
     assert.ok(poolThreads() > threadPoolWanted, `${poolThreads()} threads`);
-    await lab.mustRun('remove', 'disk');
+    await lab.mustRun('remove', 'disk', '--force');
     const serving = lab.start('serve', '--spare', lab.path('spare.img'), '--io=node');
     while (!serving.errors().includes('"serving"')) {
       assert.equal(serving.child.exitCode, null, serving.errors());

@@ -88,6 +88,22 @@ describe('the engine on libuv', { timeout: 20_000 }, () => {
     });
   }
 
+  it('R36 a disk that hangs takes no more threads than it leaves free', async () => {
+    const pipes = Array.from({ length: 6 }, () => fixture.openPipe());
+    const perDisk = 30;
+    const lanes = pipes.map((disk) => laneOn(disk));
+    const hung = lanes.flatMap((lane) =>
+      Array.from({ length: perDisk }, () => engine.read(lane, buffer.subarray(0, 1), 0)),
+    );
+    assert.deepEqual(
+      lanes.map(({ threads }) => threads),
+      [24, 16, 8, 4, 2, 1],
+    );
+    for (const disk of pipes) writeSync(disk, new Uint8Array(perDisk));
+    await Promise.all(hung);
+    assert.deepEqual(new Set(lanes.map(({ threads }) => threads)), new Set([0]));
+  });
+
   it('R36 a neighbour that is not answered is waited for no longer than a disk would hold it back', async () => {
     const started = performance.now();
     assert.equal(await startedOf('even:0 odd:1'), 1);
