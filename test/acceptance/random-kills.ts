@@ -20,10 +20,13 @@ const ownBytes = 8 * mebibyte;
 const clients = 2;
 const writersPerClient = 12;
 const readersPerClient = 4;
-/** The moment of the kill is drawn from here. */
-const trafficMsMin = 30;
-const trafficMsMax = 500;
-const wearIntervalMs = 30;
+/** The kill comes after so many acknowledged writes of a round: a busy machine takes its time for them. */
+const writesMin = 20;
+const writesMax = 1500;
+const trafficMsMax = 60_000;
+/** In each round, for each of the two. */
+const wornPerRound = 8;
+const wearIntervalMs = 5;
 
 export interface RandomKillsOptions {
   readonly rounds: number;
@@ -34,9 +37,9 @@ export interface RandomKillsOptions {
 
 /**
  * SIGKILL at chance moments: own clients write, FUA some of them, and read back versions that they know; beside them fio
- * writes blocks with checksums over old ones; sectors wear out under both. While nobody serves, one replica of the metadata
- * is destroyed, another each time. Then the device is assembled, must say that it rewrote that replica, and every sector of
- * both is verified. Gives a line of what happened.
+ * writes sectors with checksums over old ones (sectors, because a disk may store a part of a write that it fails); sectors
+ * wear out under both. While nobody serves, one replica of the metadata is destroyed, another each time. Then the device is
+ * assembled, must say that it rewrote that replica, and every sector of both is verified. Gives a line of what happened.
  */
 export function randomKills(options: RandomKillsOptions): Promise<string> {
   return WornLab.use({ mainBytes, spareBytes }, async (worn) => {
@@ -87,16 +90,13 @@ class RandomKills {
     const own = this.#own;
     own.alive = true;
     const fio = runTool('fio', ...this.#fioWords(round));
-    const traffic: Promise<unknown>[] = [own.grow(wearIntervalMs), this.#wearUnderFio()];
+    const traffic: Promise<unknown>[] = [own.grow(wearIntervalMs, wornPerRound), this.#wearUnderFio()];
     for (let index = 0; index < clients; index += 1) {
       const client = await this.#worn.lab.connect('disk');
       for (let writer = 0; writer < writersPerClient; writer += 1) traffic.push(own.write(client));
       for (let reader = 0; reader < readersPerClient; reader += 1) traffic.push(own.read(client));
     }
-    await Promise.race([
-      sleep(trafficMsMin + this.#random.below(trafficMsMax - trafficMsMin)),
-      Promise.all(traffic),
-    ]);
+    await Promise.race([this.#untilWritten(), Promise.all(traffic)]);
     own.alive = false;
     await this.#worn.lab.kill('disk');
     await Promise.all(traffic);
@@ -110,9 +110,18 @@ class RandomKills {
     this.#fioWritten += Number(report?.[1] ?? 0);
   }
 
+  async #untilWritten(): Promise<void> {
+    const wanted = this.#own.written + writesMin + this.#random.below(writesMax - writesMin);
+    const endMs = performance.now() + trafficMsMax;
+    while (this.#own.written < wanted) {
+      assert.ok(performance.now() < endMs, `only ${this.#own.written} writes of ${wanted}`);
+      await sleep(1);
+    }
+  }
+
   /** Reads of what fio wrote must stay possible: it does not know which of its blocks were written before. */
   async #wearUnderFio(): Promise<void> {
-    while (this.#own.alive) {
+    for (let count = 0; this.#own.alive && count < wornPerRound; count += 1) {
       const sector = (ownBytes + this.#random.below(ownBytes)) / sectorBytes;
       this.#worn.worn.wearOut([Math.floor(sector)], 'writes');
       await sleep(wearIntervalMs);
@@ -143,11 +152,11 @@ class RandomKills {
   async #verify(): Promise<void> {
     const reader = await this.#worn.lab.connect('disk');
     await this.#own.settle(reader);
-    // Old or new, whichever was there when it ended; each block is whole, and at its own place.
+    // Old or new, whichever was there when it ended; each sector is whole, and at its own place.
     const bytes = Buffer.alloc(mebibyte);
     for (let offset = ownBytes; offset < 2 * ownBytes; offset += bytes.length) {
       await reader.read(bytes, offset);
-      assertFioBlocks(bytes, offset, granuleBytes);
+      assertFioBlocks(bytes, offset, sectorBytes);
     }
     await reader.disconnect();
   }
@@ -160,7 +169,7 @@ class RandomKills {
       '--rw=randwrite',
       '--do_verify=0',
       `--randseed=${seed}`,
-      '--bs=4k',
+      `--bs=${sectorBytes}`,
       '--iodepth=16',
       `--offset=${ownBytes}`,
       `--size=${ownBytes}`,

@@ -31,9 +31,9 @@ export class DyingDisk {
     this.versions = new SectorVersions(sectorCount);
   }
 
-  /** Makes sectors bad at chance places, also below requests under way, until the process dies. */
-  async grow(intervalMs: number = 2): Promise<void> {
-    while (this.alive) {
+  /** Makes sectors bad at chance places, also below requests under way, until the process dies or there are so many. */
+  async grow(intervalMs: number = 2, countMax: number = Number.POSITIVE_INFINITY): Promise<void> {
+    for (const end = this.bad.size + countMax; this.alive && this.bad.size < end; ) {
       const sector = this.#random.below(this.#sectorCount);
       if (this.bad.has(sector)) continue;
       this.bad.set(sector, Number.POSITIVE_INFINITY);
