@@ -47,6 +47,8 @@ class DegradationRun {
   readonly #options: DegradationOptions;
   readonly #tree: FileTree;
   readonly #random: SeededRandom;
+  /** Lost sectors that were made zeros for a repair. */
+  readonly #zeroed = new Set<number>();
   #loop = '';
   #damaged = 0;
   #lostPieces = 0;
@@ -70,7 +72,7 @@ class DegradationRun {
       // While it is worked on, not between.
       await Promise.all([this.#wear(folder), this.#tree.work(folder, newBytesPerStage / 2)]);
       await this.#tree.work(folder, newBytesPerStage / 2);
-      folder = await this.#again(stage % 2 === 0);
+      folder = await this.#again(folder, stage % 2 === 0);
       await this.#judge(await this.#tree.check(folder), folder);
     }
     await this.#worn.attachment.undoLast();
@@ -125,15 +127,15 @@ class DegradationRun {
       return await this.#worn.attachment.mount(this.#loop, ...kind.mountOptions);
     } catch (error) {
       if (run === 'A') throw error;
-      const [repair, ...words] = kind.repair;
-      await runTool(repair, ...words, this.#loop);
-      this.#repaired += 1;
+      await this.#repair();
       return await this.#worn.attachment.mount(this.#loop, ...kind.mountOptions);
     }
   }
 
   /** Unmounts and mounts it, so that what is read then comes from the device. */
-  async #again(isKilled: boolean): Promise<string> {
+  async #again(folder: string, isKilled: boolean): Promise<string> {
+    const isSynced = (await runTool('sync', '-f', folder)).status === 0;
+    this.#tree.settle(isSynced);
     await this.#worn.attachment.undoLast();
     if (isKilled) {
       await this.#worn.attachment.undoAll();
@@ -142,7 +144,20 @@ class DegradationRun {
     }
     // A readahead that meets one lost sector would fail its neighbours.
     await mustRunTool('blockdev', '--setra', '0', this.#loop);
+    // It has shut itself down over a lost block of its own, and would do so again.
+    if (!isSynced) await this.#repair();
     return await this.#mount();
+  }
+
+  /** As an operator would: what is lost becomes zeros, by his own word, so that the tool can read it and mend it. */
+  async #repair(): Promise<void> {
+    for (const sector of await this.#lostSectors()) {
+      await this.#worn.lab.mustRun('message', 'disk', '0', 'lost', 'zero', String(sector), '1', 'yes');
+      this.#zeroed.add(sector);
+    }
+    const [repair, ...words] = this.#options.kind.repair;
+    await runTool(repair, ...words, this.#loop);
+    this.#repaired += 1;
   }
 
   async #judge({ equal, damaged }: TreeCheck, folder: string): Promise<void> {
@@ -150,7 +165,7 @@ class DegradationRun {
       assert.deepEqual(damaged, [], 'run A: every file is equal');
       return;
     }
-    const lost = await this.#lostSectors();
+    const lost = new Set([...(await this.#lostSectors()), ...this.#zeroed]);
     let lostInFiles = 0;
     for (const file of damaged.filter(({ unreadable }) => unreadable !== undefined)) {
       lostInFiles += await this.#judgeFile(file, folder, lost);
@@ -165,7 +180,7 @@ class DegradationRun {
     this.#tree.forget(damaged);
   }
 
-  /** Every piece that gives an error covers a sector that is listed as lost; gives how many are in the file. */
+  /** Every damaged piece covers a sector that is listed as lost, or was; gives how many are in the file. */
   async #judgeFile(file: DamagedFile, folder: string, lost: ReadonlySet<number>): Promise<number> {
     const path = join(folder, file.path);
     const output = await mustRunTool('filefrag', '-b512', '-e', '-s', path);

@@ -18,7 +18,7 @@ export interface FileSystemKind {
   readonly mountOptions: readonly string[];
   /** Looks, and does not repair. */
   readonly check: Command;
-  /** For a file system that cannot be mounted because of lost sectors. */
+  /** For a file system that cannot be mounted, or has shut down, because of lost sectors. */
   readonly repair: Command;
   /** Where the bytes that the file system calls `range` are on its disk. */
   placesOf(loop: string, ranges: readonly SectorRange[]): Promise<readonly SectorRange[]>;
