@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import process from 'node:process';
 import { afterEach, beforeEach, test } from 'node:test';
 import { DeviceLab } from './device-lab.ts';
 import { missingTool, mustRunTool } from './foreign-tool.ts';
@@ -87,36 +88,44 @@ test('R29 --no-export-main keeps main to the device', { skip: missingTool('nbdin
   await lab.mustRun('remove', 'disk');
 });
 
-test('remove answers clients that are connected ESHUTDOWN, and ends their connections within seconds', {
-  skip: missingTool('nbdsh'),
-}, async () => {
-  await createOverBadSectors();
-  const script = [
-    'import errno, time, sys',
-    'h.pwrite(b"a" * 4096, 0)',
-    'print("connected", flush=True)',
-    'replies = []',
-    'while True:',
-    '    try:',
-    '        h.pread(512, 0)',
-    '        replies.append(0)',
-    '    except nbd.Error as error:',
-    '        replies.append(error.errnum)',
-    '        if error.errnum != errno.ESHUTDOWN or not h.aio_is_ready(): break',
-    '        if len(replies) > 100000: break',
-    '    time.sleep(0.01)',
-    'assert errno.ESHUTDOWN in replies, replies[-3:]',
-    // Once it shuts down, nothing succeeds any more.
-    'assert 0 not in replies[replies.index(errno.ESHUTDOWN):]',
-  ];
-  const asking = mustRunTool('nbdsh', '-u', uriOf('disk'), '-c', script.join('\n'));
-  for (let waits = 0; waits < 200; waits += 1) {
-    const { connections }: { connections: number } = JSON.parse(
+for (const way of ['SIGTERM', 'remove --force'] as const) {
+  test(`${way} answers clients that are connected ESHUTDOWN before it ends their connections`, {
+    skip: missingTool('nbdsh'),
+  }, async () => {
+    await createOverBadSectors();
+    const script = [
+      'import errno, time, sys',
+      'h.pwrite(b"a" * 4096, 0)',
+      'print("connected", flush=True)',
+      'replies = []',
+      'while True:',
+      '    try:',
+      '        h.pread(512, 0)',
+      '        replies.append(0)',
+      '    except nbd.Error as error:',
+      '        replies.append(error.errnum)',
+      '        if error.errnum != errno.ESHUTDOWN or not h.aio_is_ready(): break',
+      '        if len(replies) > 100000: break',
+      '    time.sleep(0.01)',
+      'assert errno.ESHUTDOWN in replies, replies[-3:]',
+      // Once it shuts down, nothing succeeds any more.
+      'assert 0 not in replies[replies.index(errno.ESHUTDOWN):]',
+    ];
+    const asking = mustRunTool('nbdsh', '-u', uriOf('disk'), '-c', script.join('\n'));
+    const pid = await pidOnceConnected();
+    if (way === 'SIGTERM') process.kill(pid);
+    else await lab.mustRun('remove', 'disk', '--force');
+    await asking;
+  });
+}
+
+/** The device's process, when a client is connected and had time for some requests. */
+async function pidOnceConnected(): Promise<number> {
+  for (let looks = 0; looks < 200; looks += 1) {
+    const status: { connections: number; pid: number } = JSON.parse(
       await lab.mustRun('status', 'disk', '--json'),
     );
-    if (connections > 0) break;
+    if (status.connections > 0) return status.pid;
   }
-  await new Promise((resolve) => setTimeout(resolve, 200));
-  await lab.mustRun('remove', 'disk');
-  await asking;
-});
+  assert.fail('nobody connected');
+}
