@@ -258,6 +258,11 @@ export class MetadataStore {
     return this.#pipeline.repair();
   }
 
+  /** Resolves when no commit and no checkpoint is under way; nothing may be committed meanwhile. */
+  async quiet(): Promise<void> {
+    await this.#pipeline?.drained();
+  }
+
   /** To be called when the spare was opened anew: what was written to it and not yet flushed is in doubt (R7, R32). */
   poisonFlushes(): void {
     this.#io.flusher.poison();

@@ -31,7 +31,7 @@ import type { SpecialMap } from './table/special-map.ts';
 /** The journal and the spare's flushes, as remap sees them: a part of `MetadataStore`. */
 export type MetadataPort = Pick<
   MetadataStore,
-  'commit' | 'flushSpare' | 'flushEpoch' | 'poisonFlushes' | 'recover' | 'updateProperties'
+  'commit' | 'flushSpare' | 'flushEpoch' | 'poisonFlushes' | 'quiet' | 'recover' | 'updateProperties'
 >;
 
 /**

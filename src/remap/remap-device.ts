@@ -70,6 +70,8 @@ export class RemapDevice implements PartWriter {
       flush: async () => {
         await core.backgroundDone();
         await this.#flush.both();
+        // A checkpoint that the last records began.
+        await core.parts.metadata.quiet();
       },
     });
   }

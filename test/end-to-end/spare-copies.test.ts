@@ -65,3 +65,21 @@ test('M12 adopt refuses an older copy without --force, and what is no spare', as
   await lab.mustFail(ExitCode.notFound, /none\.img/, 'adopt', 'none.img');
   assert.match(await lab.mustRun('adopt', 'copy.img', '--force', '--json'), /older spare by force/);
 });
+
+test('M12 a copy is not adopted while its original is served, not even by force', async () => {
+  await lab.mustRun('remove', 'disk');
+  copy('spare.img', 'copy.img');
+  await lab.mustRun(...assemble);
+  const hash = await fileHash(lab.path('copy.img'));
+  for (const words of [
+    ['adopt', 'copy.img'],
+    ['adopt', 'copy.img', '--force', '--force-takeover'],
+  ]) {
+    await lab.mustFail(
+      ExitCode.busy,
+      /copy\.img: is a copy of the spare of disk, which is served from .*spare\.img now: remove disk first/,
+      ...words,
+    );
+  }
+  assert.equal(await fileHash(lab.path('copy.img')), hash);
+});

@@ -54,6 +54,10 @@ export class FakeMetadata implements MetadataPort, MetadataLife {
     return Promise.resolve();
   }
 
+  quiet(): Promise<void> {
+    return Promise.resolve();
+  }
+
   poisonFlushes(): void {
     this.#epoch += 1;
   }

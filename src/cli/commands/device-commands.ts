@@ -28,8 +28,10 @@ function addRetire(program: Command, terminal: Terminal): void {
 function addSuspension(program: Command, terminal: Terminal): void {
   program
     .command('suspend')
-    .description('answer what is under way, make it durable, and let clients wait until "resume"')
-    .summary('let clients wait, and touch no disk')
+    .description(
+      'answer what is under way, make it durable, and let clients wait until "resume"; meanwhile no disk is touched, but for a sign of life on the spare every 10 s',
+    )
+    .summary('let clients wait, and leave the disks alone')
     .argument('<NAME>')
     .option('--noflush', 'only let clients wait; what is under way goes on')
     .option('--json', 'as JSON')

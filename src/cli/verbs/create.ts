@@ -1,11 +1,12 @@
 import { rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import process from 'node:process';
 import { formatBytes } from '../../block/byte-text.ts';
+import { identityOfProcess } from '../../device/process/process-identity.ts';
 import {
+  claimFolder,
   deviceFolder,
-  folderState,
-  makeRuntimeDirectory,
-  removeDeadFolder,
+  releaseHeldFolder,
   runtimeDirectory,
 } from '../../device/process/runtime-directory.ts';
 import type { MainChoice, ServeOptions } from '../../device/serve-options.ts';
@@ -38,13 +39,19 @@ export interface CreateFlags extends DiskFlags {
   readonly json?: boolean;
 }
 
+/** What is served then; unlike with `assemble`, all of it is known. */
+interface CreatedDevice extends ServeOptions {
+  readonly name: string;
+  readonly main: MainChoice;
+}
+
 /** `create NAME`: every refusal comes before the first write; then the device's own process is started. */
 export async function runCreate(terminal: Terminal, name: string, flags: CreateFlags): Promise<void> {
   const { main, sparePath, lengthBytes } = disksOf(flags);
   const port = portNumber(flags.port);
   const io = engineChoice(flags.io);
   const memoryBytes = requestMemoryBytes(flags.memory);
-  const serve: ServeOptions = {
+  const serve: CreatedDevice = {
     name,
     main,
     sparePath,
@@ -58,8 +65,23 @@ export async function runCreate(terminal: Terminal, name: string, flags: CreateF
     ...(port === undefined ? {} : { port }),
     ...(memoryBytes === undefined ? {} : { requestMemoryBytes: memoryBytes }),
   };
-  refuseTakenName(name);
-  await refuseTakenExport(serve.socketPath, port);
+  const release = holdName(name);
+  try {
+    await refuseTakenExport(serve.socketPath, port);
+    await createNamed(terminal, flags, serve, lengthBytes);
+  } finally {
+    release();
+  }
+}
+
+/** The name is held by us. */
+async function createNamed(
+  terminal: Terminal,
+  flags: CreateFlags,
+  serve: CreatedDevice,
+  lengthBytes: number | undefined,
+): Promise<void> {
+  const { name, main, sparePath, io } = serve;
   if (flags.createSpare !== undefined) await makeSpareFile(sparePath, spareSize(flags.createSpare));
   const report = await createOrTakeBack(flags, {
     name,
@@ -117,12 +139,19 @@ function spareSize(text: string): number {
   throw new SetupError('usage', `--create-spare ${text}: expected a multiple of 4 KiB such as 64M or 1G`);
 }
 
-/** Before the spare is touched: a name that is taken, or no place for sockets, must not cost its contents. */
-function refuseTakenName(name: string): void {
+/**
+ * Makes the name ours before the spare is touched: a name that is taken, by somebody who creates it at the same time too, or no
+ * place for sockets must not cost a spare its contents. The device's own process takes it over from us. Returns what gives it up
+ * when it did not come to that.
+ */
+function holdName(name: string): () => void {
   const directory = runtimeDirectory();
   const folder = deviceFolder(directory, name);
-  makeRuntimeDirectory(directory);
-  if (folderState(folder).state !== 'absent') removeDeadFolder(directory, folder);
+  const self = identityOfProcess(process.pid);
+  if (self === undefined)
+    throw new SetupError('failed', '/proc: needed to tell processes apart, and not there');
+  claimFolder(directory, folder, self);
+  return () => releaseHeldFolder(folder, self);
 }
 
 /** The spare is formatted by now; whoever gets an error must know that. */

@@ -156,7 +156,7 @@ class Daemon {
     const self = identityOfProcess(process.pid);
     if (self === undefined)
       throw new SetupError('failed', '/proc: needed to tell processes apart, and not there');
-    claimFolder(directory, folder, self);
+    claimFolder(directory, folder, self, process.ppid);
     this.#folder = folder;
     this.#events = new EventLog({
       clock: this.#clock,

@@ -156,10 +156,22 @@ export function listDevices(directory: string): ListedDevice[] {
 
 /**
  * Makes the device's folder ours. It is built beside its place and renamed into it: nobody ever sees it without its pid
- * file, and of two processes that want one name exactly one wins (rename(2) onto a folder that is not empty fails).
+ * file, and of two processes that want one name exactly one wins (rename(2) onto a folder that is not empty fails). One that
+ * `holderPid` holds, the process that started us and made ready what we serve, is taken over as it is.
  */
-export function claimFolder(directory: string, folder: DeviceFolder, self: ProcessIdentity): void {
+export function claimFolder(
+  directory: string,
+  folder: DeviceFolder,
+  self: ProcessIdentity,
+  holderPid?: number,
+): void {
   makeRuntimeDirectory(directory);
+  if (holderPid !== undefined && isHeldBy(folder, holderPid)) {
+    const next = join(folder.path, 'pid.next');
+    writeFileSync(next, formatIdentity(self), { mode: 0o600 });
+    renameSync(next, folder.pidPath);
+    return;
+  }
   sweepUnfinished(directory);
   removeDeadFolder(directory, folder);
   const building = join(directory, `.claim-${self.pid}-${self.startTicks}-${folder.name}`);
@@ -213,6 +225,16 @@ function removeSocketElsewhere(notePath: string): void {
   if (path === undefined) return;
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found?.isSocket() === true && String(found.ino) === match?.[1]) unlinkSync(path);
+}
+
+function isHeldBy(folder: DeviceFolder, pid: number): boolean {
+  const found = folderState(folder);
+  return found.state === 'live' && found.process.pid === pid;
+}
+
+/** Gives up a folder that was claimed by the process `self`, unless another one has taken it over. */
+export function releaseHeldFolder(folder: DeviceFolder, self: ProcessIdentity): void {
+  if (isHeldBy(folder, self.pid)) releaseFolder(folder);
 }
 
 /** Gives up a folder that is ours. */

@@ -9,6 +9,7 @@ export const repairDelayMaxMs = 3_600_000;
 export interface SpareCareParts {
   readonly clock: Clock;
   readonly store: Pick<MetadataStore, 'heartbeat' | 'repairReplicas' | 'status'>;
+  readonly suspended: () => boolean;
   /** Somebody else has the spare: no more writes, to main either (M11). */
   readonly onTaken: () => void;
   readonly events: EventSink;
@@ -51,7 +52,8 @@ export class SpareCare {
 
   async #round(): Promise<void> {
     await this.#beat();
-    if (!this.#ended) await this.#repair();
+    // R30: a suspended device's disks are left alone, but for the sign of life.
+    if (!this.#ended && !this.#parts.suspended()) await this.#repair();
     // After the round, not beside it: a spare that is slow is not asked twice at a time.
     if (!this.#ended) this.#next = this.#schedule();
   }

@@ -221,7 +221,13 @@ class StackOpening {
 
   #careFor({ store }: OpenedMetadata, remap: RemapDevice): void {
     const { ticks, events } = this.#surroundings;
-    const care = new SpareCare({ clock: ticks, store, events, onTaken: () => remap.refuseWrites() });
+    const care = new SpareCare({
+      clock: ticks,
+      store,
+      events,
+      onTaken: () => remap.refuseWrites(),
+      suspended: () => remap.suspended,
+    });
     this.#closeBy('heartbeat', () => care.close());
   }
 

@@ -24,13 +24,19 @@ interface Cared {
   readonly care: SpareCare;
   readonly log: string[];
   taken: number;
+  suspended: boolean;
 }
 
 function careFor(spare: TestSpare, { store }: OpenDevice): Cared {
-  const cared: { care?: SpareCare; log: string[]; taken: number } = { log: [], taken: 0 };
+  const cared: { care?: SpareCare; log: string[]; taken: number; suspended: boolean } = {
+    log: [],
+    taken: 0,
+    suspended: false,
+  };
   const care = new SpareCare({
     clock: spare.clock,
     store,
+    suspended: () => cared.suspended,
     onTaken: () => {
       cared.taken += 1;
     },
@@ -111,6 +117,32 @@ describe('what a spare needs while it serves', () => {
       assert.equal(device.store.status().replicasInSync, 2);
       assert.match(log.at(-1)!, /2 of 2 replicas of the metadata are in sync again/);
       await care.close();
+      await device.store.close();
+    }));
+
+  it('R30 while the device is suspended only the sign of life goes to the spare', () =>
+    withSpare({}, async (spare) => {
+      const device = await spare.createSettled({ host });
+      const cared = careFor(spare, device);
+      const place = device.opened.layout.replicas[1]!;
+      for (const offset of [...place.areaOffsets, ...place.journalOffsets]) {
+        spare.disk.faults.addBadSectors(offset / 512, device.opened.layout.journalBlocks * 8, {
+          on: 'write',
+        });
+      }
+      await commit(device, [granules(1, 300)]);
+      spare.disk.faults.removeBadSectors(0, spare.disk.geometry.sizeBytes / 512);
+      cared.suspended = true;
+      const { generation } = device.store.status();
+      const { writes } = spare.disk.counts;
+      await pass(spare, 10 * repairDelayMs);
+      assert.equal(device.store.status().generation, generation, 'no checkpoint');
+      assert.ok(spare.disk.counts.writes > writes, 'signs of life');
+      assert.equal(device.store.status().replicasInSync, 1);
+      cared.suspended = false;
+      await pass(spare, repairDelayMs + 2 * heartbeatIntervalMs);
+      assert.equal(device.store.status().replicasInSync, 2);
+      await cared.care.close();
       await device.store.close();
     }));
 });
