@@ -62,6 +62,26 @@ describe('what makes a write durable', () => {
     });
   }
 
+  it('R28 through: zeroes are durable when they settle, as writes are; in writeback only with FUA', async () => {
+    for (const mode of ['through', 'writeback'] as const) {
+      const fixture = await dataPlaneFixture();
+      const device = await bufferedDevice(fixture, mode);
+      const { engine } = fixture.plane;
+      let synced = 0;
+      const syncData = engine.syncData.bind(engine);
+      engine.syncData = (lane) => {
+        synced += 1;
+        return syncData(lane);
+      };
+      await device.writeZeroes(0, 4096);
+      assert.equal(synced, mode === 'through' ? 1 : 0, mode);
+      await device.writeZeroes(0, 4096, IoFlags.fua);
+      assert.equal(synced, mode === 'through' ? 2 : 1, mode);
+      await device.close();
+      await fixture.dispose();
+    }
+  });
+
   it('O_DIRECT: FUA is durable, nothing else is', async () => {
     const fixture = await dataPlaneFixture();
     const path = join(fixture.directory, 'image');
