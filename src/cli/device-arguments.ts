@@ -1,15 +1,15 @@
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { arenaPageBytes } from '../block/buffer-arena.ts';
 import type { CacheMode, MainChoice } from '../device/serve-options.ts';
 import { SetupError } from '../device/setup-error.ts';
 import { requestMemory } from '../device/stack/request-memory.ts';
+import { readTextInput } from '../device/text-input.ts';
 import { isEngineChoice } from '../io/choose-engine.ts';
 import { type EngineChoice, engineChoices } from '../io/io-engine.ts';
 import { parseBytes } from './text/byte-size.ts';
 
-/** Characters of a table: a million lines would be somebody's mistake. */
-const tableLengthMax = 1_048_576;
+/** A table of a million lines would be somebody's mistake. */
+const tableBytesMax = 1_048_576;
 
 /** Options of `create`, `assemble` and `serve` as commander gives them. */
 export interface DiskFlags {
@@ -42,22 +42,9 @@ export function mainChoice(flags: DiskFlags): MainChoice | undefined {
   if (flags.mainTable === undefined) return undefined;
   return {
     kind: 'table',
-    text: readTable(flags.mainTable),
+    text: readTextInput(flags.mainTable, tableBytesMax, 'a device-mapper table'),
     label: flags.mainLabel ?? (flags.mainTable === '-' ? '-' : resolve(flags.mainTable)),
   };
-}
-
-function readTable(path: string): string {
-  let text: string;
-  try {
-    text = readFileSync(path === '-' ? 0 : path, 'utf8');
-  } catch (error) {
-    const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
-    const what = error instanceof Error ? error.message : String(error);
-    throw new SetupError(missing ? 'not-found' : 'failed', `${path}: the table cannot be read: ${what}`);
-  }
-  if (text.length > tableLengthMax) throw usage(`${path}: a table of over ${tableLengthMax} characters`);
-  return text;
 }
 
 export function portNumber(text: string | undefined): number | undefined {

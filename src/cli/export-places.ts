@@ -18,7 +18,7 @@ async function refuseSocketPath(path: string): Promise<void> {
   if (Buffer.byteLength(path) > socketPathBytesMax) {
     throw new SetupError(
       'usage',
-      `--socket ${path}: longer than the ${socketPathBytesMax} bytes of a socket's path`,
+      `--socket ${path}: longer than the ${socketPathBytesMax} bytes of a socket's path; choose a shorter one`,
     );
   }
   if (statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory() !== true) {

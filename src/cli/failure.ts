@@ -48,7 +48,10 @@ export function failureOf(error: unknown): Failure {
   }
   if (isSystemError(error)) return as(ExitCode.failed, error.message);
   const what = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  return as(ExitCode.bug, `internal error: ${what}`);
+  return as(
+    ExitCode.bug,
+    `internal error: ${what}; this is a bug: please report this line, and what you did`,
+  );
 }
 
 /** An error of the kernel that reached us through Node: no permission on the runtime directory, a full disk. */

@@ -18,7 +18,7 @@ export interface FoundDevice {
 export function findDevice(name: string, directory: string = runtimeDirectory()): FoundDevice {
   const folder = deviceFolder(directory, name);
   const found = folderState(folder);
-  if (found.state === 'absent') throw new SetupError('not-found', `${name}: no such device`);
+  if (found.state === 'absent') throw noSuchDevice(name);
   if (found.state === 'dead') {
     throw new SetupError('not-found', deadDevice(name));
   }
@@ -28,4 +28,8 @@ export function findDevice(name: string, directory: string = runtimeDirectory())
 /** What somebody should do about a device whose process was killed. */
 export function deadDevice(name: string): string {
   return `${name}: its process was killed; "dm-remap assemble ${name} --spare …" brings it back`;
+}
+
+export function noSuchDevice(name: string): SetupError {
+  return new SetupError('not-found', `${name}: no such device; "dm-remap ls" lists them`);
 }

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { SetupError } from '../device/setup-error.ts';
 import { addDeviceCommands } from './commands/device-commands.ts';
 import { examples } from './commands/examples.ts';
 import { addListCommands } from './commands/list-commands.ts';
@@ -45,8 +46,13 @@ export interface Running {
 function usageFailure(error: CommanderError, command: string, terminal: Terminal): number {
   if (error.exitCode === 0) return ExitCode.ok;
   if (error.code === 'commander.help') return ExitCode.usage;
-  const message = error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ');
-  terminal.warn(`dm-remap${command === 'dm-remap' ? '' : `: ${command}`}: ${message}`);
+  const message = error.message
+    .replace(/^error: /, '')
+    .replace(/\s*\n\s*/g, ' ')
+    .replace(/\.$/, '');
+  const isKnown = command !== 'dm-remap';
+  const advice = isKnown ? `"dm-remap help ${command}" shows how` : '"dm-remap help" lists the commands';
+  terminal.warn(`dm-remap${isKnown ? `: ${command}` : ''}: ${message}; ${advice}`);
   return ExitCode.usage;
 }
 
@@ -59,16 +65,14 @@ export function buildProgram(terminal: Terminal, running: Running = newRunning()
   const program = new Command('dm-remap')
     .description('Keeps a failing disk in service: bad sectors move to a spare.')
     .option('-V, --version', 'print the version')
-    .helpCommand('help [COMMAND]', 'show how a command is used')
+    .helpCommand(false)
     .addHelpText('after', overview);
-  program.hook('preSubcommand', (_, subcommand) => {
-    running.command = subcommand.name();
-  });
   addServingCommands(program, terminal, running);
   addSpareCommands(program, terminal);
   addMetadataCommands(program, terminal, running);
   addDeviceCommands(program, terminal);
   addListCommands(program, terminal);
+  addHelp(program);
   program
     .command('version')
     .description('print the version')
@@ -86,9 +90,40 @@ export function buildProgram(terminal: Terminal, running: Running = newRunning()
     program,
     ...program.commands,
     ...program.commands.flatMap(({ commands }) => commands),
-  ])
+  ]) {
     configure(command, terminal);
+    command.hook('preSubcommand', (_, subcommand) => {
+      running.command = wordsOf(subcommand);
+    });
+  }
   return program;
+}
+
+/** `status`, `metadata check`: how people name a command. */
+function wordsOf(command: Command): string {
+  const { parent } = command;
+  return parent === null || parent.parent === null ? command.name() : `${wordsOf(parent)} ${command.name()}`;
+}
+
+/** Not commander's own: it shows the help of all for a command that is not there, and knows no `help metadata check`. */
+function addHelp(program: Command): void {
+  program
+    .command('help')
+    .description('show how a command is used; without one, all of them and the exit codes')
+    .summary('show how a command is used')
+    .argument('[COMMAND...]')
+    .addHelpText('after', examples('help', 'help create', 'help metadata check'))
+    .action((words: readonly string[]) => {
+      let command = program;
+      for (const word of words) {
+        const next = command.commands.find((below) => below.name() === word);
+        if (next === undefined) {
+          throw new SetupError('usage', `${words.join(' ')}: no such command; "dm-remap help" lists them`);
+        }
+        command = next;
+      }
+      command.outputHelp();
+    });
 }
 
 /** Errors are thrown, not printed: `runProgram` prints each as one line. */

@@ -80,7 +80,7 @@ test('M13 a good spare has no findings, a damaged replica is found, repaired, an
   assert.match(check.output, /^spare\.img: replica 0 at byte 65536: has no valid superblock$/m);
   const json = await lab.run('metadata', 'check', 'spare.img', '--json');
   assert.equal((JSON.parse(json.output) as { findings: string[] }).findings.length, 1);
-  await lab.mustFail(ExitCode.usage, /--yes does it/, 'metadata', 'repair', 'spare.img');
+  await lab.mustFail(ExitCode.refused, /--yes does it/, 'metadata', 'repair', 'spare.img');
   const repaired = await lab.mustRun('metadata', 'repair', 'spare.img', '--yes');
   assert.match(repaired, /disk: 2 of 2 replicas valid, 1 before/);
   assert.equal(await lab.mustRun('metadata', 'check', 'spare.img'), '');
@@ -138,7 +138,7 @@ test('M13 a dump that was changed or cut, and what is none, is refused', async (
     'spare.img',
     '--yes',
   );
-  await lab.mustFail(ExitCode.usage, /--yes does it/, 'metadata', 'restore', 'disk.dump', 'spare.img');
+  await lab.mustFail(ExitCode.refused, /--yes does it/, 'metadata', 'restore', 'disk.dump', 'spare.img');
 });
 
 test('M17 wipe takes every superblock away, and nothing else', async () => {

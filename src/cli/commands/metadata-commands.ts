@@ -15,6 +15,7 @@ export function addMetadataCommands(
 ): void {
   const metadata = program
     .command('metadata')
+    .helpCommand(false)
     .description('check, copy and mend the metadata of a spare that is not served')
     .summary('check, copy and mend metadata')
     .addHelpText('after', overview);

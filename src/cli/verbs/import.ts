@@ -1,7 +1,7 @@
-import { closeSync, openSync, readSync } from 'node:fs';
 import { sectorBytes } from '../../block/block-device.ts';
 import type { ControlClient } from '../../control/client.ts';
 import { SetupError } from '../../device/setup-error.ts';
+import { readTextInput } from '../../device/text-input.ts';
 import { blockSize } from '../bad-sectors/list-flags.ts';
 import { type BadRange, type ListFormat, readBadRanges } from '../bad-sectors/read-formats.ts';
 import { findDevice } from '../find-device.ts';
@@ -38,7 +38,12 @@ export async function runImport(
   if (status.spare === null)
     throw new SetupError('refused', `${name}: without its spare nothing can be noted`);
   const deviceSectors = status.sizeBytes / sectorBytes;
-  const ranges = readBadRanges(readList(path), { path, format, blockBytes, deviceSectors });
+  const ranges = readBadRanges(readTextInput(path, listBytesMax, 'a list of bad sectors'), {
+    path,
+    format,
+    blockBytes,
+    deviceSectors,
+  });
   const counts = { suspect: 0, known: 0 };
   for (const [at, range] of ranges.entries()) {
     terminal.progress?.(`${name}: ${at} of ${ranges.length} ranges`);
@@ -84,30 +89,4 @@ async function importRange(
     words = next.split(' ').slice(1);
   }
   throw new SetupError('failed', `${name}: the device never comes to the end of the range`);
-}
-
-/** A file, or `-` for standard input; no more of it is read than a list may have. */
-function readList(path: string): string {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  let descriptor = 0;
-  try {
-    if (path !== '-') descriptor = openSync(path, 'r');
-    for (;;) {
-      const chunk = Buffer.alloc(1_048_576);
-      const count = readSync(descriptor, chunk);
-      if (count === 0) return Buffer.concat(chunks).toString('utf8');
-      length += count;
-      if (length > listBytesMax)
-        throw new SetupError('usage', `${path}: over ${listBytesMax} bytes: expected a list of bad sectors`);
-      chunks.push(chunk.subarray(0, count));
-    }
-  } catch (error) {
-    if (error instanceof SetupError) throw error;
-    const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
-    const what = error instanceof Error ? error.message : String(error);
-    throw new SetupError(missing ? 'not-found' : 'failed', `${path}: the list cannot be read: ${what}`);
-  } finally {
-    if (descriptor !== 0) closeSync(descriptor);
-  }
 }

@@ -75,5 +75,5 @@ export async function runRestore(
 
 function refuseUnconfirmed(path: string, options: { readonly yes?: boolean }, what: string): void {
   if (options.yes === true) return;
-  throw new SetupError('usage', `${path}: ${what}; --yes does it`);
+  throw new SetupError('refused', `${path}: ${what}; --yes does it`);
 }

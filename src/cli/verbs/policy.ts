@@ -1,4 +1,5 @@
-import { findDevice } from '../find-device.ts';
+import { ControlError } from '../../control/client.ts';
+import { type FoundDevice, findDevice } from '../find-device.ts';
 import { printJson, type Terminal } from '../terminal.ts';
 import { refuseWords } from './message.ts';
 
@@ -12,7 +13,7 @@ export async function runPolicy(
 ): Promise<void> {
   const words = ['policy', policy, value].filter((word) => word !== undefined);
   refuseWords(words);
-  const { reply } = await findDevice(name).client.message(0, words);
+  const reply = await askForPolicy(findDevice(name), words);
   if (options.json !== true) {
     terminal.print(reply);
     return;
@@ -22,4 +23,14 @@ export async function runPolicy(
     return [key, text];
   });
   printJson(terminal, { policies: Object.fromEntries(pairs) });
+}
+
+/** The device names its message in what it says of wrong words; here that is the command, which is named already. */
+async function askForPolicy({ client }: FoundDevice, words: readonly string[]): Promise<string> {
+  try {
+    return (await client.message(0, words)).reply;
+  } catch (error) {
+    if (!(error instanceof ControlError)) throw error;
+    throw new ControlError(error.code, error.message.replace(/^policy: /, ''), { cause: error });
+  }
 }

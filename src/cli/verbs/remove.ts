@@ -12,6 +12,7 @@ import {
 } from '../../device/process/runtime-directory.ts';
 import { SetupError } from '../../device/setup-error.ts';
 import { describeLeftBehind } from '../../device/stack/describe-unanswered.ts';
+import { noSuchDevice } from '../find-device.ts';
 import { printJson, type Terminal } from '../terminal.ts';
 
 /** After the disks are closed only the process's own end is left. */
@@ -47,7 +48,7 @@ export async function runRemove(terminal: Terminal, name: string, options: Remov
   const directory = runtimeDirectory();
   const folder = deviceFolder(directory, name);
   const found = folderState(folder);
-  if (found.state === 'absent') throw new SetupError('not-found', `${name}: no such device`);
+  if (found.state === 'absent') throw noSuchDevice(name);
   if (found.state === 'dead') {
     removeDeadFolder(directory, folder);
     if (options.json === true) {

@@ -2,6 +2,7 @@ import {
   accessSync,
   chmodSync,
   constants,
+  type Dirent,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -102,7 +103,7 @@ export function deviceFolder(directory: string, name: string): DeviceFolder {
   if (Buffer.byteLength(controlSocketPath) > socketPathBytesMax) {
     throw new SetupError(
       'usage',
-      `${controlSocketPath}: longer than the ${socketPathBytesMax} bytes of a socket's path`,
+      `${controlSocketPath}: longer than the ${socketPathBytesMax} bytes of a socket's path; DM_REMAP_RUNTIME_DIR names a shorter folder`,
     );
   }
   return {
@@ -134,7 +135,13 @@ export function folderState(folder: DeviceFolder): FolderState {
 function readIdentity(pidPath: string): ProcessIdentity | undefined {
   try {
     return parseIdentity(readFileSync(pidPath, 'latin1'));
-  } catch {
+  } catch (error) {
+    // Its process may well be there: what we may not look at is not for us to call dead.
+    if (errorCode(error) === 'EACCES') {
+      throw new SetupError('failed', `${dirname(pidPath)}: permission denied; the device is another user's`, {
+        cause: error,
+      });
+    }
     return undefined;
   }
 }
@@ -144,10 +151,23 @@ export interface ListedDevice {
   readonly state: FolderState;
 }
 
+function foldersIn(directory: string): Dirent[] {
+  try {
+    return readdirSync(directory, { withFileTypes: true });
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new SetupError(
+      'failed',
+      `${directory}: is not the folder of devices (${why}); DM_REMAP_RUNTIME_DIR names another folder`,
+      { cause: error },
+    );
+  }
+}
+
 /** Every device with a folder, in the order of names. */
 export function listDevices(directory: string): ListedDevice[] {
   if (!existsSync(directory)) return [];
-  return readdirSync(directory, { withFileTypes: true })
+  return foldersIn(directory)
     .filter((entry) => entry.isDirectory() && invalidDeviceName(entry.name) === undefined)
     .map((entry) => deviceFolder(directory, entry.name))
     .map((folder) => ({ folder, state: folderState(folder) }))
@@ -252,7 +272,10 @@ function sweepUnfinished(directory: string): void {
 }
 
 function inUse(folder: DeviceFolder): SetupError {
-  return new SetupError('busy', `${folder.name}: a device of this name exists already`);
+  return new SetupError(
+    'busy',
+    `${folder.name}: a device of this name exists already; choose another name, or "dm-remap remove ${folder.name}"`,
+  );
 }
 
 function errorCode(error: unknown): string | undefined {

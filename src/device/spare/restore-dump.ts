@@ -1,5 +1,3 @@
-import { readFile, stat } from 'node:fs/promises';
-import { asOpenError } from '../../io/open-error.ts';
 import { decodeDump, dumpBytesMax, type MetadataDump } from '../../metadata/metadata-dump.ts';
 import { MetadataError, MetadataStore, type OpenedMetadata } from '../../metadata/metadata-store.ts';
 import { restoreMetadata } from '../../metadata/restore-metadata.ts';
@@ -12,6 +10,7 @@ import { SetupError } from '../setup-error.ts';
 import { isWorldError } from '../setup-failure.ts';
 import type { Disks, OpenedDisk } from '../stack/disks.ts';
 import { takeoverNotes, withOpenDisk } from '../stack/open-spare.ts';
+import { readTextInput } from '../text-input.ts';
 import { checkSpare, spareDifference } from './spare-identity.ts';
 
 export interface RestoreOptions {
@@ -34,7 +33,7 @@ export interface RestoreReport {
 
 /** Writes a dump onto the spare it is of, as a fresh generation. Nothing is written before all is checked. Throws `SetupError`. */
 export async function restoreDump(options: RestoreOptions): Promise<RestoreReport> {
-  const dump = withoutStamp(await readDump(options.dumpPath));
+  const dump = withoutStamp(readDump(options.dumpPath));
   return withOpenDisk(options.path, 'own', async (disks, spare) => {
     const restoring: Restoring = { disks, spare, dump, state: new RecordedState(dump.records), options };
     const opened = await openStrictly(restoring);
@@ -190,20 +189,8 @@ async function noteSession(
   }
 }
 
-async function readDump(path: string): Promise<MetadataDump> {
-  let text: string;
-  try {
-    if ((await stat(path)).size > dumpBytesMax) {
-      throw new SetupError('usage', `${path}: larger than ${dumpBytesMax} bytes, no dump is`);
-    }
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if (error instanceof SetupError) throw error;
-    const refusal = asOpenError(path, error, 'reading it');
-    const reason = refusal.code === 'OPEN_NOT_FOUND' ? 'not-found' : 'failed';
-    throw new SetupError(reason, refusal.message, { cause: error });
-  }
-  const dump = decodeDump(text);
+function readDump(path: string): MetadataDump {
+  const dump = decodeDump(readTextInput(path, dumpBytesMax, 'a dump of metadata'));
   if (typeof dump === 'string') throw new SetupError('usage', `${path}: ${dump}`);
   return dump;
 }

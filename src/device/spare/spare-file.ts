@@ -1,5 +1,6 @@
-import { close, constants, open } from 'node:fs';
+import { close, constants, existsSync, open } from 'node:fs';
 import { stat, statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { createImage } from '../../io/create-image.ts';
 import { allocateFile } from '../../linux/file-calls.ts';
@@ -66,6 +67,9 @@ async function refuseWithoutRoom(spare: OpenedDisk): Promise<void> {
 
 /** Makes an image file for a spare, allocated in full; a file that is there already is never touched. */
 export async function makeSpareFile(path: string, sizeBytes: number): Promise<void> {
+  const folder = dirname(path);
+  if (!existsSync(folder))
+    throw new SetupError('not-found', `${path}: there is no folder ${folder}; make it first`);
   try {
     await createImage(path, sizeBytes);
   } catch (error) {

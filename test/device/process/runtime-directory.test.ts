@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -151,4 +152,25 @@ test('devices are listed by name with their states; other entries are not device
 
 test('a folder too deep for a socket is refused with the limit', () => {
   assert.throws(() => deviceFolder(`/${'x'.repeat(100)}`, 'disk'), /107 bytes/);
+});
+
+test("a device that is another user's is not called dead, and nothing of it is removed", (t) => {
+  if (process.getuid?.() !== 0) {
+    t.skip('only root can be somebody else');
+    return;
+  }
+  const folder = deviceFolder(directory, 'disk');
+  claimFolder(directory, folder, self);
+  chmodSync(directory, 0o777);
+  process.seteuid?.(65_534);
+  try {
+    const anothers = (error: unknown): boolean =>
+      error instanceof SetupError && error.reason === 'failed' && /another user's/.test(error.message);
+    assert.throws(() => folderState(folder), anothers);
+    assert.throws(() => listDevices(directory), anothers);
+    assert.throws(() => removeDeadFolder(directory, folder), anothers);
+  } finally {
+    process.seteuid?.(0);
+  }
+  assert.equal(folderState(folder).state, 'live');
 });

@@ -1,0 +1,41 @@
+import { closeSync, openSync, readSync } from 'node:fs';
+import { SetupError } from './setup-error.ts';
+
+const standardInput = 0;
+const chunkBytes = 262_144;
+
+/**
+ * A text that an operator names: a file, a pipe, or `-` for standard input. No more than `bytesMax` of it is read, for it may
+ * have no end (/dev/zero). `what` says in messages what it should have been. Throws `SetupError`.
+ */
+export function readTextInput(path: string, bytesMax: number, what: string): string {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  let descriptor = standardInput;
+  try {
+    if (path !== '-') descriptor = openSync(path, 'r');
+    for (;;) {
+      const chunk = Buffer.alloc(chunkBytes);
+      const count = readSync(descriptor, chunk);
+      if (count === 0) return Buffer.concat(chunks).toString('utf8');
+      length += count;
+      if (length > bytesMax)
+        throw new SetupError('usage', `${path}: over ${bytesMax} bytes: expected ${what}`);
+      chunks.push(chunk.subarray(0, count));
+    }
+  } catch (error) {
+    if (error instanceof SetupError) throw error;
+    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+    const why = reasons[code] ?? (error instanceof Error ? error.message : String(error));
+    const reason = code === 'ENOENT' ? 'not-found' : 'failed';
+    throw new SetupError(reason, `${path}: ${why}; expected ${what}`, { cause: error });
+  } finally {
+    if (descriptor !== standardInput) closeSync(descriptor);
+  }
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file',
+  EISDIR: 'is a directory',
+  EACCES: 'permission denied',
+};
