@@ -123,7 +123,7 @@ export class WornLab {
 
   async #endDevice(): Promise<void> {
     await this.attachment.undoAll();
-    await this.lab.run('remove', 'disk');
+    await this.lab.run('remove', 'disk', '--force');
     // A device that does not go keeps the loop device, and that everything below it.
     for (const name of this.lab.leftovers()) await this.lab.kill(name).catch(() => undefined);
   }
