@@ -52,6 +52,12 @@ describe('R5 when the spare fails', () => {
       assert.deepEqual(await readSectors(stack, 80, 8), patternOf(80, 8));
       assert.deepEqual(stack.metadata.retiredSlots(), retired, 'recorded with the next commit');
       assert.equal(stack.device.status().slotsRetired, retired.length);
+      assert.equal(stack.device.status().state, 'ok');
+      assert.match(
+        await stack.device.message(['health']),
+        /^degraded: .*errors of the spare/,
+        'a spare that fails now and then is seen',
+      );
       // Every other slot of the spare is used up: the retired ones stay out.
       const used = new Set<number>();
       for (let run = allocator.allocate(1, false); run !== undefined; ) {
