@@ -1,129 +1,38 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { getRequestListener } from '@hono/node-server';
-import { type Context, Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
-import type { ControlAnswers, ControlAsk, ControlFailureCode } from '../device/messages.ts';
-import { AskError } from './data-plane-client.ts';
-import { messageBody, removeBody, suspendBody } from './schema.ts';
+import { type Asker, controlApplication } from './application.ts';
+import { failureText, serverFailures } from './failure-codes.ts';
+import type { PeerGuard } from './peer-guard.ts';
 
-/** Bytes of a request's body. */
-export const bodyBytesMax = 65_536;
-/** Connections at one time; the kernel queues a few more, then refuses. */
+/** Connections at one time; one more is closed at once. */
 export const connectionsMax = 32;
 /** Bytes of a request's head. */
-const headBytesMax = 8_192;
-/** A client that takes longer to send its request is cut off. */
-const requestDeadlineMs = 10_000;
+export const headBytesMax = 8_192;
 
-/** What the API needs of the data plane. */
-export interface Asker {
-  ask(ask: ControlAsk): Promise<ControlAnswers[ControlAsk['type']]>;
+export interface ServerDeadlines {
+  /** A client that takes longer to send its request, or to take its answer, is cut off. */
+  readonly requestMs: number;
+  /** How often those are looked for. */
+  readonly lookMs: number;
+  /** No request takes longer: the longest of the data plane's own deadlines, and some. */
+  readonly connectionMs: number;
 }
 
-type FailureStatus = 400 | 404 | 405 | 409 | 413 | 422 | 500 | 503 | 504;
-
-const statusOfFailure: Readonly<Record<ControlFailureCode, FailureStatus>> = {
-  BAD_REQUEST: 400,
-  BAD_MESSAGE: 422,
-  FAILED: 500,
-  UNSAFE: 409,
-  WRONG_STATE: 409,
-  IN_USE: 409,
-  BUSY: 503,
-  TIMED_OUT: 504,
-};
-
-function failure(context: Context, status: FailureStatus, code: string, message: string): Response {
-  return context.json({ error: { code, message } }, status);
-}
+const deadlinesDefault: ServerDeadlines = { requestMs: 10_000, lookMs: 5_000, connectionMs: 240_000 };
 
 /**
- *     GET  /ping      name, state, pid
- *     GET  /status    DeviceStatus
- *     GET  /table     DeviceTable
- *     POST /message   { sector, words } -> { reply }
- *     POST /suspend   { flush } -> { state }, when nothing of a client is under way any more
- *     POST /resume    { state }, when both disks are known to be the same
- *     POST /remove    { force }, or nothing -> RemoveReport, when the disks are closed; the process ends right after
- *
- * Everything else is 404; a failure is `{ error: { code, message } }`.
+ * Serves the API on a Unix socket that only its owner may open, to those whom `guard` admits; a socket left by a crashed worker
+ * is replaced.
  */
-export function controlApplication(dataPlane: Asker): Hono {
-  const application = new Hono();
-  const answer = async (context: Context, ask: ControlAsk): Promise<Response> =>
-    context.json(await dataPlane.ask(ask));
-
-  const limit = bodyLimit({
-    maxSize: bodyBytesMax,
-    onError: (context) => failure(context, 413, 'BAD_REQUEST', `the body is over ${bodyBytesMax} bytes`),
-  });
-  for (const path of ['/message', '/suspend', '/remove']) application.use(path, limit);
-  application.get('/ping', (context) => answer(context, { type: 'ping' }));
-  application.get('/status', (context) => answer(context, { type: 'status' }));
-  application.get('/table', (context) => answer(context, { type: 'table' }));
-  application.post('/suspend', async (context) => {
-    const parsed = suspendBody.safeParse(parseJson(await context.req.text()));
-    if (!parsed.success)
-      return failure(context, 400, 'BAD_REQUEST', 'expected a body {"flush": true or false}');
-    return answer(context, { type: 'suspend', ...parsed.data });
-  });
-  application.post('/resume', (context) => answer(context, { type: 'resume' }));
-  application.post('/remove', async (context) => {
-    const text = await context.req.text();
-    const parsed = removeBody.safeParse(text === '' ? { force: false } : parseJson(text));
-    if (!parsed.success)
-      return failure(context, 400, 'BAD_REQUEST', 'expected no body, or {"force": true or false}');
-    return answer(context, { type: 'remove', ...parsed.data });
-  });
-  application.post('/message', async (context) => {
-    const parsed = messageBody.safeParse(parseJson(await context.req.text()));
-    if (!parsed.success) {
-      return failure(context, 400, 'BAD_REQUEST', 'expected a body {"sector": number, "words": [text, …]}');
-    }
-    return answer(context, { type: 'message', ...parsed.data });
-  });
-  application.notFound((context) => failure(context, 404, 'BAD_REQUEST', 'no such resource'));
-  application.onError((error, context) => {
-    // Anything but the data plane's own answer is a bug of this thread: it is told, and the thread goes on.
-    if (!(error instanceof AskError)) return failure(context, 500, 'FAILED', 'the control plane failed');
-    return failure(context, statusOfFailure[error.code], error.code, error.message);
-  });
-  return application;
-}
-
-/** Undefined for a text that is no JSON: the schema then says what was expected. */
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** Serves the API on a Unix socket that only its owner may open; a socket left by a crashed worker is replaced. */
-export function listenOnSocket(socketPath: string, dataPlane: Asker): Promise<Server> {
-  // It puts its own Request in place of the thread's: `bodyLimit` needs it, and this thread is ours.
-  const handle = getRequestListener(controlApplication(dataPlane).fetch);
-  const server = createServer(
-    {
-      maxHeaderSize: headBytesMax,
-      headersTimeout: requestDeadlineMs,
-      requestTimeout: requestDeadlineMs,
-      keepAlive: false,
-    },
-    (incoming, outgoing) => {
-      // One request a connection: a client that stays connected would hold one of the few places.
-      outgoing.setHeader('connection', 'close');
-      void handle(incoming, outgoing);
-    },
-  );
-  server.maxConnections = connectionsMax;
-  server.on('clientError', (_error, socket) => {
-    if (socket.writable)
-      socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
-    else socket.destroy();
-  });
+export function listenOnSocket(
+  socketPath: string,
+  dataPlane: Asker,
+  guard: PeerGuard,
+  deadlines: ServerDeadlines = deadlinesDefault,
+): Promise<Server> {
+  const server = createControlServer(dataPlane, guard, deadlines);
   return new Promise((resolve, reject) => {
     rmSync(socketPath, { force: true });
     server.once('error', reject);
@@ -133,4 +42,65 @@ export function listenOnSocket(socketPath: string, dataPlane: Asker): Promise<Se
       resolve(server);
     });
   });
+}
+
+function createControlServer(dataPlane: Asker, guard: PeerGuard, deadlines: ServerDeadlines): Server {
+  // It puts its own Request in place of the thread's: `bodyLimit` needs it, and this thread is ours.
+  const handle = getRequestListener(controlApplication(dataPlane).fetch);
+  const denied = new WeakSet<Duplex>();
+  const server = createServer(
+    {
+      maxHeaderSize: headBytesMax,
+      headersTimeout: deadlines.requestMs,
+      requestTimeout: deadlines.requestMs,
+      connectionsCheckingInterval: deadlines.lookMs,
+      keepAlive: false,
+    },
+    (incoming, outgoing) => {
+      const { socket } = incoming;
+      if (denied.has(socket)) {
+        socket.end(answerBytes(403, 'Forbidden', 'DENIED'));
+        return;
+      }
+      // One request a connection: a client that stays connected would hold one of the few places.
+      outgoing.setHeader('connection', 'close');
+      // A client that does not read its answer would hold it as well.
+      void handle(incoming, outgoing).then(() =>
+        socket.setTimeout(deadlines.requestMs, () => socket.destroy()),
+      );
+    },
+  );
+  server.maxConnections = connectionsMax;
+  server.setTimeout(deadlines.connectionMs);
+  server.on('connection', (socket) => {
+    if (guard.admits(socket)) return;
+    denied.add(socket);
+    // Long enough to send a request and to read why it is refused.
+    socket.setTimeout(Math.min(1_000, deadlines.requestMs), () => socket.destroy());
+  });
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    if (socket.writable) socket.end(answerToBroken(error.code));
+    else socket.destroy();
+  });
+  return server;
+}
+
+/** What is no HTTP, too long, or too slow. */
+function answerToBroken(code: string | undefined): string {
+  if (code === 'HPE_HEADER_OVERFLOW') return answerBytes(431, 'Request Header Fields Too Large');
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return answerBytes(408, 'Request Timeout');
+  return answerBytes(400, 'Bad Request');
+}
+
+/** A whole answer, where no request was understood that it could be the answer of. */
+function answerBytes(
+  status: 400 | keyof typeof serverFailures,
+  reason: string,
+  code = 'BAD_REQUEST',
+): string {
+  const body = failureText(code, status === 400 ? 'the request is not HTTP/1.1' : serverFailures[status]);
+  return (
+    `HTTP/1.1 ${status} ${reason}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
+    `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+  );
 }

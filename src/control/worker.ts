@@ -6,6 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../block/assert.ts';
 import type { DataPlaneMessage, WorkerMessage, WorkerSettings } from '../device/messages.ts';
 import { DataPlaneClient } from './data-plane-client.ts';
+import { PeerGuard } from './peer-guard.ts';
 import { listenOnSocket } from './server.ts';
 
 function settingsOf(data: unknown): WorkerSettings {
@@ -19,11 +20,12 @@ function settingsOf(data: unknown): WorkerSettings {
 const port = parentPort;
 assert(port !== null, 'control worker: not started as a worker');
 const settings = settingsOf(workerData);
-const server = await listenOnSocket(settings.socketPath, new DataPlaneClient(port));
+const tell = (message: WorkerMessage): void => port.postMessage(message);
+const guard = new PeerGuard({ onDenied: (denied) => tell({ kind: 'denied', ...denied }) });
+const server = await listenOnSocket(settings.socketPath, new DataPlaneClient(port), guard);
 port.on('message', (message: DataPlaneMessage) => {
   if (message.kind !== 'finish') return;
   server.close(() => port.close());
   server.closeIdleConnections();
 });
-const listening: WorkerMessage = { kind: 'listening' };
-port.postMessage(listening);
+tell({ kind: 'listening' });

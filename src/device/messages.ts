@@ -221,6 +221,7 @@ export interface ControlAnswers {
  * - `BUSY`         the control plane's queue is full
  * - `TIMED_OUT`    the data plane did not answer before the deadline
  * - `BAD_REQUEST`  the request itself is malformed
+ * - `DENIED`       another user's process asks
  */
 export type ControlFailureCode =
   | 'BAD_MESSAGE'
@@ -230,7 +231,8 @@ export type ControlFailureCode =
   | 'IN_USE'
   | 'BUSY'
   | 'TIMED_OUT'
-  | 'BAD_REQUEST';
+  | 'BAD_REQUEST'
+  | 'DENIED';
 
 export interface ControlFailure {
   readonly code: ControlFailureCode;
@@ -238,9 +240,17 @@ export interface ControlFailure {
   readonly message: string;
 }
 
+/** Who was refused by the control API, the last of them, and how many connections since the last such message. */
+export interface DeniedPeer {
+  readonly uid: number;
+  readonly pid: number;
+  readonly count: number;
+}
+
 /** Worker to data plane. */
 export type WorkerMessage =
   | { readonly kind: 'listening' }
+  | ({ readonly kind: 'denied' } & DeniedPeer)
   | { readonly kind: 'ask'; readonly id: number; readonly ask: ControlAsk };
 
 /** Data plane to worker. */

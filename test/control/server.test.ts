@@ -6,9 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import fc from 'fast-check';
+import { type Asker, bodyBytesMax } from '../../src/control/application.ts';
 import { ControlClient, ControlError } from '../../src/control/client.ts';
 import { AskError } from '../../src/control/data-plane-client.ts';
-import { type Asker, bodyBytesMax, connectionsMax, listenOnSocket } from '../../src/control/server.ts';
+import { PeerGuard } from '../../src/control/peer-guard.ts';
+import { connectionsMax, headBytesMax, listenOnSocket } from '../../src/control/server.ts';
 import type { ControlAnswers, ControlAsk } from '../../src/device/messages.ts';
 import { exampleStatus } from './example-status.ts';
 
@@ -17,6 +19,8 @@ let socketPath: string;
 let server: Server;
 let asks: ControlAsk[];
 let answer: (ask: ControlAsk) => Promise<ControlAnswers[ControlAsk['type']]>;
+
+const guard = new PeerGuard({ onDenied: () => assert.fail('everybody here may ask') });
 
 const pong = { name: 'disk', state: 'serving', pid: 7 } as const;
 
@@ -31,7 +35,7 @@ beforeEach(async () => {
       return answer(ask);
     },
   };
-  server = await listenOnSocket(socketPath, asker);
+  server = await listenOnSocket(socketPath, asker, guard);
 });
 
 afterEach(async () => {
@@ -76,7 +80,7 @@ test('the socket may be opened by its owner only', () => {
 test('a socket file that a crashed worker left is replaced', async () => {
   const leftover = join(directory, 'left.sock');
   writeFileSync(leftover, 'not a socket');
-  const second = await listenOnSocket(leftover, { ask: () => Promise.resolve(pong) });
+  const second = await listenOnSocket(leftover, { ask: () => Promise.resolve(pong) }, guard);
   assert.deepEqual(await new ControlClient(leftover).ping(), pong);
   await new Promise((resolve) => second.close(resolve));
 });
@@ -166,11 +170,84 @@ test('a body without a length is read to its end, within the limit', async () =>
   assert.deepEqual(asks, [{ type: 'message', sector: 0, words: ['list'] }]);
 });
 
-test('unknown paths and methods are answered, not served', async () => {
-  assert.match(await exchange('GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n'), /^HTTP\/1\.1 404 /);
-  assert.match(await exchange('GET /remove HTTP/1.1\r\nHost: x\r\n\r\n'), /^HTTP\/1\.1 404 /);
-  assert.match(await exchange('DELETE /status HTTP/1.1\r\nHost: x\r\n\r\n'), /^HTTP\/1\.1 404 /);
+/** Status and body of an answer that is no success. */
+function failureOf(reply: string): { status: number; code: string; message: string } {
+  const match = /^HTTP\/1\.1 (\d+) .*?\r\n\r\n(.*)$/s.exec(reply);
+  assert.ok(match !== null, reply);
+  assert.match(reply, /content-type: application\/json/i);
+  const { error } = JSON.parse(match[2]!);
+  assert.deepEqual(Object.keys(error).sort(), ['code', 'message']);
+  assert.doesNotMatch(error.message, /\n/);
+  return { status: Number(match[1]), ...error };
+}
+
+const get = (path: string, more = ''): Promise<string> =>
+  exchange(`GET ${path} HTTP/1.1\r\nHost: x\r\n${more}\r\n`);
+
+test('unknown paths and methods are told as such, with the methods that there are', async () => {
+  for (const path of ['/nothing', '/', '/status/', '/openapi', '/Status']) {
+    assert.deepEqual(failureOf(await get(path)), {
+      status: 404,
+      code: 'BAD_REQUEST',
+      message: 'no such resource',
+    });
+  }
+  const wrong = await get('/remove');
+  assert.match(wrong, /\r\nallow: POST\r\n/i);
+  assert.deepEqual(failureOf(wrong), {
+    status: 405,
+    code: 'BAD_REQUEST',
+    message: '/remove is for POST',
+  });
+  const alsoWrong = await exchange('DELETE /status HTTP/1.1\r\nHost: x\r\n\r\n');
+  assert.match(alsoWrong, /\r\nallow: GET, HEAD\r\n/i);
+  assert.equal(failureOf(alsoWrong).status, 405);
   assert.deepEqual(asks, []);
+});
+
+test('a head that is too long, and what is no HTTP, are told as such', async () => {
+  assert.equal(failureOf(await get('/ping', `X: ${'y'.repeat(headBytesMax)}\r\n`)).status, 431);
+  assert.deepEqual(failureOf(await exchange('nonsense\r\n\r\n')), {
+    status: 400,
+    code: 'BAD_REQUEST',
+    message: 'the request is not HTTP/1.1',
+  });
+  assert.deepEqual(asks, []);
+});
+
+test('whatever JSON comes as a body, only what the schema says reaches the data plane', async () => {
+  answer = () => Promise.resolve({ reply: '' });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom('/message', '/suspend', '/remove'),
+      fc.oneof(
+        fc.json(),
+        fc.string(),
+        fc.record({ sector: fc.anything(), words: fc.anything() }).map((value) => JSON.stringify(value)),
+        fc.record({ flush: fc.anything() }).map((value) => JSON.stringify(value)),
+      ),
+      async (path, body) => {
+        asks.length = 0;
+        const reply = await post(path, body);
+        if (asks.length === 0) assert.equal(failureOf(reply).status, 400);
+        else assert.match(reply, /^HTTP\/1\.1 200 /);
+      },
+    ),
+    { numRuns: 150 },
+  );
+  for (const body of [
+    '['.repeat(60_000),
+    '{"flush":true,"__proto__":{"flush":false}}',
+    '{"flush":true,"flush":1}',
+    '{"sector":1e400,"words":["list"]}',
+    '{"sector":9007199254740993,"words":["list"]}',
+    '\u0000{"flush":true}',
+  ]) {
+    asks.length = 0;
+    for (const path of ['/suspend', '/message'])
+      assert.equal(failureOf(await post(path, body)).status, 400, body);
+    assert.deepEqual(asks, []);
+  }
 });
 
 test('garbage on the socket gets a short 400 or nothing, and harms nothing', async () => {
@@ -178,7 +255,7 @@ test('garbage on the socket gets a short 400 or nothing, and harms nothing', asy
     fc.asyncProperty(fc.uint8Array({ minLength: 1, maxLength: 20_000 }), async (bytes) => {
       const reply = await exchange(bytes);
       assert.ok(reply.length < 300, `a reply of ${reply.length} bytes`);
-      assert.ok(reply === '' || reply.startsWith('HTTP/1.1 400 '), reply);
+      if (reply !== '') assert.ok([400, 431].includes(failureOf(reply).status), reply);
     }),
     { numRuns: 100 },
   );
@@ -202,4 +279,90 @@ test('connections past the limit are cut off, and the API answers again when the
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.deepEqual(await new ControlClient(socketPath).ping(), pong);
   assert.ok(existsSync(socketPath));
+});
+
+/** A second server beside the first, in which time passes quickly. */
+async function impatient(work: (path: string) => Promise<void>): Promise<void> {
+  const path = join(directory, 'impatient.sock');
+  const deadlines = { requestMs: 300, lookMs: 50, connectionMs: 1_000 };
+  const second = await listenOnSocket(path, { ask: (ask) => answer(ask) }, guard, deadlines);
+  try {
+    await work(path);
+  } finally {
+    second.closeAllConnections();
+    await new Promise((resolve) => second.close(resolve));
+  }
+}
+
+/** Sends `first`, then `more` again and again; what comes back until the server ends it. */
+function dribble(path: string, first: string, more: string): Promise<string> {
+  return new Promise((resolve) => {
+    let received = '';
+    const socket = connect(path, () => socket.write(first));
+    const timer = setInterval(() => socket.write(more), 20);
+    socket.setEncoding('latin1').on('data', (chunk: string) => {
+      received += chunk;
+    });
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      clearInterval(timer);
+      resolve(received);
+    });
+  });
+}
+
+test('a client that sends its head or its body drop by drop is cut off after a deadline', () =>
+  impatient(async (path) => {
+    const head = await dribble(path, 'GET /ping HTTP/1.1\r\nHost: x\r\nX: ', 'y');
+    assert.equal(failureOf(head).status, 408);
+    const body = await dribble(
+      path,
+      'POST /message HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n',
+      ' ',
+    );
+    assert.equal(failureOf(body).status, 408);
+    const startMs = performance.now();
+    await dribble(path, '', '');
+    assert.ok(performance.now() - startMs < 3_000, 'nor does one that sends nothing stay');
+    assert.deepEqual(asks, []);
+  }));
+
+test('a client that does not read its answer is cut off after a deadline', () =>
+  impatient(async (path) => {
+    answer = () => Promise.resolve({ reply: 'x'.repeat(8_000_000) });
+    const body = '{"sector":0,"words":["list"]}';
+    const startMs = performance.now();
+    await new Promise<void>((resolve) => {
+      const socket = connect(path, () => {
+        socket.write(`POST /message HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+      });
+      socket.pause();
+      socket.on('error', () => undefined);
+      socket.on('close', () => resolve());
+      let wasOpen = false;
+      const look = setInterval(async () => {
+        const isOpen = (await connectionsOf(path)) > 1;
+        wasOpen ||= isOpen;
+        if (isOpen || !wasOpen) return;
+        clearInterval(look);
+        socket.destroy();
+      }, 50);
+    });
+    assert.ok(performance.now() - startMs < 5_000);
+  }));
+
+/** Ends of connections of a socket that the kernel knows in this machine: the server's, which carry its path. */
+async function connectionsOf(path: string): Promise<number> {
+  const { readFile } = await import('node:fs/promises');
+  const lines = (await readFile('/proc/net/unix', 'utf8')).split('\n');
+  return lines.filter((line) => line.endsWith(` ${path}`)).length;
+}
+
+test('asks past the queue of the data plane are BUSY, and the connection is free again', async () => {
+  answer = () => Promise.reject(new AskError({ code: 'BUSY', message: 'too many requests at one time' }));
+  assert.deepEqual(failureOf(await get('/status')), {
+    status: 503,
+    code: 'BUSY',
+    message: 'too many requests at one time',
+  });
 });

@@ -5,6 +5,7 @@ import type {
   ControlAsk,
   ControlFailure,
   DataPlaneMessage,
+  DeniedPeer,
   WorkerMessage,
   WorkerSettings,
 } from '../messages.ts';
@@ -38,6 +39,8 @@ export interface ControlPlaneOptions {
   readonly answer: AskHandler;
   /** Told of every crash; `restart` counts them. */
   readonly onCrash: (reason: string, restart: number) => void;
+  /** Told at most once a second of processes that may not use the API. */
+  readonly onDenied: (denied: DeniedPeer) => void;
 }
 
 /**
@@ -143,6 +146,11 @@ export class ControlPlane {
     if (message.kind === 'listening') {
       this.#starting?.resolve();
       this.#starting = undefined;
+      return;
+    }
+    if (message.kind === 'denied') {
+      const { uid, pid, count } = message;
+      this.#options.onDenied({ uid, pid, count });
       return;
     }
     if (this.#asksInFlight >= asksInFlightMax) {

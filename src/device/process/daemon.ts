@@ -175,6 +175,7 @@ class Daemon {
       clock: this.#clock,
       answer: (ask) => this.#answer(ask),
       onCrash: (reason, restart) => this.#tell({ kind: 'control-restarted', reason, restart }),
+      onDenied: (denied) => this.#tell({ kind: 'control-denied', ...denied }),
     });
     await this.#control.start();
   }

@@ -36,6 +36,7 @@ function planeWith(worker: URL): ControlPlane {
         ? { answer: { reply: ask.words[0] ?? '' } }
         : { answer: { name: 'disk', state: 'serving', pid: 1 } },
     onCrash: (reason) => crashes.push(reason),
+    onDenied: () => undefined,
   });
 }
 
@@ -105,6 +106,7 @@ test('a control plane that never comes to listen fails the start, after a few tr
     clock: fastClock(delays),
     answer: () => Promise.reject(new Error('nobody asks')),
     onCrash: (reason) => crashes.push(reason),
+    onDenied: () => undefined,
   });
   await assert.rejects(plane.start(), /the control API cannot be started: Error: never starts/);
   assert.equal(crashes.length, startAttemptsMax);
@@ -120,6 +122,7 @@ test('a worker that crashes again and again is started again at a bounded rate, 
     clock: fastClock(delays),
     answer: () => Promise.reject(new Error('nobody asks')),
     onCrash: (reason) => crashes.push(reason),
+    onDenied: () => undefined,
   });
   await plane.start();
   while (delays.length < 9) await new Promise((resolve) => setTimeout(resolve, 10));

@@ -1,0 +1,110 @@
+import type * as z from 'zod/mini';
+import type { ControlFailureCode } from '../device/messages.ts';
+import {
+  messageAnswer,
+  messageBody,
+  pingAnswer,
+  removeAnswer,
+  removeBody,
+  stateAnswer,
+  statusAnswer,
+  suspendBody,
+  tableAnswer,
+} from './schema.ts';
+
+/** One thing that the control API does. */
+export interface Operation {
+  readonly method: 'get' | 'post';
+  readonly path: string;
+  readonly summary: string;
+  readonly description: string;
+  readonly body?: {
+    readonly name: string;
+    readonly schema: z.ZodMiniType;
+    /** Without one the defaults hold. */
+    readonly required: boolean;
+  };
+  /** Undefined: this document. */
+  readonly answer?: { readonly name: string; readonly schema: z.ZodMiniType };
+  /** Codes of failures, besides those that every operation has. */
+  readonly failures: readonly ControlFailureCode[];
+}
+
+/** Everything that the control API does: what is served, and what the OpenAPI document says. */
+export const operations: readonly Operation[] = [
+  {
+    method: 'get',
+    path: '/ping',
+    summary: 'Whether the device is there, and in which state',
+    description: 'The cheapest question: no disk is looked at.',
+    answer: { name: 'Ping', schema: pingAnswer },
+    failures: [],
+  },
+  {
+    method: 'get',
+    path: '/status',
+    summary: 'The state of the device, its disks, its export and its counters',
+    description: 'From memory: no disk is asked.',
+    answer: { name: 'Status', schema: statusAnswer },
+    failures: [],
+  },
+  {
+    method: 'get',
+    path: '/table',
+    summary: 'The device-mapper table of the device',
+    description: 'Lines as dmsetup prints them; `mainLines` when main is a table itself.',
+    answer: { name: 'Table', schema: tableAnswer },
+    failures: [],
+  },
+  {
+    method: 'get',
+    path: '/openapi.json',
+    summary: 'This document',
+    description: 'As docs/control-api.json of the version that serves.',
+    failures: [],
+  },
+  {
+    method: 'post',
+    path: '/message',
+    summary: 'Sends a message to the device',
+    description: 'As `dm-remap message NAME SECTOR WORDS`; the words `help` list the messages.',
+    body: { name: 'Message', schema: messageBody, required: true },
+    answer: { name: 'MessageReply', schema: messageAnswer },
+    failures: ['BAD_MESSAGE', 'FAILED'],
+  },
+  {
+    method: 'post',
+    path: '/suspend',
+    summary: 'Lets clients wait',
+    description:
+      'Answered when nothing of a client is under way any more, with `flush` also when all of it is durable.',
+    body: { name: 'Suspend', schema: suspendBody, required: true },
+    answer: { name: 'State', schema: stateAnswer },
+    failures: ['FAILED', 'WRONG_STATE'],
+  },
+  {
+    method: 'post',
+    path: '/resume',
+    summary: 'Ends suspension',
+    description: 'When both disks are known to be the same. What had failed as a whole is tried again.',
+    answer: { name: 'State', schema: stateAnswer },
+    failures: ['FAILED', 'UNSAFE', 'WRONG_STATE'],
+  },
+  {
+    method: 'post',
+    path: '/remove',
+    summary: 'Ends the device',
+    description: 'Answered when its disks are closed; its process ends right after.',
+    body: { name: 'Remove', schema: removeBody, required: false },
+    answer: { name: 'RemoveReport', schema: removeAnswer },
+    failures: ['FAILED', 'WRONG_STATE', 'IN_USE'],
+  },
+];
+
+/** Methods of a path, upper case; empty for one that is not there. */
+export function methodsOf(path: string): readonly string[] {
+  const methods = operations
+    .filter((operation) => operation.path === path)
+    .map(({ method }) => method.toUpperCase());
+  return methods.includes('GET') ? [...methods, 'HEAD'] : methods;
+}
