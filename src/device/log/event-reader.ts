@@ -22,6 +22,7 @@ export class EventReader {
   #rest: Buffer = Buffer.alloc(0);
   #begun = false;
   #damagedLines = 0;
+  #last: StoredEvent | undefined;
 
   constructor(path: string) {
     this.path = path;
@@ -107,11 +108,19 @@ export class EventReader {
     this.#rest = Buffer.from(bytes.length > lineBytesMax ? bytes.subarray(0, lineBytesMax) : bytes);
   }
 
+  /** A process that ended at once wrote again what it could not wait for. */
+  #isRepeated({ pid, sequence }: StoredEvent): boolean {
+    return this.#last !== undefined && pid === this.#last.pid && sequence <= this.#last.sequence;
+  }
+
   #takeLine(line: string, events: ReadEvent[]): void {
     if (line === '') return;
     const event = parseEventLine(line);
     if (event === undefined) this.#damagedLines += 1;
-    else events.push({ line, event });
+    else if (!this.#isRepeated(event)) {
+      this.#last = event;
+      events.push({ line, event });
+    }
   }
 }
 

@@ -48,6 +48,8 @@ export class LineQueue<Entry> {
   #waiting: Entry[] = [];
   #writing: Promise<void> | undefined;
   #writeSinceMs = 0;
+  /** Lines that are being written. */
+  #batch: readonly string[] = [];
   #dropped = 0;
   #droppedInAll = 0;
   #trouble = '';
@@ -77,14 +79,17 @@ export class LineQueue<Entry> {
     this.#writing ??= this.#writeAll();
   }
 
-  /** While the process ends at once: what waits goes now, unless a write hangs already. Must not be followed by `add`. */
+  /**
+   * While the process ends at once: what waits goes now, unless a write hangs already. What is being written goes once more,
+   * for its thread ends with the process, and nobody knows how far it is. Must not be followed by `add`.
+   */
   flushNow(): void {
     this.#closed = true;
     const hangs =
       this.#writing !== undefined && this.#options.clock.nowMs() - this.#writeSinceMs > writeHangsAfterMs;
     if (hangs) return;
-    const lines = this.#waiting.splice(0).map(this.#options.encode).join('');
-    this.#options.target.writeNow(Buffer.from(lines));
+    const lines = [...this.#batch, ...this.#waiting.splice(0).map(this.#options.encode)];
+    this.#options.target.writeNow(Buffer.from(lines.join('')));
   }
 
   /** Resolves when nothing waits, or after `deadlineMs`; nothing is taken any more. */
@@ -103,15 +108,17 @@ export class LineQueue<Entry> {
     const { clock, target } = this.#options;
     while (this.#waiting.length > 0) {
       this.#writeSinceMs = clock.nowMs();
-      let batch: readonly string[] = [];
       try {
         await target.open();
-        batch = this.#takeBatch();
-        await target.write(Buffer.from(batch.join('')));
+        this.#batch = this.#takeBatch();
+        await target.write(Buffer.from(this.#batch.join('')));
+        this.#batch = [];
         this.#trouble = '';
         this.#tellDropped();
       } catch (error) {
         if (!isSystemError(error)) throw error;
+        const batch = this.#batch;
+        this.#batch = [];
         // Nothing was taken when it could not even be opened: what waits would wait for ever.
         const lines = batch.length > 0 ? batch.length : this.#waiting.splice(0).length;
         this.#drop(lines - wholeLines(batch, error), error.message);

@@ -75,6 +75,14 @@ test('lines that are torn, zeroes or of another form are passed over and counted
   assert.equal(reader.damagedLines, 5);
 });
 
+test('a line that a process wrote twice while it ended is told once', async () => {
+  const [one, two, three] = [line(), line(), line()];
+  appendFileSync(path, `${one}${two}${two}${three}${two}`);
+  assert.deepEqual(await sequences(), [1, 2, 3]);
+  appendFileSync(path, encodeEvent({ kind: 'resumed' }, { device: 'd', uuid: 'u', pid: 8 }, 2, 1));
+  assert.deepEqual(await sequences(), [2], 'another process, whose numbers were lost, is not');
+});
+
 test('a line is told when it is whole, wherever reading cuts it', async () => {
   const text = line() + line();
   await fc.assert(
