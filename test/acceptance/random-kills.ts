@@ -77,6 +77,7 @@ class RandomKills {
       this.#options.onRound?.(round);
     }
     const moved = await this.#worn.assertNothingElseMoved();
+    assert.ok(moved > 0 && this.#fioWritten > 0, `${moved} blocks moved, fio wrote ${this.#fioWritten}`);
     const { written, readBack, lost } = this.#own;
     return (
       `${this.#options.rounds} kills: ${written} own writes acknowledged, ${readBack} read back meanwhile, ` +
