@@ -51,10 +51,17 @@ export class DataPlaneClient {
   readonly #port: Pick<MessagePort, 'postMessage' | 'on'>;
   readonly #waiting = new Map<number, Waiting>();
   readonly #deadlineMs: number;
+  /** For how long the data thread is known not to turn. */
+  readonly #stalledMs: () => number | undefined;
   #nextId = 1;
 
-  constructor(port: Pick<MessagePort, 'postMessage' | 'on'>, deadlineMs: number = answerDeadlineMs) {
+  constructor(
+    port: Pick<MessagePort, 'postMessage' | 'on'>,
+    deadlineMs: number = answerDeadlineMs,
+    stalledMs: () => number | undefined = () => undefined,
+  ) {
     this.#port = port;
+    this.#stalledMs = stalledMs;
     this.#deadlineMs = deadlineMs;
     port.on('message', (message: DataPlaneMessage) => this.#receive(message));
   }
@@ -64,6 +71,11 @@ export class DataPlaneClient {
     if (this.#waiting.size >= waitingAsksMax) {
       const failure: ControlFailure = { code: 'BUSY', message: 'too many requests at one time, try again' };
       return Promise.reject(new AskError(failure));
+    }
+    const stalledMs = this.#stalledMs();
+    if (stalledMs !== undefined) {
+      const message = `the device's data thread has not turned for ${Math.round(stalledMs / 1000)} s`;
+      return Promise.reject(new AskError({ code: 'TIMED_OUT', message }));
     }
     const id = this.#nextId;
     this.#nextId += 1;
@@ -83,7 +95,7 @@ export class DataPlaneClient {
 
   /** An answer whose deadline has passed finds nobody and is dropped. */
   #receive(message: DataPlaneMessage): void {
-    if (message.kind === 'finish') return;
+    if (message.kind === 'finish' || message.kind === 'pong') return;
     const waiting = this.#waiting.get(message.id);
     if (waiting === undefined) return;
     this.#waiting.delete(message.id);

@@ -5,7 +5,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../block/assert.ts';
 import type { DataPlaneMessage, WorkerMessage, WorkerSettings } from '../device/messages.ts';
-import { DataPlaneClient } from './data-plane-client.ts';
+import { answerDeadlineMs, DataPlaneClient } from './data-plane-client.ts';
+import { DataThreadWatch } from './data-thread-watch.ts';
 import { PeerGuard } from './peer-guard.ts';
 import { listenOnSocket } from './server.ts';
 
@@ -22,8 +23,16 @@ assert(port !== null, 'control worker: not started as a worker');
 const settings = settingsOf(workerData);
 const tell = (message: WorkerMessage): void => port.postMessage(message);
 const guard = new PeerGuard({ onDenied: (denied) => tell({ kind: 'denied', ...denied }) });
-const server = await listenOnSocket(settings.socketPath, new DataPlaneClient(port), guard);
+const watch = new DataThreadWatch({
+  post: tell,
+  nowMs: () => performance.now(),
+  every: (intervalMs, action) => void setInterval(action, intervalMs).unref(),
+  afterMessages: (action) => void setImmediate(action),
+});
+const client = new DataPlaneClient(port, answerDeadlineMs, () => watch.stalledMs);
+const server = await listenOnSocket(settings.socketPath, client, guard);
 port.on('message', (message: DataPlaneMessage) => {
+  watch.receive(message);
   if (message.kind !== 'finish') return;
   server.close(() => port.close());
   server.closeIdleConnections();

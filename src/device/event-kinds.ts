@@ -92,6 +92,8 @@ export interface EventFields {
   /** A process that may not use the control API tried to; `count` times since the last such event. */
   readonly 'control-denied': { readonly uid: number; readonly pid: number; readonly count: number };
   readonly 'control-restarted': { readonly reason: string; readonly restart: number };
+  /** R35: the data thread did not turn for so long; nothing was served meanwhile. */
+  readonly 'data-thread-stalled': { readonly forMs: number };
   /** I22: requests that have had no answer for too long; `phase` is the oldest one's. */
   readonly 'stuck-requests': {
     readonly count: number;

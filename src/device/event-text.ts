@@ -105,6 +105,10 @@ const wordings: { readonly [K in EventKind]: Wording<K> } = {
     level: 'error',
     text: ({ reason, restart }) => `control plane ended, starting it again (${restart}): ${reason}`,
   },
+  'data-thread-stalled': {
+    level: 'error',
+    text: ({ forMs }) => `the data thread did not turn for ${(forMs / 1000).toFixed(1)} s`,
+  },
   'stuck-requests': {
     level: 'error',
     text: ({ count, oldestAgeMs, phase }) =>

@@ -251,12 +251,17 @@ export interface DeniedPeer {
 export type WorkerMessage =
   | { readonly kind: 'listening' }
   | ({ readonly kind: 'denied' } & DeniedPeer)
+  /** R35: answered by `pong` as soon as the data thread turns. */
+  | { readonly kind: 'ping' }
+  /** It has not turned for so long, and does again. */
+  | { readonly kind: 'stalled'; readonly forMs: number }
   | { readonly kind: 'ask'; readonly id: number; readonly ask: ControlAsk };
 
 /** Data plane to worker. */
 export type DataPlaneMessage =
   | { readonly kind: 'answer'; readonly id: number; readonly answer: ControlAnswers[keyof ControlAnswers] }
   | { readonly kind: 'failure'; readonly id: number; readonly failure: ControlFailure }
+  | { readonly kind: 'pong' }
   /** Send what is still to be sent, then end. */
   | { readonly kind: 'finish' };
 

@@ -174,6 +174,7 @@ class Daemon {
       settings: { socketPath: this.#folder!.controlSocketPath },
       clock: this.#clock,
       answer: (ask) => this.#answer(ask),
+      onStall: (forMs) => this.#tell({ kind: 'data-thread-stalled', forMs }),
       onCrash: (reason, restart) => this.#tell({ kind: 'control-restarted', reason, restart }),
       onDenied: (denied) => this.#tell({ kind: 'control-denied', ...denied }),
     });

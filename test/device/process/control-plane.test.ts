@@ -35,6 +35,7 @@ function planeWith(worker: URL): ControlPlane {
       ask.type === 'message'
         ? { answer: { reply: ask.words[0] ?? '' } }
         : { answer: { name: 'disk', state: 'serving', pid: 1 } },
+    onStall: () => undefined,
     onCrash: (reason) => crashes.push(reason),
     onDenied: () => undefined,
   });
@@ -105,6 +106,7 @@ test('a control plane that never comes to listen fails the start, after a few tr
     settings: { socketPath },
     clock: fastClock(delays),
     answer: () => Promise.reject(new Error('nobody asks')),
+    onStall: () => undefined,
     onCrash: (reason) => crashes.push(reason),
     onDenied: () => undefined,
   });
@@ -121,6 +123,7 @@ test('a worker that crashes again and again is started again at a bounded rate, 
     settings: { socketPath },
     clock: fastClock(delays),
     answer: () => Promise.reject(new Error('nobody asks')),
+    onStall: () => undefined,
     onCrash: (reason) => crashes.push(reason),
     onDenied: () => undefined,
   });
