@@ -4,6 +4,20 @@ import { MessageChannel } from 'node:worker_threads';
 import { AskError, DataPlaneClient, waitingAsksMax } from '../../src/control/data-plane-client.ts';
 import type { DataPlaneMessage, WorkerMessage } from '../../src/device/messages.ts';
 
+/** What was sent before it has come: a busy machine needs more than any number of milliseconds. */
+async function roundTrip({ port1, port2 }: MessageChannel): Promise<void> {
+  for (const [from, to] of [
+    [port1, port2],
+    [port2, port1],
+  ] as const) {
+    const come = new Promise((resolve) => {
+      to.once('message', resolve);
+    });
+    from.postMessage({ kind: 'finish' });
+    await come;
+  }
+}
+
 /** A border with a data plane that answers when the test says so. */
 function border(deadlineMs?: number): {
   client: DataPlaneClient;
@@ -14,12 +28,14 @@ function border(deadlineMs?: number): {
 } {
   const channel = new MessageChannel();
   const received: WorkerMessage[] = [];
-  channel.port2.on('message', (message: WorkerMessage) => received.push(message));
+  channel.port2.on('message', (message: WorkerMessage) => {
+    if (message.kind === 'ask') received.push(message);
+  });
   return {
     client: new DataPlaneClient(channel.port1, deadlineMs),
     received,
     reply: (message) => channel.port2.postMessage(message),
-    settle: () => new Promise((resolve) => setTimeout(resolve, 20)),
+    settle: () => roundTrip(channel),
     close: () => channel.port1.close(),
   };
 }

@@ -131,7 +131,7 @@ test('R3, R35, I22 a main that hangs: its requests are told as stuck, remove ref
     '--force',
   );
   const tookMs = performance.now() - startMs;
-  assert.ok(tookMs < 12_000, `took ${tookMs} ms; alone on a machine it is below 7 s`);
+  assert.ok(tookMs < 12_000, `took ${tookMs} ms; the steps of closing take at most 6 s`);
   assert.equal(isRunning(identity), false);
   assert.deepEqual(lab.leftovers(), []);
 
@@ -161,7 +161,7 @@ test('R35 a process that does not turn at all is killed by remove --force, and a
   const startMs = performance.now();
   await lab.mustFail(1, /removed, but not cleanly: its process was killed; /, 'remove', 'disk', '--force');
   const tookMs = performance.now() - startMs;
-  assert.ok(tookMs < 10_000, `took ${tookMs} ms; alone on a machine it is below 5 s`);
+  assert.ok(tookMs < 10_000, `took ${tookMs} ms; it is killed after 2 s`);
   assert.equal(isRunning(identity), false);
   assert.deepEqual(lab.leftovers(), []);
   await lab.mustRun('assemble', '--spare', 'spare.img');
