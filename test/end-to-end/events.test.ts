@@ -121,6 +121,7 @@ test('a clean end tells all that was gathered', async () => {
   await lab.mustRun('message', 'disk', '0', 'list');
   await lab.mustRun('suspend', 'disk');
   await lab.mustRun('resume', 'disk');
+  await client.close();
   await lab.mustRun('remove', 'disk');
   const events = await stored('disk');
   const sum = events.reduce(
