@@ -42,6 +42,7 @@ test('R4, R34, M16 an operator moves, imports and retires; main alone then has e
   assert.ok(Buffer.from(bytes).equals(pattern(0, mib, 2)));
   assert.equal(await say('lost'), '', 'main gave what was imported');
   assert.match(await say('retire'), /^retire: home 7, .*\nthe table is empty/);
+  await again.disconnect();
   await lab.mustRun('remove', 'disk');
   const image = readFileSync(main).subarray(0, mib);
   assert.ok(image.equals(pattern(0, mib, 2)), 'the raw disk has what was acknowledged');
