@@ -1,5 +1,6 @@
 import { Operation } from '../linux/uring-numbers.ts';
 import { Apart } from './apart.ts';
+import type { Placed } from './placed-list.ts';
 import { RequestQueue } from './request-queue.ts';
 
 /** Why a request ended without success: `errno` is positive; `timed-out` means that the kernel has not answered yet. */
@@ -28,13 +29,15 @@ export interface LaneOptions {
  * The requests of one device or socket. A hung disk fills its own lane and nobody else's (R36), and a closing device
  * knows when the kernel has answered its last one, abandoned ones included (I6, I7, I27).
  */
-export class RequestLane {
+export class RequestLane implements Placed {
   readonly fd: number;
   readonly inFlightMax: number;
   readonly alignmentBytes: number;
   readonly errorOf: (failure: RequestFailure) => Error;
   /** Requests beyond `inFlightMax`. For the engine. */
   readonly waiting: RequestQueue<IoRequest> = new RequestQueue();
+  /** Among the lanes that have requests. For the engine. */
+  place = -1;
   /** Requests that have left `waiting`. For the engine. */
   active = 0;
   /** Requests whose promise is rejected while the kernel still holds their buffer. */
@@ -94,7 +97,7 @@ const nobody = (): void => {};
  * One request from call to answer. The engine pools these: 100 k requests a second would be 100 k objects.
  * Only the engine and the lane touch them; everybody else sees the promise.
  */
-export class IoRequest {
+export class IoRequest implements Placed {
   state: RequestState = RequestState.pooled;
   operation: Operation = Operation.nop;
   lane: RequestLane | undefined;
@@ -113,6 +116,8 @@ export class IoRequest {
   deadlineMs: number = Number.POSITIVE_INFINITY;
   retries = 0;
   slot = -1;
+  /** Among the requests that threads carry. For an engine that has threads. */
+  place = -1;
   /** The promise has been rejected at the deadline; the kernel still owns the buffer. */
   abandoned = false;
   cancelled = false;

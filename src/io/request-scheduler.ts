@@ -3,6 +3,7 @@ import type { BufferArena } from '../block/buffer-arena.ts';
 import { Errno } from '../block/errno.ts';
 import { Operation } from '../linux/uring-numbers.ts';
 import { DeadlineWatch } from './deadline-watch.ts';
+import { PlacedList } from './placed-list.ts';
 import { IoRequest, type RequestLane, RequestState } from './request-lane.ts';
 import { RequestQueue } from './request-queue.ts';
 
@@ -34,7 +35,7 @@ export abstract class RequestScheduler {
   /** Allowed by their lane, not yet with the kernel. */
   protected readonly ready: RequestQueue<IoRequest> = new RequestQueue();
   /** Those that have requests. */
-  protected readonly lanes: Set<RequestLane> = new Set();
+  protected readonly lanes: PlacedList<RequestLane> = new PlacedList();
   readonly #arena: BufferArena;
   readonly #laneDepthMax: number;
   readonly #pool: IoRequest[] = [];
@@ -76,7 +77,7 @@ export abstract class RequestScheduler {
 
   /** Resolves when the kernel has answered everything. */
   async drain(): Promise<void> {
-    for (const lane of this.lanes) await lane.close();
+    for (const lane of [...this.lanes]) await lane.close();
   }
 
   /** After `drain`: nothing moves any more. */
@@ -213,7 +214,7 @@ export abstract class RequestScheduler {
         this.#makeReady(next);
       }
     }
-    if (lane.inFlight === 0) this.lanes.delete(lane);
+    if (lane.inFlight === 0) this.lanes.remove(lane);
     lane.noteFinished();
   }
 

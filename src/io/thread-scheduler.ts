@@ -5,6 +5,7 @@ import { Errno } from '../block/errno.ts';
 import { allocateRange, DurableWriter } from '../linux/file-calls.ts';
 import { Operation } from '../linux/uring-numbers.ts';
 import { Apart } from './apart.ts';
+import { PlacedList } from './placed-list.ts';
 import type { IoRequest } from './request-lane.ts';
 import { RequestScheduler } from './request-scheduler.ts';
 
@@ -36,7 +37,7 @@ export class ThreadScheduler extends RequestScheduler {
   readonly #inFlightMax: number;
   readonly #arenaAddress: number;
   readonly #durableWriter: DurableWriter;
-  readonly #running: Set<IoRequest> = new Set();
+  readonly #running: PlacedList<IoRequest> = new PlacedList();
   /** Of these, requests that are to be kept apart. */
   #apartRunning = 0;
   /** Something waits for a neighbour. */
@@ -141,7 +142,7 @@ export class ThreadScheduler extends RequestScheduler {
   }
 
   #answer(request: IoRequest, result: number): void {
-    this.#running.delete(request);
+    this.#running.remove(request);
     request.lane!.threads -= 1;
     if (request.apart !== Apart.no) this.#apartRunning -= 1;
     if (result === -Errno.ESPIPE) {
