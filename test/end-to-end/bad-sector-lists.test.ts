@@ -151,8 +151,20 @@ test('what cannot be listed or noted is refused in one line', async () => {
   );
   await lab.mustFail(ExitCode.notASpare, /not a dm-remap spare/, 'export', '--spare', 'main.img');
   await lab.mustFail(ExitCode.notFound, /no such device/, 'export', 'nobody');
-  await lab.mustFail(ExitCode.notFound, /none: the list cannot be read/, 'import', 'disk', 'none');
-  await lab.mustFail(ExitCode.failed, /run: the list cannot be read/, 'import', 'disk', 'run');
+  await lab.mustFail(
+    ExitCode.notFound,
+    /none: no such file; expected a list of bad sectors/,
+    'import',
+    'disk',
+    'none',
+  );
+  await lab.mustFail(
+    ExitCode.failed,
+    /run: is a directory; expected a list of bad sectors/,
+    'import',
+    'disk',
+    'run',
+  );
   await lab.mustFail(ExitCode.usage, /line 1/, 'import', 'disk', 'spare.img');
   writeFileSync(lab.path('outside'), '65536\n');
   await lab.mustFail(ExitCode.usage, /expected less than 131072/, 'import', 'disk', 'outside');

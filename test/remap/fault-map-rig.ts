@@ -199,7 +199,7 @@ export class FaultMapRig {
 
   /** By `list`, ascending. */
   async movedGranules(): Promise<number[]> {
-    const lines = (await this.device.message(['list'])).split('\n').filter((line) => line !== '');
+    const lines = (await this.device.message(['list', 'blocks'])).split('\n').filter((line) => line !== '');
     const granules = lines.map((line) => Math.floor(Number(line.split(' ')[0]) / sectorsPerGranule));
     return [...new Set(granules)].toSorted((left, right) => left - right);
   }

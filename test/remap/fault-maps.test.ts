@@ -135,12 +135,12 @@ async function persistence(): Promise<void> {
   const { rig, bad } = await overErrors('hundred-step');
   for (const sector of bad) await rig.write(sector - 1, 3);
   await rig.flush();
-  const list = await rig.device.message(['list']);
+  const list = await rig.device.message(['list', 'blocks']);
   assert.deepEqual(await rig.movedGranules(), granulesOf(bad));
   for (let round = 0; round < 4; round += 1) {
     if (round % 2 === 0) await rig.reopen();
     else await rig.cutAndReopen();
-    assert.equal(await rig.device.message(['list']), list);
+    assert.equal(await rig.device.message(['list', 'blocks']), list);
     await rig.check();
     // What was freed would be used now, over what is in use (I15).
     await rig.write(40_000 + round * 8, 8);
@@ -270,7 +270,7 @@ async function spareBad(): Promise<void> {
     rig.main.faults.addBadSectors(1000, 8, { on: 'both' });
     if (spoiled !== undefined) rig.spare.faults.addBadSectors(spoiled, 8, { on: 'write' });
     await rig.write(1000, 8);
-    const [, , slot] = (await rig.device.message(['list'])).split(' ');
+    const [, , slot] = (await rig.device.message(['list', 'blocks'])).split(' ');
     return { rig, slotSector: Number(slot) };
   };
   const first = await mapOf(undefined);

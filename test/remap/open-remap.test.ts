@@ -40,7 +40,7 @@ describe('openRemapDevice', () => {
     }
     await assert.rejects(place.clock.run(first.read(new Uint8Array(sectorBytes), lost! * sectorBytes)));
     await place.clock.run(first.message(['remap', '600']));
-    const list = await first.message(['list']);
+    const list = await first.message(['list', 'blocks']);
     const marks = await first.message(['lost']);
     assert.equal(list.split('\n').length, written.length + 1);
     assert.equal(marks, `${lost} 1 unreadable`);
@@ -48,7 +48,7 @@ describe('openRemapDevice', () => {
     assert.equal(place.arena.usedBytes, 0);
 
     const second = await place.open(main);
-    assert.equal(await second.message(['list']), list);
+    assert.equal(await second.message(['list', 'blocks']), list);
     assert.equal(await second.message(['lost']), marks);
     for (const sector of written) {
       const bytes = new Uint8Array(sectorBytes);
@@ -56,7 +56,7 @@ describe('openRemapDevice', () => {
       assert.deepEqual(bytes, patternOf(sector, 1));
     }
     await place.clock.run(second.message(['remap', '700', '80']));
-    const slots = (await second.message(['list']))
+    const slots = (await second.message(['list', 'blocks']))
       .split('\n')
       .map((line) => Math.floor(Number(line.split(' ')[2]) / 8));
     assert.equal(new Set(slots).size, slots.length, 'no slot twice');

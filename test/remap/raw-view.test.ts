@@ -127,7 +127,7 @@ describe('extents of the remap device', () => {
       const stack = await woundedStack((main) => new SparseDevice(main, [{ state, length: 1 << 20 }]));
       assert.equal(
         await extentWords(stack, 64, 64),
-        `${state} 16, remapped 8, ${state} 9, lost 1, ${state} 14, lost 8, ${state} 8`,
+        `${state} 16, remapped 8, ${state} 9, unreadable 1, ${state} 14, gone 8, ${state} 8`,
       );
       await finish(stack);
     }

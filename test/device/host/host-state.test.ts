@@ -177,7 +177,7 @@ test('M13 what cannot be written is told once, shown, and stops nothing', async 
   await writer.drained();
   await passTime(writer, lookIntervalMs);
   assert.equal(complaints.length, 1);
-  assert.match(complaints[0] ?? '', /remembers of this device cannot be written: .*ENOTDIR/);
+  assert.match(complaints[0] ?? '', /cannot be written: .*ENOTDIR/);
   assert.match(writer.report().trouble, /ENOTDIR/);
   await writer.close();
   assert.equal(complaints.length, 1);
