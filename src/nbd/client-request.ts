@@ -4,7 +4,7 @@ import { Command, WireError } from './constants.ts';
 import { notUnderWay, type ServerPhase, type UnansweredRequest } from './request-ages.ts';
 import { wireErrorOf } from './wire-error.ts';
 
-/** Of a request that is no write, or has no call to the device. */
+/** Of a request that changes nothing, or has its result. */
 export const noTicket = -1;
 
 /** Whom a request tells that it has its result. */
@@ -34,7 +34,7 @@ export class ClientRequest implements UnansweredRequest {
   pieceBytes = 0;
   /** When the piece was taken, for its share. */
   takenAt = 0;
-  /** Of `UnfinishedWrites`, while the device has the write. */
+  /** Of `UnfinishedWrites`, until the write has its result. */
   writeTicket: number = noTicket;
   /** What of a read has failed. */
   readonly failed: FailedRange[] = [];

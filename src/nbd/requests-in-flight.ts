@@ -139,24 +139,22 @@ export class RequestsInFlight {
     const request = this.#admit(header, piece?.length ?? 0);
     request.piece = piece;
     request.takenAt = this.#share.takenAt;
-    const { offset, length } = request;
-    if (!changesBytes(request.command)) this.#callDevice(request);
-    else if (this.#unfinished.overlapsOthers(this.#connection, offset, length)) {
-      // What throws here is our bug, and ends the process.
-      void this.#startBehindOthers(request);
-    } else {
-      request.writeTicket = this.#unfinished.begin(this.#connection, offset, length);
-      this.#callDevice(request);
+    if (changesBytes(request.command)) {
+      request.writeTicket = this.#unfinished.begin(this.#connection, request.offset, request.length);
+      if (this.#unfinished.mustWait(request.writeTicket)) {
+        // What throws here is our bug, and ends the process.
+        void this.#startBehindOthers(request);
+        return;
+      }
     }
+    this.#callDevice(request);
   }
 
   /** A write of another connection, perhaps of one that is gone, is still under way on these bytes: it must land first. */
   async #startBehindOthers(request: ClientRequest): Promise<void> {
-    const { offset, length } = request;
     request.isBehindOthers = true;
-    while (this.#unfinished.overlapsOthers(this.#connection, offset, length)) await this.#unfinished.change();
+    while (this.#unfinished.mustWait(request.writeTicket)) await this.#unfinished.change();
     request.isBehindOthers = false;
-    request.writeTicket = this.#unfinished.begin(this.#connection, offset, length);
     this.#callDevice(request);
   }
 

@@ -61,6 +61,32 @@ describe('writes of several connections', () => {
       await second.expect(replyHex(3));
     });
   });
+
+  test('R3 nor is a write overtaken that itself still waits for another one, when its connection breaks', async () => {
+    const memory = new MemoryDevice({ name: 'disk', sizeBytes: 1 << 20 });
+    const device = new HeldDevice(memory);
+    await withServer({ device }, async (fixture) => {
+      const [first, second] = [await fixture.transmission(), await fixture.transmission()];
+      await first.send(requestHex(write, 1, 0, 1024, { payload: bytes(1) }));
+      await settle();
+      await second.send(requestHex(write, 2, 512, 1024, { payload: bytes(2) }));
+      await settle();
+      assert.deepEqual(device.calls, ['write 0 1024'], 'the second waits for the first');
+      await second.stream.close();
+      const third = await fixture.transmission();
+      await third.send(requestHex(write, 3, 1024, 1024, { payload: bytes(3) }));
+      await settle();
+      assert.deepEqual(device.calls, ['write 0 1024'], 'the third waits for the second, not for the first');
+      device.releaseAll();
+      await settle();
+      await third.expect(replyHex(3));
+      await first.expect(replyHex(1));
+      assert.deepEqual(device.calls, ['write 0 1024', 'write 512 1024', 'write 1024 1024']);
+      const found = new Uint8Array(1024);
+      await memory.read(found, 1024);
+      assert.deepEqual(found, bytes(3), 'what was acknowledged last is there');
+    });
+  });
 });
 
 test('UnfinishedWrites agrees with a list of ranges', () => {
@@ -76,18 +102,23 @@ test('UnfinishedWrites agrees with a list of ranges', () => {
       const numbers = [writes.newConnection(), writes.newConnection(), writes.newConnection()];
       const model: { ticket: number; connection: number; offset: number; end: number }[] = [];
       for (const { connection, offset, length, ends } of steps) {
-        const expected = model.some(
-          (other) => other.connection !== connection && other.offset < offset + length && offset < other.end,
-        );
-        assert.equal(writes.overlapsOthers(numbers[connection]!, offset, length), expected);
         const oldest = ends ? model.shift() : undefined;
         if (oldest !== undefined) writes.end(oldest.ticket);
         const ticket = writes.begin(numbers[connection]!, offset, length);
         model.push({ ticket, connection, offset, end: offset + length });
+        for (const [index, write] of model.entries()) {
+          const expected = model
+            .slice(0, index)
+            .some(
+              (other) =>
+                other.connection !== write.connection && other.offset < write.end && write.offset < other.end,
+            );
+          assert.equal(writes.mustWait(write.ticket), expected);
+        }
       }
       for (const { ticket } of model) writes.end(ticket);
       for (const number of numbers) writes.connectionEnded(number);
-      assert(!writes.overlapsOthers(writes.newConnection(), 0, 100));
+      assert(!writes.mustWait(writes.begin(writes.newConnection(), 0, 100)));
     }),
   );
 });
