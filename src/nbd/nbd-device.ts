@@ -262,11 +262,15 @@ export class NbdDevice implements BlockDevice {
     length: number,
     send: (client: NbdClient) => Promise<void>,
   ): Promise<void> {
-    const client = this.#link.client;
+    // Who it was sent to is known only then: it may have waited for its turn meanwhile.
+    let sentTo: NbdClient | undefined;
     try {
-      await this.#link.call(offset, length, send);
+      await this.#link.call(offset, length, (client) => {
+        sentTo = client;
+        return send(client);
+      });
     } catch (error) {
-      if (client !== undefined && this.#link.client !== client) this.#doubtful.add(offset, length);
+      if (sentTo !== undefined && this.#link.client !== sentTo) this.#doubtful.add(offset, length);
       throw error;
     }
   }

@@ -77,7 +77,7 @@ export class RemoteLink {
   async reopen(before: RemoteExport): Promise<void> {
     const { sizeBytes, connector } = this.#options;
     const old = this.#client;
-    this.#client = undefined;
+    this.#forget();
     await old?.close();
     let fresh: NbdClient;
     try {
@@ -101,9 +101,8 @@ export class RemoteLink {
 
   /** After the last call. */
   async close(): Promise<void> {
-    this.#watch?.cancel();
     const client = this.#client;
-    this.#client = undefined;
+    this.#forget();
     if (client === undefined) return;
     const late = this.#options.clock.schedule(disconnectMs, () => void client.close());
     await client.disconnect();
@@ -116,7 +115,7 @@ export class RemoteLink {
     const answers = this.#answers;
     this.#watch = this.#options.clock.schedule(replyTimeoutMs, () => {
       this.#watch = undefined;
-      if (this.#sent === 0 || this.#client !== client) return;
+      if (this.#sent === 0) return;
       if (this.#answers === answers) this.#drop(client);
       else this.#watchAnswers(client);
     });
@@ -142,8 +141,15 @@ export class RemoteLink {
   }
 
   #drop(client: NbdClient): void {
-    if (this.#client === client) this.#client = undefined;
+    if (this.#client === client) this.#forget();
     void client.close();
+  }
+
+  /** The next connection has a watch of its own, from its first request on. */
+  #forget(): void {
+    this.#client = undefined;
+    this.#watch?.cancel();
+    this.#watch = undefined;
   }
 }
 

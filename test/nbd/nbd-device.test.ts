@@ -102,6 +102,27 @@ describe('NbdDevice: errors', () => {
     await lab.end();
   });
 
+  it('R36 a server that says nothing after a reconnection is dropped too, though nobody asks anything more', async () => {
+    const held = new HeldDevice(memory());
+    const lab = await Lab.open(held);
+    const before = gone(lab.disk.read(new Uint8Array(512), 0));
+    await settle();
+    lab.fixture.clock.advance(replyTimeoutMs / 2);
+    await lab.cut();
+    await before;
+    await lab.disk.reopen();
+    const after = followed(lab.disk.read(new Uint8Array(512), 0));
+    await settle();
+    lab.fixture.clock.advance(replyTimeoutMs - 1);
+    await settle();
+    assert.equal(after.outcome, 'waits', 'the time of the old connection does not count');
+    lab.fixture.clock.advance(1);
+    await settle();
+    assert.equal(after.outcome, 'path');
+    held.releaseAll();
+    await lab.end();
+  });
+
   it('a server that answers slowly but answers is kept', async () => {
     const held = new HeldDevice(memory());
     const lab = await Lab.open(held);
