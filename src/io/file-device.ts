@@ -1,4 +1,3 @@
-import { assert } from '../block/assert.ts';
 import {
   type BlockDevice,
   type Capabilities,
@@ -9,7 +8,8 @@ import {
 } from '../block/block-device.ts';
 import type { ArenaReserve } from '../block/buffer-arena.ts';
 import { asDeviceError, DeviceError, deviceError, type FailedRange } from '../block/device-error.ts';
-import { Errno, failureKindOfErrno } from '../block/errno.ts';
+import { Errno } from '../block/errno.ts';
+import { diskFailure } from './disk-failure.ts';
 import type { DiskReopener } from './disk-reopener.ts';
 import { HeldDescriptor } from './held-descriptor.ts';
 import type { IoEngine } from './io-engine.ts';
@@ -196,17 +196,8 @@ export abstract class FileDevice implements BlockDevice {
   protected abstract readPiece(target: Uint8Array, offset: number, flags: number): Promise<void>;
   protected abstract writePiece(source: Uint8Array, offset: number, flags: number): Promise<void>;
 
-  /** R15. Names only what is not known to be good: a block that was cut is not. */
   protected errorOf(failure: RequestFailure): DeviceError {
-    const kind = failure.timedOut ? 'timed-out' : failureKindOfErrno(failure.errno);
-    assert(kind !== 'bug', `${this.name}: the kernel refused operation ${failure.operation} as malformed`);
-    // A flush has no length: it is about everything.
-    if (failure.length === 0) return deviceError(this.name, kind, 0, this.geometry.sizeBytes, failure.errno);
-    // Whole blocks of the device, wherever the request began: the ring may have got the rest of a read within a block.
-    const good = failure.fileOffset + failure.done;
-    const offset = good - (good % this.geometry.logicalBlockBytes);
-    const length = failure.fileOffset + failure.length - offset;
-    return deviceError(this.name, kind, offset, length, failure.errno);
+    return diskFailure(this, this.lane.fd, failure);
   }
 
   /** Runs a request of several steps so that `close` waits for it, and still admits its next step, nested or not. */

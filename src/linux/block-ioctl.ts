@@ -52,6 +52,13 @@ export function blockDeviceFacts(fd: number): BlockDeviceFacts {
   };
 }
 
+/** Size of the block device behind `fd` at this moment, 0 when it has none any more. Never waits for the disk. */
+export function blockDeviceBytes(fd: number): number {
+  const bytes = new Uint8Array(8);
+  if (ioctl(fd, BLKGETSIZE64, bytes) < 0) return 0;
+  return Number(new DataView(bytes.buffer).getBigUint64(0, true));
+}
+
 /** Writes back and drops the device's page cache, off the calling thread; false when the kernel refused. */
 export async function flushBlockBuffers(fd: number): Promise<boolean> {
   return (await callOffThread(fd, BLKFLSBUF, null)) === 0;

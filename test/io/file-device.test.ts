@@ -8,10 +8,18 @@ import { DeviceError } from '../../src/block/device-error.ts';
 import { Errno } from '../../src/block/errno.ts';
 import type { DataPlane } from '../../src/io/data-plane.ts';
 import { DirectFileDevice } from '../../src/io/direct-file-device.ts';
-import type { FileDevice } from '../../src/io/file-device.ts';
+import type { RequestFailure } from '../../src/io/request-lane.ts';
+import { Operation } from '../../src/linux/uring-numbers.ts';
 import { type DataPlaneFixture, dataPlaneFixture } from './data-plane-fixture.ts';
 
 const deviceBytes = 1024 * 1024;
+
+/** Shows what it makes of an answer of the kernel's. */
+class OpenDevice extends DirectFileDevice {
+  explain(failure: RequestFailure): DeviceError {
+    return this.errorOf(failure);
+  }
+}
 
 describe('a file device whose disk fails', { timeout: 20_000 }, () => {
   let fixture: DataPlaneFixture;
@@ -25,13 +33,13 @@ describe('a file device whose disk fails', { timeout: 20_000 }, () => {
   afterEach(() => fixture.dispose());
 
   /** A device over any descriptor, as if it were a disk of one mebibyte. */
-  function deviceOn(fd: number, readTimeoutMs?: number): FileDevice {
-    return new DirectFileDevice({
+  function deviceOn(fd: number, readTimeoutMs?: number, kind: 'block' | 'file' = 'file'): OpenDevice {
+    return new OpenDevice({
       name: 'test',
       engine: plane.engine,
       descriptor: {
         fd,
-        kind: 'file',
+        kind,
         sizeBytes: deviceBytes,
         logicalBlockBytes: 512,
         physicalBlockBytes: 4096,
@@ -151,7 +159,40 @@ describe('a file device whose disk fails', { timeout: 20_000 }, () => {
     await device.close();
   });
 
-  it('EINVAL is our own bug and ends the process', () => {
+  it('R15, R32 a disk that has no size any more was pulled out, whatever error its requests end with', async () => {
+    // Writes behind the end of a disk are answered ENOSPC, and this one does not even say where its end is.
+    const device = deviceOn(openSync('/dev/full', constants.O_RDWR), undefined, 'block');
+    const error = await errorOf(device.write(new Uint8Array(4096), 8192));
+    assert.equal(error.kind, 'path');
+    assert.equal(error.errno, Errno.ENXIO);
+    assert.deepEqual(rangesOf(error), [[8192, 4096]]);
+    // Discards and zeroes are answered EINVAL there, which is our own bug elsewhere.
+    for (const operation of [Operation.write, Operation.fallocate]) {
+      const failure = {
+        operation,
+        errno: Errno.EINVAL,
+        timedOut: false,
+        fileOffset: 0,
+        length: 512,
+        done: 0,
+      };
+      assert.equal(device.explain(failure).errno, Errno.ENXIO);
+    }
+    await device.close();
+  });
+
+  it('R15 what refuses a discard or zeroes as malformed costs them, and no process: they may be written', async () => {
+    const device = deviceOn(openSync('/dev/null', constants.O_RDWR));
+    const where = { timedOut: false, fileOffset: 0, length: 512, done: 0 };
+    const error = device.explain({ operation: Operation.fallocate, errno: Errno.EINVAL, ...where });
+    assert.equal(error.kind, 'refused');
+    assert.throws(() => device.explain({ operation: Operation.write, errno: Errno.EINVAL, ...where }), {
+      name: 'AssertionFailure',
+    });
+    await device.close();
+  });
+
+  it('R15 EINVAL is our own bug and ends the process', () => {
     const url = (name: string): string =>
       JSON.stringify(new URL(`../../src/io/${name}.js`, import.meta.url).href);
     const script = `
