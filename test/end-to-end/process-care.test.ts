@@ -65,6 +65,7 @@ test('a device with less memory says so to its clients, and serves them', async 
   await client.write(bytes, mib);
   await client.read(bytes.fill(0), mib);
   assert.ok(bytes.every((byte) => byte === 5));
+  await client.disconnect();
   await lab.mustRun('remove', 'disk');
   await lab.mustRun('assemble', '--spare', spare);
   assert.equal((await statusOf('disk')).process.requestMemoryBytes, 64 * mib, 'not remembered');

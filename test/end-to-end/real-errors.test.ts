@@ -321,7 +321,7 @@ describe('errors of the kernel’s own block layer', { skip, timeout: 240_000 },
       badSectors.find((sector) => blockOf(sector, granuleBytes) * granuleBytes === spared)! * sectorBytes,
     );
     const startMs = Date.now();
-    const removed = await lab.run('remove', 'disk');
+    const removed = await lab.run('remove', 'disk', '--force');
     assert.ok(Date.now() - startMs < 20_000, 'bounded');
     assert.notEqual(removed.exitCode, ExitCode.ok, `a flush that failed is told: ${removed.output}`);
     assert.deepEqual(lab.leftovers(), []);
@@ -360,7 +360,7 @@ describe('errors of the kernel’s own block layer', { skip, timeout: 240_000 },
     await client.write(readFileSync(source).subarray(10 * mebibyte, 11 * mebibyte), 10 * mebibyte);
     await assert.rejects(client.write(bytes, badSectors[0]! * sectorBytes), /EIO/);
     const startMs = Date.now();
-    await lab.run('remove', 'disk');
+    await lab.run('remove', 'disk', '--force');
     assert.ok(Date.now() - startMs < 30_000, 'bounded');
     assert.deepEqual(lab.leftovers(), []);
 
