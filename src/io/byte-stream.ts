@@ -17,6 +17,11 @@ export interface ByteStream {
    * The parts are lent until it settles. Rejects with `StreamError`.
    */
   send(parts: readonly Uint8Array[]): Promise<void>;
+  /**
+   * True when the peer has ended its side or is gone, also while bytes that it sent before wait to be received. Costs a system
+   * call.
+   */
+  peerHasLeft(): boolean;
   /** Ends both directions; outstanding calls reject. Resolves when the kernel holds none of our memory. Idempotent. */
   close(): Promise<void>;
 }

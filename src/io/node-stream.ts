@@ -2,7 +2,7 @@ import { connect, type NetConnectOpts, Socket } from 'node:net';
 import { assert } from '../block/assert.ts';
 import type { BufferArena } from '../block/buffer-arena.ts';
 import { describeAddress } from '../linux/socket-address.ts';
-import { keepAliveIdleSeconds, peerAddress, prepareTcpSocket } from '../linux/socket-calls.ts';
+import { hasPeerLeft, keepAliveIdleSeconds, peerAddress, prepareTcpSocket } from '../linux/socket-calls.ts';
 import { type ByteStream, StreamError, streamErrorOf } from './byte-stream.ts';
 
 /** All that is received before somebody asks for it; then the socket is not read, its peer waits. */
@@ -32,6 +32,8 @@ export class NodeStream implements ByteStream {
   readonly peer: string;
   readonly #arena: BufferArena;
   readonly #socket: Socket;
+  /** Known for accepted connections. */
+  readonly #fd: number | undefined;
   readonly #buffer: Buffer = Buffer.allocUnsafeSlow(receiveBufferBytes);
   /** Bytes of the buffer that nobody has asked for yet: from `#taken` to `#received`. */
   #taken = 0;
@@ -42,8 +44,14 @@ export class NodeStream implements ByteStream {
   #sending = false;
   #closing: Promise<void> | undefined;
 
-  private constructor(arena: BufferArena, peer: string, open: (options: ReceivingOptions) => Socket) {
+  private constructor(
+    arena: BufferArena,
+    peer: string,
+    open: (options: ReceivingOptions) => Socket,
+    fd?: number,
+  ) {
     this.#arena = arena;
+    this.#fd = fd;
     this.peer = peer;
     // The peer's end is not ours: what it still wants to receive is sent.
     this.#socket = open({
@@ -64,6 +72,7 @@ export class NodeStream implements ByteStream {
       arena,
       peer,
       (options) => new Socket({ ...options, fd, readable: true, writable: true }),
+      fd,
     );
   }
 
@@ -112,6 +121,11 @@ export class NodeStream implements ByteStream {
         else resolve();
       });
     });
+  }
+
+  peerHasLeft(): boolean {
+    // Where its descriptor is not known, the peer's end is only heard of in its turn.
+    return this.#ended || this.#socket.destroyed || (this.#fd !== undefined && hasPeerLeft(this.#fd));
   }
 
   close(): Promise<void> {

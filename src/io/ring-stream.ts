@@ -2,6 +2,7 @@ import { assert } from '../block/assert.ts';
 import { describeAddress } from '../linux/socket-address.ts';
 import {
   closeDescriptor,
+  hasPeerLeft,
   openStreamSocket,
   peerAddress,
   prepareTcpSocket,
@@ -41,6 +42,10 @@ export class RingStream implements ByteStream {
 
   send(parts: readonly Uint8Array[]): Promise<void> {
     return this.#lane.closed ? this.#rejectClosed() : this.#engine.send(this.#lane, parts);
+  }
+
+  peerHasLeft(): boolean {
+    return this.#lane.closed || hasPeerLeft(this.#lane.fd);
   }
 
   /** Connects; the stream must be closed when this fails. */

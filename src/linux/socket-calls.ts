@@ -20,6 +20,12 @@ const TCP_KEEPCNT = 6;
 /** linux/include/linux/socket.h: a peer that has gone is an error to us, never a signal; send all or say how much. */
 export const messageFlag = { noSignal: 0x4000, waitAll: 0x100 } as const;
 
+/** linux/include/uapi/asm-generic/poll.h */
+const POLLERR = 0x8;
+const POLLHUP = 0x10;
+const POLLNVAL = 0x20;
+const POLLRDHUP = 0x2000;
+
 /** For accept: descriptors are never inherited by a child. */
 export const acceptFlags: number = SOCK_CLOEXEC;
 
@@ -34,6 +40,11 @@ const bind = bindLibc<AddressCall>('bind', 'int', addressParameters);
 const connect = bindLibc<AddressCall>('connect', 'int', addressParameters);
 const listen = bindLibc<(fd: number, backlog: number) => number>('listen', 'int', ['int', 'int']);
 const shutdown = bindLibc<(fd: number, how: number) => number>('shutdown', 'int', ['int', 'int']);
+const poll = bindLibc<(entries: Uint8Array, count: number, timeoutMs: number) => number>('poll', 'int', [
+  'void *',
+  'ulong',
+  'int',
+]);
 const close = bindLibc<(fd: number) => number>('close', 'int', ['int']);
 const setsockopt = bindLibc<
   (fd: number, level: number, option: number, value: Int32Array, length: number) => number
@@ -82,6 +93,16 @@ export function prepareTcpSocket(fd: number): void {
   setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, 'TCP_KEEPIDLE', keepAliveIdleSeconds);
   setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, 'TCP_KEEPINTVL', keepAliveProbeSeconds);
   setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, 'TCP_KEEPCNT', keepAliveProbes);
+}
+
+/** Whether the peer of a connected socket has ended its side or is gone, whatever is still to be received. */
+export function hasPeerLeft(fd: number): boolean {
+  // struct pollfd: fd i32, events i16, revents i16.
+  const entry = new DataView(new ArrayBuffer(8));
+  entry.setInt32(0, fd, true);
+  entry.setInt16(4, POLLRDHUP, true);
+  if (poll(new Uint8Array(entry.buffer), 1, 0) <= 0) return false;
+  return (entry.getInt16(6, true) & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) !== 0;
 }
 
 /** Ends both directions: what waits in the kernel on this socket answers now. Harmless when already ended. */

@@ -326,6 +326,15 @@ export class NbdSession {
     this.#waitingSinceTick = sinceTick;
     while (!this.#draining && !this.#mayStart(length)) await this.#requests.change();
     this.#waitingSinceTick = notUnderWay;
+    this.#stopIfClientLeft();
+  }
+
+  /**
+   * After a wait: a client that has left may have sent everything again on another connection, had its answers, and written other
+   * bytes to the same place. What nobody has begun by then would land over them (R3).
+   */
+  #stopIfClientLeft(): void {
+    if (!this.#draining && this.#stream.peerHasLeft()) this.drain();
   }
 
   #waitPhase(): ServerPhase {
@@ -356,6 +365,7 @@ export class NbdSession {
     const piece = await this.#share.whenFree(length);
     this.#waitsForMemory = false;
     this.#waitingSinceTick = notUnderWay;
+    this.#stopIfClientLeft();
     return piece;
   }
 }

@@ -92,6 +92,23 @@ describeOnEngines('streams', (io) => {
       assert.equal(await server.receive(new Uint8Array(1)), 0);
     });
 
+    it(`${name}: tells that the peer has left while its last bytes wait, and none of them is lost`, async () => {
+      const [server, client] = await pair();
+      assert.equal(server.peerHasLeft(), false);
+      // More than anybody reads ahead.
+      const bytes = new Uint8Array(100_000).fill(7);
+      await client.send([bytes]);
+      await sleep(5);
+      assert.equal(server.peerHasLeft(), false);
+      await client.close();
+      await sleep(5);
+      assert.equal(server.peerHasLeft(), true);
+      assert.deepEqual(Buffer.from(await receiveAll(server, bytes.length)), Buffer.from(bytes));
+      assert.equal(await server.receive(new Uint8Array(1)), 0);
+      await server.close();
+      assert.equal(server.peerHasLeft(), true);
+    });
+
     it(`${name}: rejects what is outstanding when it is closed`, async () => {
       const [server] = await pair();
       const buffer = take(16);

@@ -59,6 +59,10 @@ class Pipe {
     }
   }
 
+  get ended(): boolean {
+    return this.#ended || this.#broken !== undefined;
+  }
+
   /** The sender is done: what is on its way still arrives. */
   end(): void {
     this.#ended = true;
@@ -126,6 +130,10 @@ class MemoryStream implements ByteStream {
     } finally {
       this.#sending = false;
     }
+  }
+
+  peerHasLeft(): boolean {
+    return this.#incoming.ended;
   }
 
   /** Half a close: the peer receives what is on its way, then the end, and may still send. */

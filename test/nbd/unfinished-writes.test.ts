@@ -89,6 +89,59 @@ describe('writes of several connections', () => {
   });
 });
 
+describe('what a client that left had sent and nobody had begun', () => {
+  test('R3 is not begun any more behind a full connection, where it would land over what it sent on the next one', async () => {
+    const memory = new MemoryDevice({ name: 'disk', sizeBytes: 1 << 20 });
+    const device = new HeldDevice(memory);
+    await withServer({ device, limits: { requestsInFlightMax: 1 } }, async (fixture) => {
+      const first = await fixture.transmission();
+      await first.send(requestHex(write, 1, 0, 1024, { payload: bytes(1) }));
+      await first.send(requestHex(write, 2, 4096, 1024, { payload: bytes(2) }));
+      await settle();
+      await first.stream.close();
+      const second = await fixture.transmission();
+      await second.send(requestHex(write, 3, 4096, 1024, { payload: bytes(3) }));
+      await settle();
+      device.releaseNewest();
+      await settle();
+      await second.expect(replyHex(3));
+      device.releaseAll();
+      await settle();
+      assert.deepEqual(device.calls, ['write 0 1024', 'write 4096 1024']);
+      const found = new Uint8Array(1024);
+      await memory.read(found, 4096);
+      assert.deepEqual(found, bytes(3));
+    });
+  });
+
+  test('R3, R30, R36 nor behind a suspension, or for want of memory', async () => {
+    const device = new HeldDevice(new MemoryDevice({ name: 'disk', sizeBytes: 1 << 20 }));
+    await withServer({ device }, async (fixture) => {
+      fixture.server.suspend();
+      const suspended = await fixture.transmission();
+      await suspended.send(requestHex(write, 1, 0, 1024, { payload: bytes(1) }));
+      await settle();
+      await suspended.stream.close();
+      fixture.server.resume();
+      await settle();
+      assert.deepEqual(device.calls, []);
+      const pieces: Uint8Array[] = [];
+      while (fixture.arena.freeBytes('client') > 0) {
+        pieces.push(fixture.arena.take(4096, 'client') ?? assert.fail('a page is free'));
+      }
+      const poor = await fixture.transmission();
+      await poor.send(requestHex(write, 1, 0, 1024, { payload: bytes(1) }));
+      await settle();
+      await poor.stream.close();
+      for (const piece of pieces) fixture.arena.release(piece);
+      fixture.clock.advance(2_000);
+      await settle();
+      assert.deepEqual(device.calls, []);
+      device.releaseAll();
+    });
+  });
+});
+
 test('UnfinishedWrites agrees with a list of ranges', () => {
   const step = fc.record({
     connection: fc.nat(2),
