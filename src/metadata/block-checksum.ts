@@ -67,6 +67,17 @@ export function writeU64(view: DataView, at: number, value: number): void {
   view.setUint32(at + 4, Math.floor(value / twoTo32), true);
 }
 
+/**
+ * Counters on disk are whole numbers up to this, so that what is counted on from them can be written too. At a million a second
+ * it is reached in 142 years; a block with a right checksum and more was made by somebody else.
+ */
+const counterMax: number = 2 ** 52;
+
+/** True when every one of these is a number that a counter can have. */
+export function areCounters(...values: readonly number[]): boolean {
+  return values.every((value) => value <= counterMax);
+}
+
 /** Above 2^53 - 1 the result is inexact and not a safe integer: callers compare with sizes. */
 export function readU64(view: DataView, at: number): number {
   return view.getUint32(at + 4, true) * twoTo32 + view.getUint32(at, true);

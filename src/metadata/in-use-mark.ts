@@ -1,4 +1,5 @@
 import {
+  areCounters,
   formatVersion,
   isSealed,
   magic,
@@ -97,11 +98,13 @@ export function decodeMark(block: Uint8Array, uuid: Uint8Array): InUseMark | und
     view.getUint16(versionAt, true) === formatVersion &&
     sameBytes(markDevice(block), uuid);
   const hostNameBytes = view.getUint32(100, true);
+  const [heartbeat, writtenUnixSeconds] = [readU64(view, 40), readU64(view, 48)];
   if (!ours || hostNameBytes > blockBytes - hostNameAt) return undefined;
+  if (!areCounters(heartbeat, writtenUnixSeconds)) return undefined;
   return {
     nonce: hexText(block.subarray(32, 40)),
-    heartbeat: readU64(view, 40),
-    writtenUnixSeconds: readU64(view, 48),
+    heartbeat,
+    writtenUnixSeconds,
     intervalMs: view.getUint32(56, true),
     released: (view.getUint32(60, true) & releasedFlag) !== 0,
     machineId: idText(block.subarray(64, 80)),

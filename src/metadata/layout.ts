@@ -16,7 +16,7 @@ export const superblockSlots = 2;
 const superblockPairBytes = superblockSlots * blockBytes;
 
 /** Smaller than this a journal cannot hold a batch while the next checkpoint is written. */
-const journalBlocksMin = 8;
+export const journalBlocksMin = 8;
 /** Bytes: above 4 MiB opening, which reads all journals, would be longer than a checkpoint is saved. */
 const journalBytesMin: number = mib;
 const journalBytesMax: number = 4 * mib;

@@ -1,5 +1,6 @@
 import { crc32c } from '@node-rs/crc32';
 import { blockBytes } from './block-size.ts';
+import type { SpareLayout } from './layout.ts';
 import { type GranuleRecord, type MappingRecord, noSlot, StateCause } from './mapping-state.ts';
 import { decodeSuperblock, type Superblock } from './superblock.ts';
 import { hexText } from './uuid.ts';
@@ -88,6 +89,9 @@ export function decodeDump(text: string): MetadataDump | string {
   }
   if (superblock === undefined) return 'has no superblock that this program understands';
   if (sequence === undefined || !Number.isSafeInteger(sequence)) return 'has no sequence';
+  const { layout } = superblock.shared;
+  const outside = records.find((record) => !isInside(record, layout));
+  if (outside !== undefined) return `has a line about what its device does not have: ${lineOf(outside)}`;
   return { superblock, sequence, records };
 }
 
@@ -123,6 +127,16 @@ function granulesOf(values: readonly string[]): GranuleRecord | undefined {
   if (granuleCount === 0 || (slot === noSlot && held !== 0)) return undefined;
   const state = { held, unreadable, gone, flags, cause: cause as StateCause, unixSeconds };
   return { type: 'granules', granule, granuleCount, slot, ...state };
+}
+
+/** A checksum does not keep a length from being without end. */
+function isInside(record: MappingRecord, layout: SpareLayout): boolean {
+  const { mainSizeBytes, spareSizeBytes, granuleBytes, freshRegionCount } = layout;
+  const slots = Math.floor(spareSizeBytes / granuleBytes);
+  if (record.type === 'retired-slots') return record.slot + record.slotCount <= slots;
+  if (record.type === 'fresh-ended') return record.region + record.regionCount <= freshRegionCount;
+  const isOnSpare = record.slot === noSlot || record.slot + record.granuleCount <= slots;
+  return isOnSpare && record.granule + record.granuleCount <= Math.ceil(mainSizeBytes / granuleBytes);
 }
 
 function isWhole(value: number | undefined): value is number {

@@ -1,5 +1,6 @@
 import { assert } from '../block/assert.ts';
 import {
+  areCounters,
   checksumOf,
   formatVersion,
   isSealed,
@@ -100,14 +101,15 @@ export function decodeRecordBlock(
     view.getUint16(14, true) === headerBytes &&
     view.getUint16(70, true) === recordBytes &&
     recordCount <= recordsPerBlock;
-  if (!known) return undefined;
+  const [generation, sequence, firstSequence] = [readU64(view, 32), readU64(view, 48), readU64(view, 56)];
+  if (!known || !areCounters(generation, sequence, firstSequence)) return undefined;
   return {
     kind,
     uuid,
-    generation: readU64(view, 32),
+    generation,
     sessionNonce: block.slice(40, 48),
-    sequence: readU64(view, 48),
-    firstSequence: readU64(view, 56),
+    sequence,
+    firstSequence,
     predecessorChecksum: view.getUint32(64, true),
     checksum: checksumOf(block),
     recordCount,

@@ -1,6 +1,7 @@
 import { assert } from '../block/assert.ts';
 import { sectorBytes } from '../block/block-device.ts';
 import {
+  areCounters,
   formatVersion,
   hasMagic,
   isSealed,
@@ -14,7 +15,8 @@ import {
   writeU64,
 } from './block-checksum.ts';
 import { blockBytes } from './block-size.ts';
-import { type ReplicaPlace, replicasMax, SpareLayout } from './layout.ts';
+import { type ReplicaPlace, replicasMax, SpareLayout, type SpareLayoutFields } from './layout.ts';
+import { isPowerOfTwo, layoutTrouble } from './layout-check.ts';
 import { decodeProperties, encodeProperties, type PropertyArea } from './property-codec.ts';
 
 export const superblockMagic: Uint8Array = magic('dmRMsupr');
@@ -191,6 +193,8 @@ export function decodeSuperblock(block: Uint8Array): SuperblockFinding {
   const replica = view.getUint16(84, true);
   if (replica >= layout.replicas.length)
     return { found: 'damaged', detail: `it calls itself replica ${replica}` };
+  const trouble = sharedTrouble(view, layout);
+  if (trouble !== undefined) return { found: 'damaged', detail: `it has ${trouble}` };
   const shared: SharedFacts = {
     uuid: block.slice(uuidAt, uuidAt + uuidBytes),
     features,
@@ -208,6 +212,21 @@ export function decodeSuperblock(block: Uint8Array): SuperblockFinding {
   return { found: 'superblock', superblock: { replica, shared, checkpoint } };
 }
 
+/** What is impossible in the rest of it, one clause. */
+function sharedTrouble(view: DataView, layout: SpareLayout): string | undefined {
+  const counters = [48, 56, 72, 104, 136, 144, reachedSequenceAt].map((at) => readU64(view, at));
+  if (!areCounters(...counters)) return 'a counter that nobody counted to';
+  const logicalBlockBytes = view.getUint32(132, true);
+  if (logicalBlockBytes < sectorBytes || !isPowerOfTwo(logicalBlockBytes))
+    return 'an impossible logical block';
+  if (logicalBlockBytes > layout.granuleBytes || layout.mainSizeBytes % logicalBlockBytes !== 0) {
+    return 'a logical block that does not fit its main';
+  }
+  return view.getUint32(80, true) >>> layout.replicas.length === 0
+    ? undefined
+    : 'members that are no replicas';
+}
+
 function encodePlace(view: DataView, at: number, place: ReplicaPlace): void {
   writeU64(view, at, place.superblockOffset / sectorBytes);
   writeU64(view, at + 8, place.areaOffsets[0] / sectorBytes);
@@ -217,41 +236,22 @@ function encodePlace(view: DataView, at: number, place: ReplicaPlace): void {
 }
 
 function decodeLayout(view: DataView): SpareLayout | string {
-  const granuleBytes = view.getUint32(128, true) * sectorBytes;
-  const spareSizeBytes = readU64(view, 120) * sectorBytes;
-  const mainSizeBytes = readU64(view, 112) * sectorBytes;
-  const areaBlocks = view.getUint32(156, true);
-  const journalBlocks = view.getUint32(160, true);
   const count = view.getUint16(86, true);
-  if (!Number.isSafeInteger(spareSizeBytes) || !Number.isSafeInteger(mainSizeBytes))
-    return 'impossible sizes';
+  if (count < 1 || count > placesRoom) return `${count} replicas`;
   const isFresh = (view.getUint32(40, true) & IncompatibleFeature.fresh) !== 0;
   const freshSizeBytes = isFresh ? readU64(view, freshSectorsAt) * sectorBytes : 0;
-  if (isFresh && (freshSizeBytes === 0 || freshSizeBytes > mainSizeBytes)) return 'an impossible fresh size';
-  if (granuleBytes < sectorBytes || (granuleBytes & (granuleBytes - 1)) !== 0) return 'an impossible granule';
-  if (count < 1 || count > placesRoom) return `${count} replicas`;
-  const replicas: ReplicaPlace[] = [];
-  for (let index = 0; index < count; index += 1) {
-    const place = decodePlace(view, placesAt + index * placeBytes);
-    const ends = [
-      place.superblockOffset + 2 * blockBytes,
-      ...place.areaOffsets.map((offset) => offset + areaBlocks * blockBytes),
-      ...place.journalOffsets.map((offset) => offset + journalBlocks * blockBytes),
-    ];
-    if (ends.some((end) => end > spareSizeBytes)) return 'a replica outside the spare';
-    replicas.push(place);
-  }
-  const lostRangesMax = view.getUint32(152, true);
-  return new SpareLayout({
-    spareSizeBytes,
-    mainSizeBytes,
-    granuleBytes,
-    replicas,
-    areaBlocks,
-    journalBlocks,
-    lostRangesMax,
+  if (isFresh && freshSizeBytes === 0) return 'an impossible fresh size';
+  const fields: SpareLayoutFields = {
+    spareSizeBytes: readU64(view, 120) * sectorBytes,
+    mainSizeBytes: readU64(view, 112) * sectorBytes,
+    granuleBytes: view.getUint32(128, true) * sectorBytes,
+    replicas: Array.from({ length: count }, (_, index) => decodePlace(view, placesAt + index * placeBytes)),
+    areaBlocks: view.getUint32(156, true),
+    journalBlocks: view.getUint32(160, true),
+    lostRangesMax: view.getUint32(152, true),
     freshSizeBytes,
-  });
+  };
+  return layoutTrouble(fields) ?? new SpareLayout(fields);
 }
 
 function decodePlace(view: DataView, at: number): ReplicaPlace {

@@ -24,6 +24,11 @@ const recordBytesMax = 72;
 const RecordKind = { granules: 1, retiredSlots: 2, freshEnded: 3 } as const;
 const hasSlotBit = 8;
 const kindMask = 7;
+/**
+ * Granules, slots and regions that all records of a copy name together; a copy with more is none of ours: so many bad granules
+ * of 4 KiB are 64 GiB, and their table takes 650 MB.
+ */
+export const tableCopyEntriesMax: number = 2 ** 24;
 const lastCause: number = Math.max(...Object.values(StateCause));
 
 /** Where the record before ended: what the next one's places are counted from. */
@@ -133,9 +138,17 @@ export function decodeTableCopy(bytes: Uint8Array): TableCopy | string {
     const wrong = decodeRecords(payload, header, position, records);
     if (wrong !== undefined) return wrong;
   }
+  if (records.reduce((sum, record) => sum + entriesOf(record), 0) > tableCopyEntriesMax) {
+    return `names more than ${tableCopyEntriesMax} blocks`;
+  }
   const count = readVarint(pieces[pieces.length - 1]!, 0);
   if (count?.value !== records.length) return 'has not as many records as it says';
   return { header, records };
+}
+
+function entriesOf(record: MappingRecord): number {
+  if (record.type === 'granules') return record.granuleCount;
+  return record.type === 'retired-slots' ? record.slotCount : record.regionCount;
 }
 
 /** The header alone, from the first bytes of a copy; a clause when there is none. */
@@ -282,7 +295,8 @@ function decodeGranules(reader: NumberReader, hasSlot: boolean, position: Positi
 
 /** The checksums are right, so a program wrote it so; still nothing outside of main is believed. */
 function isPossible(record: MappingRecord, header: TableCopyHeader): boolean {
-  if (record.type !== 'granules') return true;
+  if (record.type === 'retired-slots') return record.slot >= 0 && record.slotCount > 0;
+  if (record.type === 'fresh-ended') return record.region >= 0 && record.regionCount > 0;
   const granules = Math.ceil(header.mainSizeBytes / header.granuleBytes);
   const inside =
     record.granule >= 0 && record.granuleCount > 0 && record.granule + record.granuleCount <= granules;

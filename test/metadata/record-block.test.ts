@@ -21,8 +21,8 @@ const header: RecordBlockHeader = {
   uuid,
   generation: 2 ** 40 + 7,
   sessionNonce: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8),
-  sequence: 2 ** 52 + 1,
-  firstSequence: 2 ** 52,
+  sequence: 2 ** 52,
+  firstSequence: 2 ** 52 - 1,
   predecessorChecksum: 0xdead_beef,
 };
 const plain = { noNullPrototype: true };

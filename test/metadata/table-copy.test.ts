@@ -7,6 +7,7 @@ import {
   decodeTableCopyHeader,
   recordsPerPiece,
   TableCopyEncoder,
+  tableCopyEntriesMax,
 } from '../../src/metadata/table-copy.ts';
 import type { TableCopyHeader } from '../../src/metadata/table-copy-header.ts';
 import { readSigned, readVarint, writeSigned, writeVarint } from '../../src/metadata/varint.ts';
@@ -57,11 +58,11 @@ const granules: fc.Arbitrary<MappingRecord> = fc
   }));
 
 const retired: fc.Arbitrary<MappingRecord> = fc
-  .tuple(fc.integer({ min: 0, max: 2 ** 40 }), fc.integer({ min: 1, max: 2 ** 30 }))
+  .tuple(fc.integer({ min: 0, max: 2 ** 40 }), fc.integer({ min: 1, max: 1_000 }))
   .map(([slot, slotCount]) => ({ type: 'retired-slots', slot, slotCount }));
 
 const freshEnded: fc.Arbitrary<MappingRecord> = fc
-  .tuple(fc.integer({ min: 0, max: 32_767 }), fc.integer({ min: 1, max: 32_768 }))
+  .tuple(fc.integer({ min: 0, max: 32_767 }), fc.integer({ min: 1, max: 1_000 }))
   .map(([region, regionCount]) => ({ type: 'fresh-ended', region, regionCount }));
 
 const records = fc.array(fc.oneof(granules, retired, freshEnded), { maxLength: 1200 });
@@ -110,6 +111,15 @@ test('M13 a record outside of main is not believed, whatever the checksum says',
     unixSeconds: 0,
   };
   assert.equal(decodeTableCopy(encode([outside])), 'has a record that cannot be');
+});
+
+test('M13 a copy that names more blocks than any device of ours is not used: loading it would not end', () => {
+  const slots = (slotCount: number): MappingRecord => ({ type: 'retired-slots', slot: 0, slotCount });
+  assert.equal(typeof decodeTableCopy(encode([slots(tableCopyEntriesMax)])), 'object');
+  const wrong = `names more than ${tableCopyEntriesMax} blocks`;
+  assert.equal(decodeTableCopy(encode([slots(tableCopyEntriesMax + 1)])), wrong);
+  const regions: MappingRecord = { type: 'fresh-ended', region: 0, regionCount: 2 ** 40 };
+  assert.equal(decodeTableCopy(encode([regions])), wrong);
 });
 
 test('M13 a copy takes about ten bytes a run', () => {

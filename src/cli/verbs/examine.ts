@@ -1,5 +1,6 @@
 import { formatBytes } from '../../block/byte-text.ts';
 import { examineSpare, type SpareReport } from '../../device/spare/examine-spare.ts';
+import { utcText } from '../../device/utc-text.ts';
 import { printJson, type Terminal } from '../terminal.ts';
 
 /** `examine DEVICE`: what is on a spare, read only. */
@@ -18,7 +19,7 @@ export function examineText(report: SpareReport): string {
   const product = [main['model'], main['serial']].filter((text) => text !== undefined).join(' ');
   const rows: [string, string][] = [
     ['uuid', report.uuid],
-    ['created', dateText(report.createdUnixSeconds)],
+    ['created', utcText(report.createdUnixSeconds)],
     [
       'main',
       `${main['path'] ?? 'unknown'}${product === '' ? '' : ` (${product})`}, ${formatBytes(report.mainSizeBytes)}`,
@@ -38,9 +39,4 @@ export function examineText(report: SpareReport): string {
   ];
   const title = `${report.path}: dm-remap spare of ${report.name}`;
   return [title, ...rows.map(([label, text]) => `  ${label.padEnd(9)} ${text}`)].join('\n');
-}
-
-/** `2026-11-20 14:32:33 UTC` */
-function dateText(unixSeconds: number): string {
-  return `${new Date(unixSeconds * 1000).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
 }

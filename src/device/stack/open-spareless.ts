@@ -9,6 +9,7 @@ import { missingMain } from '../main/main-check.ts';
 import { identityDifference, isProven, recordedMain } from '../main/main-identity.ts';
 import type { ServeOptions } from '../serve-options.ts';
 import { SetupError } from '../setup-error.ts';
+import { utcText } from '../utc-text.ts';
 import { Disks, type OpenedMain } from './disks.ts';
 import { clientEvents, exportClosing, listenForClients } from './export-server.ts';
 import { SparelessStack } from './spareless-stack.ts';
@@ -91,7 +92,7 @@ function checkMain(main: OpenedMain, header: TableCopyHeader, options: ServeOpti
 }
 
 function copyNote(header: TableCopyHeader): string {
-  const when = `${new Date(header.writtenUnixSeconds * 1000).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
+  const when = utcText(header.writtenUnixSeconds);
   const rest = header.complete
     ? 'it is from a clean end and complete'
     : 'blocks moved less than 60 s before the device ended may be missing and are then read as main has them: older';

@@ -1,0 +1,3 @@
+import { describeFuzzing } from './engine/test-stage.ts';
+
+describeFuzzing(['superblock', 'journal', 'checkpoint', 'metadata-dump', 'table-copy']);

@@ -1,0 +1,3 @@
+import { describeFuzzing } from './engine/test-stage.ts';
+
+describeFuzzing(['table-lines', 'remap-messages', 'bad-sector-lists', 'command-words', 'event-log']);
