@@ -1,12 +1,12 @@
 import { Buffer } from 'node:buffer';
+import { controlApplication } from '../../../src/control/application.ts';
 import { AskError } from '../../../src/control/data-plane-client.ts';
-import { controlApplication } from '../../../src/control/server.ts';
 import type { ControlAsk } from '../../../src/device/messages.ts';
 import { type FuzzTarget, must, textWords } from '../engine/fuzz-target.ts';
 
 const paths = ['/message', '/suspend', '/remove', '/resume', '/ping', '/status', '/table', '/other'] as const;
 const methods = ['POST', 'GET', 'PUT', 'DELETE'] as const;
-const statuses: ReadonlySet<number> = new Set([200, 400, 404, 413, 422]);
+const statuses: ReadonlySet<number> = new Set([200, 400, 404, 405, 413, 422]);
 
 /** The first byte chooses path and method, the rest is the body. */
 export const controlBodies: FuzzTarget = {
