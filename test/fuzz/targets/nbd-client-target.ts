@@ -18,7 +18,7 @@ import {
   statusChunkHex,
   textHex,
 } from '../../nbd/wire-client.ts';
-import { type FuzzTarget, must } from '../engine/fuzz-target.ts';
+import { expecting, type FuzzTarget, must } from '../engine/fuzz-target.ts';
 
 const hello = '4e42444d4147494349484156454f50540003';
 const exportReply = optionReplyHex(7, 3, `0000${field(1 << 20, 8)}04ff`);
@@ -158,25 +158,16 @@ async function ended<T>(
   isExpected: (error: unknown) => boolean,
 ): Promise<T | undefined> {
   let isOver = false;
-  let result: T | undefined;
-  let failure: unknown;
-  promise.then(
-    (value) => {
-      isOver = true;
-      result = value;
-    },
-    (error: unknown) => {
-      isOver = true;
-      failure = error;
-    },
-  );
+  const over = (): void => {
+    isOver = true;
+  };
+  promise.then(over, over);
   for (let turn = 0; turn < turnsMax && !isOver; turn += 1) {
     await settle();
     if (!isOver && turn > 2) clock.advance(minuteMs);
   }
   must(isOver, 'a request never ends');
-  if (failure !== undefined && !isExpected(failure)) throw failure;
-  return result;
+  return await expecting(promise, isExpected);
 }
 
 /** Whatever the client sends. */
