@@ -1,20 +1,18 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
-import { open } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { planLayout, type SpareRange } from '../../src/metadata/layout.ts';
+import type { SpareRange } from '../../src/metadata/layout.ts';
 import { SeededRandom } from '../../src/simulator/seeded-random.ts';
 import { exportUri } from '../end-to-end/bad-disk.ts';
 import { DyingDisk } from '../end-to-end/dying-disk.ts';
 import { mustRunTool, runTool } from '../end-to-end/foreign-tool.ts';
 import { assertFioBlocks } from './fio-blocks.ts';
+import { destroyReplica, replicaRanges } from './spare-replicas.ts';
 import { WornLab } from './worn-lab.ts';
 
 const mebibyte = 1024 * 1024;
 const sectorBytes = 512;
 const mainBytes = 64 * mebibyte;
 const spareBytes = 48 * mebibyte;
-const granuleBytes = 4096;
 /** Of the writers that know the version of each sector; fio has the rest up to twice of it. */
 const ownBytes = 8 * mebibyte;
 const clients = 2;
@@ -63,7 +61,7 @@ class RandomKills {
     this.#own = new DyingDisk(this.#random.fork('own'), ownBytes / sectorBytes, async (sector) => {
       worn.worn.wearOut([sector], 'everything');
     });
-    this.#replicas = replicaRanges();
+    this.#replicas = replicaRanges(spareBytes, mainBytes);
   }
 
   async all(): Promise<string> {
@@ -71,7 +69,7 @@ class RandomKills {
     await mustRunTool('fio', ...this.#fioWords(0));
     for (let round = 1; round <= this.#options.rounds; round += 1) {
       await this.#trafficUntilKilled(round);
-      await this.#destroyReplica(round % this.#replicas.length);
+      await destroyReplica(this.#worn.lab.path('spare.img'), this.#replicas[round % this.#replicas.length]!);
       await this.#assemble(round % this.#replicas.length);
       await this.#verify();
       this.#options.onRound?.(round);
@@ -129,17 +127,6 @@ class RandomKills {
     }
   }
 
-  async #destroyReplica(index: number): Promise<void> {
-    const spare = await open(this.#worn.lab.path('spare.img'), 'r+');
-    try {
-      for (const { offset, length } of this.#replicas[index]!) {
-        await spare.write(randomBytes(length), 0, length, offset);
-      }
-    } finally {
-      await spare.close();
-    }
-  }
-
   async #assemble(destroyed: number): Promise<void> {
     const said = await this.#worn.assemble();
     assert.match(said, new RegExp(`metadata replica ${destroyed} was [a-z -]+ and was rewritten`), said);
@@ -179,14 +166,4 @@ class RandomKills {
       '--output-format=json',
     ];
   }
-}
-
-/** All of each replica: its two superblock slots, both checkpoint areas, both journals. */
-function replicaRanges(): SpareRange[][] {
-  const { replicas, areaBlocks, journalBlocks } = planLayout(spareBytes, mainBytes, granuleBytes);
-  return replicas.map(({ superblockOffset, areaOffsets, journalOffsets }) => [
-    { offset: superblockOffset, length: 2 * granuleBytes },
-    ...areaOffsets.map((offset) => ({ offset, length: areaBlocks * granuleBytes })),
-    ...journalOffsets.map((offset) => ({ offset, length: journalBlocks * granuleBytes })),
-  ]);
 }

@@ -9,6 +9,9 @@ const settlersAtOnce = 16;
 /** Makes a sector bad for good: reads and writes of it fail. */
 export type SpoilSector = (sector: number) => Promise<void>;
 
+/** What it needs of a client. */
+export type DiskClient = Pick<NbdClient, 'read' | 'write' | 'flush'>;
+
 /** A disk that gets worse while it is in use, and what its users may then see. */
 export class DyingDisk {
   readonly versions: SectorVersions;
@@ -52,7 +55,7 @@ export class DyingDisk {
   }
 
   /** At most one request in a granule at one time, so that there is one right answer. */
-  async write(client: NbdClient): Promise<void> {
+  async write(client: DiskClient): Promise<void> {
     while (this.alive) {
       const granule = this.#takeGranule();
       const first = this.#random.chance(0.5) ? 0 : this.#random.below(sectorsPerGranule);
@@ -71,7 +74,7 @@ export class DyingDisk {
     }
   }
 
-  async read(client: NbdClient): Promise<void> {
+  async read(client: DiskClient): Promise<void> {
     while (this.alive) {
       const granule = this.#takeGranule();
       if (!(await this.#checkGranule(client, granule))) return;
@@ -81,7 +84,7 @@ export class DyingDisk {
   }
 
   /** Reads all of it after a kill; what is found counts from now on. */
-  async settle(client: NbdClient): Promise<void> {
+  async settle(client: DiskClient): Promise<void> {
     this.#busy.clear();
     this.lost = 0;
     const settle = (sector: number, version: number): void => this.versions.settleSector(sector, version);
@@ -130,7 +133,7 @@ export class DyingDisk {
 
   /** False when the process has died meanwhile. */
   async #checkGranule(
-    client: NbdClient,
+    client: DiskClient,
     granule: number,
     found: (sector: number, version: number) => void = () => undefined,
   ): Promise<boolean> {

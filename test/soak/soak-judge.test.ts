@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { LatencyHistogram } from './latency-histogram.ts';
+import { judgeSoak } from './soak-judge.ts';
+import { eventKinds, type SampleRecord, type SessionRecord, type SoakRecord } from './soak-records.ts';
+
+const mebibyte = 1024 * 1024;
+const sampleCount = 120;
+const secondsApart = 5;
+const none = new LatencyHistogram().percentiles();
+
+function sample(session: number, index: number, changes: Partial<SampleRecord> = {}): SampleRecord {
+  const sessionSeconds = index * secondsApart;
+  return {
+    kind: 'sample',
+    seconds: session * sampleCount * secondsApart + sessionSeconds,
+    session,
+    sessionSeconds,
+    // A level of its own for each session, and the teeth of a garbage collector.
+    residentBytes: (100 + 20 * session + (index % 7)) * mebibyte,
+    openFiles: 35 + (index % 2),
+    threads: 11,
+    requestsInFlight: 4,
+    reads: none,
+    writes: none,
+    remappedGranules: 12,
+    slotsUsed: 12,
+    slotsFree: 1000,
+    slotsRetired: 0,
+    unreadableSectors: 3,
+    goneSectors: 0,
+    ...changes,
+  };
+}
+
+function samples(change: (index: number) => Partial<SampleRecord> = () => ({})): SampleRecord[] {
+  return [0, 1].flatMap((session) =>
+    Array.from({ length: sampleCount }, (_, index) => sample(session, index, change(index))),
+  );
+}
+
+const session: SessionRecord = {
+  kind: 'session',
+  seconds: 600,
+  session: 0,
+  end: 'remove',
+  writesAcknowledged: 100,
+  readsChecked: 100,
+  fioReads: 10,
+  fioWrites: 10,
+  failedFlushesTold: 0,
+  counters: { failedWrites: 0, mainWriteErrors: 12 },
+  requestsLeft: 0,
+};
+
+const events: readonly SoakRecord[] = eventKinds.map((event) => ({
+  kind: 'event',
+  seconds: 1,
+  session: 0,
+  event,
+  detail: '',
+}));
+
+function violations(...records: readonly SoakRecord[]): readonly string[] {
+  return judgeSoak(records).violations;
+}
+
+describe('the judge of a soak', () => {
+  test('finds nothing in a run without growth, whatever the level of each session is', () => {
+    const verdict = judgeSoak([...events, ...samples(), session]);
+    assert.deepEqual(verdict.violations, []);
+    assert.ok(Math.abs(verdict.residentSlope!) < mebibyte, `${verdict.residentSlope}`);
+    assert.deepEqual(
+      [verdict.residentLeast, verdict.residentMost, verdict.openFilesLeast, verdict.openFilesMost],
+      [100 * mebibyte, 126 * mebibyte, 35, 36],
+    );
+  });
+
+  test('finds memory that grows by 9 MiB in 10 minutes below the teeth, and not by 7', () => {
+    const grown = (mebibytesInTenMinutes: number): readonly string[] => {
+      const records = samples((index) => ({
+        residentBytes: (100 + (index % 7) + (mebibytesInTenMinutes * index * secondsApart) / 600) * mebibyte,
+      }));
+      return violations(...events, ...records, session);
+    };
+    assert.match(
+      grown(9).join(),
+      /^resident memory grows by (?:8\.[5-9]|9\.\d) MiB in 10 minutes, at most 8\.0$/,
+    );
+    assert.deepEqual(grown(7), []);
+  });
+
+  test('does not take the first minute of a session, or a short run, for growth', () => {
+    const warmUp = samples((index) => ({ residentBytes: (index < 12 ? 50 + 4 * index : 100) * mebibyte }));
+    assert.deepEqual(violations(...events, ...warmUp, session), []);
+    const short = warmUp.filter(({ sessionSeconds }) => sessionSeconds < 200);
+    assert.equal(judgeSoak([...events, ...short, session]).residentSlope, undefined);
+  });
+
+  test('finds too much memory at any moment', () => {
+    const peak = samples((index) => (index === 50 ? { residentBytes: 321 * mebibyte } : {}));
+    assert.deepEqual(violations(...events, ...peak, session), [
+      'resident memory was 321.0 MiB, at most 320.0',
+    ]);
+  });
+
+  test('finds descriptors and threads that become more within a session', () => {
+    const leak = samples((index) => ({ openFiles: 35 + Math.floor(index / 20), threads: 11 }));
+    assert.deepEqual(violations(...events, ...leak, session), [
+      'session 0: 5 more open files at its end',
+      'session 1: 5 more open files at its end',
+    ]);
+    const threads = samples((index) => ({ threads: 11 + Math.floor(index / 30) }));
+    assert.match(violations(...events, ...threads, session).join(), /session 0: 3 more threads at its end/);
+  });
+
+  test('believes the device when it admits a failure', () => {
+    const failed = { ...session, counters: { failedWrites: 2, verifyMismatches: 0 } };
+    assert.deepEqual(violations(...events, ...samples(), failed), ['session 0: failedWrites 2']);
+    const left = { ...session, requestsLeft: 1 };
+    assert.match(violations(...events, ...samples(), left).join(), /1 requests in flight without a client/);
+    const gone = sample(0, 3, { goneSectors: 1 });
+    assert.match(violations(...events, ...samples(), gone, session).join(), /1 sectors are gone/);
+  });
+
+  test('does not accept a run in which something was to happen and did not', () => {
+    const withoutKill = events.filter((record) => record.kind !== 'event' || record.event !== 'kill');
+    assert.deepEqual(violations(...withoutKill, ...samples(), session), ["'kill' never happened"]);
+    const unmoved = samples(() => ({ remappedGranules: 0 }));
+    assert.deepEqual(violations(...events, ...unmoved, session), ['nothing was moved']);
+    assert.ok(violations(...events, session).includes('no sample was taken'));
+  });
+});
