@@ -2,13 +2,13 @@ import { assert } from '../block/assert.ts';
 import type { BlockDevice } from '../block/block-device.ts';
 import { type ByteStream, StreamError } from '../io/byte-stream.ts';
 import { blockStatusBytesMax } from './block-status.ts';
-import { NbdProtocolError, RequestDecoder } from './codec.ts';
-import { Command, dataChunkBytes, requestBytes, WireError } from './constants.ts';
+import { ClientInput } from './client-input.ts';
+import { NbdProtocolError, type RequestDecoder } from './codec.ts';
+import { Command, dataChunkBytes, WireError } from './constants.ts';
 import type { ExportDescription } from './export-description.ts';
 import { discardedPayloadBytesMax, type NbdLimits } from './limits.ts';
 import { MemoryShare } from './memory-share.ts';
 import type { MetaContext } from './meta-contexts.ts';
-import { ReceiveBuffer } from './receive-buffer.ts';
 import { notUnderWay, type RequestAges, type ServerPhase, type ShowRequest } from './request-ages.ts';
 import type { RequestMemory } from './request-memory.ts';
 import { hasPayload, type RequestRules, requestRules, validateRequest } from './request-validator.ts';
@@ -62,20 +62,12 @@ export class NbdSession {
   readonly #stream: ByteStream;
   readonly #share: MemoryShare;
   readonly #ages: RequestAges;
-  readonly #directPayloadBytesMin: number;
   readonly #rules: RequestRules;
-  readonly #decoder = new RequestDecoder();
-  readonly #received: ReceiveBuffer;
+  readonly #input: ClientInput;
   readonly #requests: RequestsInFlight;
   #draining = false;
   #refusing = false;
   #suspended = false;
-  /** The loop waits for bytes of the client. */
-  #receiving = false;
-  /** Payload bytes of the request that is being received. */
-  #payloadBytes = 0;
-  /** Headers so far. */
-  #requestsSeen = 0;
   /** When the request began that is parsed and may not start yet; one at a time. */
   #waitingSinceTick: number = notUnderWay;
   #waitsForMemory = false;
@@ -86,15 +78,10 @@ export class NbdSession {
     this.#stream = stream;
     this.#share = new MemoryShare(options.memory);
     this.#ages = options.ages;
-    this.#directPayloadBytesMin = limits.directPayloadBytesMin;
     this.#rules = requestRules(exported, options.contexts.length > 0);
     assert(buffer.length >= connectionBufferBytes(limits), 'NbdSession: the connection buffer is too small');
-    assert(
-      limits.directPayloadBytesMin + requestBytes <= limits.receiveBufferBytes,
-      'NbdSession: a payload that is copied must fit the receive buffer with its header',
-    );
-    this.#received = new ReceiveBuffer(stream, buffer.subarray(0, limits.receiveBufferBytes));
-    this.#received.preload(options.received);
+    const memory = buffer.subarray(0, limits.receiveBufferBytes);
+    this.#input = new ClientInput({ stream, limits, memory, received: options.received });
     const headers = buffer.subarray(limits.receiveBufferBytes, connectionBufferBytes(limits));
     this.#requests = new RequestsInFlight({ ...options, share: this.#share, headers });
   }
@@ -117,7 +104,7 @@ export class NbdSession {
   showUnanswered(show: ShowRequest): void {
     this.#requests.showAll(show);
     if (this.#waitingSinceTick === notUnderWay) return;
-    const { command, offset, length } = this.#decoder;
+    const { command, offset, length } = this.#input.header;
     show({ command, offset, length, startedTick: this.#waitingSinceTick, phase: this.#waitPhase() });
   }
 
@@ -129,17 +116,12 @@ export class NbdSession {
 
   /** For the client to send the rest of a request that it has begun. */
   get requestWait(): ClientWait {
-    const begun = this.#received.waiting > 0 || this.#payloadBytes > 0;
-    return {
-      waiting: this.#receiving && begun,
-      progress: this.#requestsSeen,
-      bytes: this.#payloadBytes,
-    };
+    return this.#input.requestWait;
   }
 
   /** Requests that came so far, in whole or in part. */
   get requestsSeen(): number {
-    return this.#requestsSeen;
+    return this.#input.requestsSeen;
   }
 
   /**
@@ -204,40 +186,38 @@ export class NbdSession {
 
   /** Parses and starts requests until the client says DISC or closes, or the session is draining. */
   async #serveRequests(): Promise<void> {
-    const received = this.#received;
-    const decoder = this.#decoder;
+    const input = this.#input;
+    const { header } = input;
     while (!this.#draining) {
-      if (!decoder.decode(received.bytes, received.start, received.end)) {
-        if (!(await this.#receive())) return;
+      if (!input.takeHeader()) {
+        if (!(await input.receive())) return;
         continue;
       }
-      received.start += requestBytes;
-      this.#requestsSeen += 1;
       // "The server MUST handle all outstanding requests, ... and close the TCP session." There is no reply.
-      if (decoder.command === Command.disconnect) return;
-      const pieceBytes = pieceBytesOf(decoder);
+      if (header.command === Command.disconnect) return;
+      const pieceBytes = pieceBytesOf(header);
       if (!this.#mayStart(pieceBytes)) await this.#waitToStart(pieceBytes);
       if (this.#draining) return;
-      const errno = this.#refusing ? WireError.ESHUTDOWN : validateRequest(this.#rules, decoder);
+      const errno = this.#refusing ? WireError.ESHUTDOWN : validateRequest(this.#rules, header);
       if (errno !== WireError.none) {
         if (!(await this.#refuse(errno))) return;
       } else if (pieceBytes === 0) {
-        this.#requests.start(decoder);
+        this.#requests.start(header);
       } else {
-        if (decoder.command === Command.write && !this.#isDirect() && !this.#payloadIsHere()) {
-          if (!(await this.#receivePayload())) return;
+        if (header.command === Command.write && !input.isPayloadReady) {
+          if (!(await input.receivePayload()) || this.#draining) return;
         }
         const piece = this.#pieceNow(pieceBytes) ?? (await this.#waitForPiece(pieceBytes));
         if (piece === undefined) {
           if (this.#draining || !(await this.#refuse(WireError.ESHUTDOWN))) return;
           continue;
         }
-        if (decoder.command === Command.write) {
-          const here = this.#received.moveTo(piece);
-          if (here < piece.length && !(await this.#receiveDirect(piece, here))) return;
+        if (header.command === Command.write) {
+          const here = input.takePayload(piece);
+          if (here < piece.length && !(await this.#fillPiece(piece, here))) return;
         }
         if (this.#refusing) this.#refuseReceived(piece);
-        else this.#requests.start(decoder, piece);
+        else this.#requests.start(header, piece);
       }
     }
   }
@@ -245,20 +225,12 @@ export class NbdSession {
   /** Answers a write whose payload came while the server began to shut down. */
   #refuseReceived(piece: Uint8Array): void {
     this.#share.release(piece, this.#share.takenAt);
-    this.#requests.refuse(this.#decoder, WireError.ESHUTDOWN);
-  }
-
-  /** Receives at least one byte; false when the client has closed. */
-  async #receive(): Promise<boolean> {
-    this.#receiving = true;
-    const more = await this.#received.receive();
-    this.#receiving = false;
-    return more;
+    this.#requests.refuse(this.#input.header, WireError.ESHUTDOWN);
   }
 
   /** Answers a request that is not served. Its payload is consumed, else the stream would be out of step. */
   async #refuse(errno: WireError): Promise<boolean> {
-    const { command, length } = this.#decoder;
+    const { command, length } = this.#input.header;
     if (command === Command.write) {
       // "either the server or the client MAY initiate a hard disconnect if a payload length of either a request or a
       // reply would be large enough to be deemed a denial of service attack"
@@ -267,53 +239,19 @@ export class NbdSession {
           `sent a write of ${length} bytes, at most ${this.#rules.payloadBytesMax} are served`,
         );
       }
-      this.#payloadBytes = length;
-      this.#receiving = true;
-      const complete = await this.#received.skip(length);
-      this.#receiving = false;
-      this.#payloadBytes = 0;
-      if (!complete) return false;
+      if (!(await this.#input.skipPayload())) return false;
     }
-    this.#requests.refuse(this.#decoder, errno);
+    this.#requests.refuse(this.#input.header, errno);
     return true;
   }
 
-  /** A long payload is received straight into its piece, a short one comes through the receive buffer. */
-  #isDirect(): boolean {
-    return this.#decoder.length >= this.#directPayloadBytesMin;
-  }
-
-  #payloadIsHere(): boolean {
-    return this.#received.waiting >= this.#decoder.length;
-  }
-
-  /** Receives the rest of a short payload, before memory is taken for it; false when the client left. */
-  async #receivePayload(): Promise<boolean> {
-    this.#payloadBytes = this.#decoder.length;
-    while (!this.#payloadIsHere()) {
-      if (!(await this.#receive())) return false;
-    }
-    this.#payloadBytes = 0;
-    return !this.#draining;
-  }
-
   /** Receives the rest of a long payload into its piece; false when the client left, and the piece is given back. */
-  async #receiveDirect(piece: Uint8Array, from: number): Promise<boolean> {
+  async #fillPiece(piece: Uint8Array, from: number): Promise<boolean> {
     let filled = false;
-    this.#payloadBytes = piece.length;
-    this.#receiving = true;
     try {
-      let at = from;
-      while (at < piece.length) {
-        const count = await this.#stream.receive(piece.subarray(at));
-        if (count === 0) return false;
-        at += count;
-      }
-      filled = !this.#draining;
+      filled = (await this.#input.fillPiece(piece, from)) && !this.#draining;
       return filled;
     } finally {
-      this.#receiving = false;
-      this.#payloadBytes = 0;
       if (!filled) this.#share.release(piece, this.#share.takenAt);
     }
   }

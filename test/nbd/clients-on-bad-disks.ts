@@ -87,7 +87,11 @@ class BadDiskRun {
       exports: [{ name: 'disk', device: this.#stack.device }],
       arena: this.#arena,
       clock: this.#stack.clock,
-      limits: { connectionsMax: 16, deviceRequestBytesMax: this.#random.pick([4096, 1 << 20]) },
+      limits: {
+        connectionsMax: 16,
+        deviceRequestBytesMax: this.#random.pick([4096, 1 << 20]),
+        requestsInFlightMax: this.#random.pick([1, 2, 256]),
+      },
     });
   }
 
@@ -120,7 +124,8 @@ class BadDiskRun {
       if (session < 2) {
         await delay(this.#stack.clock, 5 + chance.below(120));
         this.#met.cutConnections += 1;
-        await pair.server.close();
+        // Either nothing of it arrives any more, or all that was sent.
+        await (chance.chance(0.5) ? pair.server : pair.client).close();
       }
       await Promise.all(workers);
       await client.close();
