@@ -94,7 +94,7 @@ async function tamperedSoak(name: string, at: number, bytes: Uint8Array): Promis
   return changed;
 }
 
-describe('npm run soak', { concurrency: 4, skip }, () => {
+describe('npm run soak', { concurrency: 5, skip }, () => {
   test('in half a minute everything happens once, and the verdict is good', async () => {
     const out = join(folder, 'half');
     const { exitCode, output } = await startSoak('--minutes', '0.5', '--seed', 'ci', '--out', out).ended;
@@ -119,6 +119,19 @@ describe('npm run soak', { concurrency: 4, skip }, () => {
   test('a write that was acknowledged and then forgotten fails it', async () => {
     await tamperedSoak('forgotten', 0, new Uint8Array(sectorBytes));
     assert.match(readFileSync(join(folder, 'forgotten.txt'), 'utf8'), /\nevents disk[^\n]*\n20\d\d-/);
+  });
+
+  test('a run that is not over in time fails, and leaves nothing behind', async () => {
+    const run = runSoak({
+      seconds: 60,
+      seed: 'overdue',
+      recordsPath: join(folder, 'overdue.jsonl'),
+      failurePath: join(folder, 'overdue.txt'),
+      signal: new AbortController().signal,
+      tell: () => undefined,
+      overdueSeconds: 4,
+    });
+    await assert.rejects(run, /not over after 4 s: somebody waits for ever/);
   });
 
   test('interrupted, it ends in order with 130 and leaves nothing behind', async () => {

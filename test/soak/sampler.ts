@@ -24,7 +24,7 @@ export async function takeSample(
   const sample: SampleRecord = {
     kind: 'sample',
     ...when,
-    residentBytes: numberIn(pid, /^VmRSS:\s+(\d+) kB$/m) * 1024,
+    residentBytes: residentBytes(pid),
     openFiles: readdirSync(`/proc/${pid}/fd`).length,
     threads: numberIn(pid, /^Threads:\s+(\d+)$/m),
     requestsInFlight,
@@ -40,6 +40,10 @@ export async function takeSample(
   latencies.reads.clear();
   latencies.writes.clear();
   return sample;
+}
+
+export function residentBytes(pid: number): number {
+  return numberIn(pid, /^VmRSS:\s+(\d+) kB$/m) * 1024;
 }
 
 function numberIn(pid: number, line: RegExp): number {

@@ -44,6 +44,9 @@ const session: SessionRecord = {
   seconds: 600,
   session: 0,
   end: 'remove',
+  trafficSeconds: 600,
+  collectedHeapBytes: 20 * mebibyte,
+  collectedResidentBytes: 90 * mebibyte,
   writesAcknowledged: 100,
   readsChecked: 100,
   fioReads: 10,
@@ -69,38 +72,47 @@ describe('the judge of a soak', () => {
   test('finds nothing in a run without growth, whatever the level of each session is', () => {
     const verdict = judgeSoak([...events, ...samples(), session]);
     assert.deepEqual(verdict.violations, []);
-    assert.ok(Math.abs(verdict.residentSlope!) < mebibyte, `${verdict.residentSlope}`);
+    assert.ok(Math.abs(verdict.residentSlope) < mebibyte, `${verdict.residentSlope}`);
     assert.deepEqual(
       [verdict.residentLeast, verdict.residentMost, verdict.openFilesLeast, verdict.openFilesMost],
       [100 * mebibyte, 126 * mebibyte, 35, 36],
     );
   });
 
-  test('finds memory that grows by 9 MiB in 10 minutes below the teeth, and not by 7', () => {
+  test('finds live objects that are more in longer sessions: 2.1 MiB in 10 minutes, and not 1.9', () => {
     const grown = (mebibytesInTenMinutes: number): readonly string[] => {
-      const records = samples((index) => ({
-        residentBytes: (100 + (index % 7) + (mebibytesInTenMinutes * index * secondsApart) / 600) * mebibyte,
+      const ended = [30, 240, 90, 1200].map((trafficSeconds, index) => ({
+        ...session,
+        session: index,
+        trafficSeconds,
+        collectedHeapBytes: (20 + (mebibytesInTenMinutes * trafficSeconds) / 600) * mebibyte,
       }));
-      return violations(...events, ...records, session);
+      return violations(...events, ...samples(), ...ended);
     };
-    assert.match(
-      grown(9).join(),
-      /^resident memory grows by (?:8\.[5-9]|9\.\d) MiB in 10 minutes, at most 8\.0$/,
-    );
-    assert.deepEqual(grown(7), []);
+    assert.deepEqual(grown(2.1), ['live objects grow by 2.1 MiB in 10 minutes, at most 2.0']);
+    assert.deepEqual(grown(1.9), []);
   });
 
-  test('does not take the first minute of a session, or a short run, for growth', () => {
-    const warmUp = samples((index) => ({ residentBytes: (index < 12 ? 50 + 4 * index : 100) * mebibyte }));
-    assert.deepEqual(violations(...events, ...warmUp, session), []);
-    const short = warmUp.filter(({ sessionSeconds }) => sessionSeconds < 200);
-    assert.equal(judgeSoak([...events, ...short, session]).residentSlope, undefined);
+  test('finds too many live objects, and says nothing of growth over sessions of one length', () => {
+    const large = { ...session, collectedHeapBytes: 65 * mebibyte };
+    assert.deepEqual(violations(...events, ...samples(), session, large), [
+      'live objects were 65.0 MiB, at most 64.0',
+    ]);
+    assert.equal(judgeSoak([...events, ...samples(), session, large]).collectedSlope, undefined);
+  });
+
+  test('tells the slope of resident memory after the first minute of each session', () => {
+    const records = samples((index) => ({
+      residentBytes: (index < 12 ? 50 + 4 * index : 100 + (index * secondsApart) / 60) * mebibyte,
+    }));
+    const { residentSlope } = judgeSoak([...events, ...records, session]);
+    assert.ok(Math.abs(residentSlope - 10 * mebibyte) < 1, `${residentSlope}`);
   });
 
   test('finds too much memory at any moment', () => {
-    const peak = samples((index) => (index === 50 ? { residentBytes: 321 * mebibyte } : {}));
+    const peak = samples((index) => (index === 50 ? { residentBytes: 193 * mebibyte } : {}));
     assert.deepEqual(violations(...events, ...peak, session), [
-      'resident memory was 321.0 MiB, at most 320.0',
+      'resident memory was 193.0 MiB, at most 192.0',
     ]);
   });
 

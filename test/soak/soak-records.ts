@@ -52,6 +52,11 @@ export interface SessionRecord {
   readonly seconds: number;
   readonly session: number;
   readonly end: 'kill' | 'remove';
+  /** How long there was traffic. */
+  readonly trafficSeconds: number;
+  /** Live objects of all threads after a full collection of garbage, under load; and what the process then holds. */
+  readonly collectedHeapBytes: number;
+  readonly collectedResidentBytes: number;
   readonly writesAcknowledged: number;
   readonly readsChecked: number;
   readonly fioReads: number;

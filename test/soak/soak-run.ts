@@ -14,12 +14,13 @@ import { assertNothingLeftOver } from '../end-to-end/nothing-left-over.ts';
 import { sectorBytes, sectorsPerGranule } from '../end-to-end/sector-versions.ts';
 import { FioLoad, fioFillWords } from './fio-load.ts';
 import { verifyFioRegion } from './fio-region.ts';
+import { collectedHeapBytes, inspectorOptions } from './heap-inspector.ts';
 import { type LoadRules, PacedClient } from './paced-client.ts';
-import { newLatencies, takeSample } from './sampler.ts';
+import { newLatencies, residentBytes, takeSample } from './sampler.ts';
 import { rest, SessionEvents } from './session-events.ts';
 import { SoakLog } from './soak-log.ts';
 import { planSessions, type SessionPlan } from './soak-plan.ts';
-import type { SoakRecord } from './soak-records.ts';
+import type { SessionRecord, SoakRecord } from './soak-records.ts';
 import { type SoakScale, scaleOf } from './soak-scale.ts';
 import { WearingMain } from './wearing-main.ts';
 
@@ -33,6 +34,9 @@ const trafficMsMin = 3000;
 /** fio ends by itself so long after it should have been told to. */
 const fioSecondsMore = 600;
 const disconnectMsMax = 10_000;
+/** Opening and verification are part of the time asked for; a session that has none left still has traffic. */
+const overdueFactor = 2;
+const overdueSecondsMore = 120;
 
 export interface SoakOptions {
   readonly seconds: number;
@@ -43,16 +47,19 @@ export interface SoakOptions {
   /** Ends the run early, in order. */
   readonly signal: AbortSignal;
   readonly tell: (progress: string) => void;
+  /** The run fails when it is not over by then; default: twice its time and 2 minutes. */
+  readonly overdueSeconds?: number;
   /** For the test of the judge: called while nobody serves. */
   readonly betweenSessions?: (imagePath: string, own: DyingDisk) => void;
 }
 
 /** Runs all sessions and gives what was recorded; rejects when a byte was wrong or anything else went as it must not. */
 export async function runSoak(options: SoakOptions): Promise<readonly SoakRecord[]> {
-  const lab = new DeviceLab();
+  const lab = new SoakLab();
   const run = new SoakRun(lab, options);
+  const inTime = new AbortController();
   try {
-    await run.all();
+    await Promise.race([run.all(), overdue(options, inTime.signal)]);
     assert.deepEqual(lab.leftovers(), []);
     assertNothingLeftOver(lab.folder);
     return run.records;
@@ -60,9 +67,17 @@ export async function runSoak(options: SoakOptions): Promise<readonly SoakRecord
     writeFileSync(options.failurePath, `${String(error)}\n${await describeDevice(lab)}`);
     throw error;
   } finally {
+    inTime.abort();
     await run.close();
     await lab.close();
   }
+}
+
+/** Rejects when the run should have been over long ago: somebody waits for an answer that does not come. */
+async function overdue({ seconds, overdueSeconds }: SoakOptions, inTime: AbortSignal): Promise<void> {
+  const limit = overdueSeconds ?? seconds * overdueFactor + overdueSecondsMore;
+  await rest(limit * 1000, inTime);
+  assert.ok(inTime.aborted, `not over after ${Math.round(limit)} s: somebody waits for ever`);
 }
 
 /** All that tells a wrong byte from a wrong test, while the device still lives. */
@@ -80,6 +95,15 @@ async function describeDevice(lab: DeviceLab): Promise<string> {
     answers += `\n${words.join(' ')}\n${output}${errors}`;
   }
   return answers;
+}
+
+type SessionMemory = Pick<SessionRecord, 'trafficSeconds' | 'collectedHeapBytes' | 'collectedResidentBytes'>;
+
+/** Its devices can be asked for what they really hold. */
+class SoakLab extends DeviceLab {
+  override environment(): NodeJS.ProcessEnv {
+    return { ...super.environment(), NODE_OPTIONS: inspectorOptions };
+  }
 }
 
 class SoakRun {
@@ -232,7 +256,9 @@ class SoakRun {
       this.#options.signal.removeEventListener('abort', stopEarly);
     }
     await Promise.all(beside);
-    await (plan.end === 'kill' ? this.#kill(traffic) : this.#remove(traffic, connections));
+    const trafficSeconds = Math.round(performance.now() - startMs) / 1000;
+    const memory = { trafficSeconds, ...(await this.#memory()) };
+    await (plan.end === 'kill' ? this.#kill(traffic, memory) : this.#remove(traffic, connections, memory));
   }
 
   async #startTraffic(connections: NbdClient[]): Promise<Promise<unknown>[]> {
@@ -269,17 +295,27 @@ class SoakRun {
     }
   }
 
-  async #kill(traffic: readonly Promise<unknown>[]): Promise<void> {
+  async #memory(): Promise<Pick<SessionRecord, 'collectedHeapBytes' | 'collectedResidentBytes'>> {
+    const { pid } = this.#lab.identity('disk');
+    const heapBytes = await collectedHeapBytes(pid);
+    return { collectedHeapBytes: heapBytes, collectedResidentBytes: residentBytes(pid) };
+  }
+
+  async #kill(traffic: readonly Promise<unknown>[], memory: SessionMemory): Promise<void> {
     const { remap } = await this.#control.status();
     this.#own.alive = false;
     await this.#lab.kill('disk');
     this.#log.event('kill');
     await Promise.all(traffic);
     await this.#fio!.end();
-    this.#endOfSession('kill', remap?.counters ?? {}, 0);
+    this.#endOfSession('kill', memory, remap?.counters ?? {}, 0);
   }
 
-  async #remove(traffic: readonly Promise<unknown>[], connections: readonly NbdClient[]): Promise<void> {
+  async #remove(
+    traffic: readonly Promise<unknown>[],
+    connections: readonly NbdClient[],
+    memory: SessionMemory,
+  ): Promise<void> {
     this.#own.alive = false;
     await Promise.all(traffic);
     await this.#fio!.end();
@@ -288,7 +324,7 @@ class SoakRun {
     const status = await this.#control.status();
     await this.#lab.mustRun('remove', 'disk');
     this.#log.event('remove');
-    this.#endOfSession('remove', status.remap?.counters ?? {}, status.requestsInFlight);
+    this.#endOfSession('remove', memory, status.remap?.counters ?? {}, status.requestsInFlight);
   }
 
   async #untilNobodyIsConnected(): Promise<void> {
@@ -301,6 +337,7 @@ class SoakRun {
 
   #endOfSession(
     end: 'kill' | 'remove',
+    memory: SessionMemory,
     counters: Readonly<Record<string, number>>,
     requestsLeft: number,
   ): void {
@@ -311,6 +348,7 @@ class SoakRun {
       seconds,
       session,
       end,
+      ...memory,
       writesAcknowledged: written,
       readsChecked: readBack,
       fioReads: this.#fio!.figures.reads,

@@ -11,11 +11,11 @@ export function summarize(records: readonly SoakRecord[], verdict: Verdict): str
     records.filter((record) => record.kind === 'event' && record.event === event).length;
   const fio = (value: (session: (typeof sessions)[number]) => number): number =>
     sessions.reduce((sum, session) => sum + value(session), 0);
-  const { residentSlope, slopeSeconds } = verdict;
-  const slope =
-    residentSlope === undefined
-      ? 'slope not judged (too short)'
-      : `slope ${mebibytes(residentSlope)} MiB in 10 minutes over ${Math.round(slopeSeconds)} s`;
+  const { collectedSlope, collectedMost, residentSlope, slopeSeconds } = verdict;
+  const collected =
+    collectedSlope === undefined
+      ? 'growth not judged: sessions of one length'
+      : `${mebibytes(collectedSlope)} MiB more in 10 minutes`;
   return [
     `${sessions.length} sessions: ${times('kill')} kills, ${times('remove')} removes, ${times('outages')} outages of main (${last.failedFlushesTold} failed flushes told)`,
     `${times('suspend')} suspends, ${times('verify')} verify, ${times('unremap')} unremap, ${times('replica-rewritten')} replicas rewritten`,
@@ -23,7 +23,8 @@ export function summarize(records: readonly SoakRecord[], verdict: Verdict): str
     `fio ${fio((one) => one.fioReads)} reads, ${fio((one) => one.fioWrites)} writes`,
     `${times('verified')} times every sector verified, 0 wrong`,
     `at most ${most(samples, (sample) => sample.remappedGranules)} blocks moved, ${most(samples, (sample) => sample.unreadableSectors)} sectors unreadable`,
-    `resident ${mebibytes(verdict.residentLeast)} to ${mebibytes(verdict.residentMost)} MiB, ${slope}`,
+    `resident ${mebibytes(verdict.residentLeast)} to ${mebibytes(verdict.residentMost)} MiB, slope ${mebibytes(residentSlope)} MiB in 10 minutes over ${Math.round(slopeSeconds)} s with garbage`,
+    `live objects at most ${mebibytes(collectedMost)} MiB, ${collected}`,
     `open files ${verdict.openFilesLeast} to ${verdict.openFilesMost}`,
   ].join('; ');
 }
