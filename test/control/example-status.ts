@@ -16,7 +16,7 @@ export const exampleStatus: DeviceStatus = {
   remap: {
     state: 'ok',
     health: 'failing',
-    healthReasons: ['1 sectors gone', '3 blocks moved to the spare'],
+    healthReasons: ['1 sector gone', '3 blocks moved to the spare'],
     remappedGranules: 3,
     remappedSectors: 20,
     unreadableSectors: 2,

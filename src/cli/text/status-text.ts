@@ -22,7 +22,8 @@ export function statusText(status: DeviceStatus): string {
   const { remap } = status;
   const rows: Row[] = [
     ['size', sizeText(status)],
-    ['export', exportText(status)],
+    ...status.exports.map((uri): Row => ['export', uri]),
+    ['clients', clientsText(status)],
     ...stuckRow(status),
     ...(status.spare === null ? sparelessRows(status) : diskRows(status, status.spare)),
     ...policyRow(remap.changedPolicies),
@@ -134,9 +135,12 @@ function policyRow(policies: Readonly<Record<string, string>>): readonly Row[] {
   return words.length === 0 ? [] : [['policies', words.join(', ')]];
 }
 
-function exportText(status: DeviceStatus): string {
-  const uris = status.exports.join(' ');
-  return `${uris} (${status.connections} connections, ${status.requestsInFlight} requests in flight)`;
+function clientsText({ connections, requestsInFlight }: DeviceStatus): string {
+  return `${countOf(connections, 'connection')}, ${countOf(requestsInFlight, 'request')} in flight`;
+}
+
+function countOf(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
 function diskText(disk: DiskStatus): string {

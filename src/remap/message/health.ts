@@ -30,7 +30,7 @@ export function healthText(status: RemapStatus): string {
 function failingReasons(status: RemapStatus): string[] {
   const reasons: string[] = [];
   if (status.state !== 'ok') reasons.push(status.state);
-  if (status.goneSectors > 0) reasons.push(`${status.goneSectors} sectors gone`);
+  if (status.goneSectors > 0) reasons.push(`${countOf(status.goneSectors, 'sector')} gone`);
   if (status.metadata.replicasInSync < 2 && status.metadata.replicasTotal > 1)
     reasons.push('one replica of the metadata left');
   return reasons;
@@ -39,19 +39,23 @@ function failingReasons(status: RemapStatus): string[] {
 function degradedReasons(status: RemapStatus): string[] {
   const { counters, metadata } = status;
   const reasons: string[] = [];
-  const note = (count: number, what: string): void => {
-    if (count > 0) reasons.push(`${count} ${what}`);
+  const note = (count: number, noun: string, what: string): void => {
+    if (count > 0) reasons.push(`${countOf(count, noun)} ${what}`);
   };
-  note(status.remappedGranules, 'blocks moved to the spare');
-  note(status.unreadableSectors, 'sectors unreadable');
-  note(status.freshZeroSectors, 'sectors unreadable that were never written');
-  note(status.slotsRetired, 'bad slots on the spare');
+  note(status.remappedGranules, 'block', 'moved to the spare');
+  note(status.unreadableSectors, 'sector', 'unreadable');
+  note(status.freshZeroSectors, 'sector', 'unreadable and never written');
+  note(status.slotsRetired, 'bad slot', 'on the spare');
   // A spare that fails writes now and then, in a slot here and there, has no state of its own: this is how it is seen.
-  note(counters.spareErrors, 'errors of the spare');
-  note(counters.verifyMismatches, 'writes read back wrong');
+  note(counters.spareErrors, 'error', 'of the spare');
+  note(counters.verifyMismatches, 'write', 'read back wrong');
   if (status.state !== 'spare-full' && status.slotsFree <= status.slotsReserved)
     reasons.push(`spare nearly full, ${status.slotsFree} slots free`);
   if (metadata.replicasInSync < metadata.replicasTotal)
     reasons.push(`${metadata.replicasInSync} of ${metadata.replicasTotal} replicas of the metadata in sync`);
   return reasons;
+}
+
+function countOf(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }

@@ -21,10 +21,11 @@ test('the status for people names everything that needs attention', () => {
     '4092 of 4096 free, 1 retired',
     '2 sectors unreadable, 1 gone',
     '7 sectors main cannot read were never written: zeros',
-    'health    failing: 1 sectors gone; 3 blocks moved to the spare',
+    'health    failing: 1 sector gone; 3 blocks moved to the spare',
     '256 MiB (524288 sectors), blocks of 512 bytes, 4 KiB on the disks',
     '2 of 3 replicas valid',
-    'nbd+unix:///?socket=/run/dm-remap/disk/nbd.sock (2 connections, 5 requests in flight)',
+    'export    nbd+unix:///?socket=/run/dm-remap/disk/nbd.sock\n',
+    'clients   2 connections, 5 requests in flight',
     'policies  on-lost zero, salvage off',
     '1 of 3 replicas was repaired',
   ]) {

@@ -208,10 +208,10 @@ describe('messages', () => {
     const stack = makeStack();
     assert.equal(await ask(stack, 'health'), 'ok');
     activate(stack, 3, 1, { slot: 40, held: 1, unreadable: 2 });
-    assert.equal(await ask(stack, 'health'), 'degraded: 1 blocks moved to the spare; 1 sectors unreadable');
+    assert.equal(await ask(stack, 'health'), 'degraded: 1 block moved to the spare; 1 sector unreadable');
     activate(stack, 4, 1, { slot: noSlot, held: 0, gone: 1 });
     stack.core.paths.mainReads.noteFailed();
-    assert.match(await ask(stack, 'health'), /^failing: main-failed; 1 sectors gone; 1 blocks moved/);
+    assert.match(await ask(stack, 'health'), /^failing: main-failed; 1 sector gone; 1 block moved/);
   });
 
   it('clear_stats begins to count anew', async () => {
