@@ -23,14 +23,6 @@ export class LatencyHistogram {
     this.#maxMs = Math.max(this.#maxMs, milliseconds);
   }
 
-  add(other: LatencyHistogram): void {
-    for (let bucket = 0; bucket < bucketCount; bucket += 1) {
-      this.#counts[bucket] = this.#counts[bucket]! + other.#counts[bucket]!;
-    }
-    this.#count += other.#count;
-    this.#maxMs = Math.max(this.#maxMs, other.#maxMs);
-  }
-
   /** The upper end of the bucket in which the share `portion` of all latencies is reached; zeros without any. */
   percentiles(): Percentiles {
     return {

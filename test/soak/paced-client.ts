@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Errno } from '../../src/block/errno.ts';
-import { type NbdClient, NbdRequestError } from '../../src/nbd/client.ts';
+import { NbdRequestError } from '../../src/nbd/client.ts';
 import type { SeededRandom } from '../../src/simulator/seeded-random.ts';
 import type { DiskClient } from '../end-to-end/dying-disk.ts';
 import type { LatencyHistogram } from './latency-histogram.ts';
@@ -20,7 +20,7 @@ export interface LoadRules {
  * writes and flushes again, as R7 wants it; anything else that fails is the caller's.
  */
 export class PacedClient implements DiskClient {
-  readonly #client: NbdClient;
+  readonly #client: DiskClient;
   readonly #random: SeededRandom;
   readonly #restMsMax: number;
   readonly #reads: LatencyHistogram;
@@ -28,7 +28,7 @@ export class PacedClient implements DiskClient {
   readonly #rules: LoadRules;
 
   constructor(
-    client: NbdClient,
+    client: DiskClient,
     random: SeededRandom,
     restMsMax: number,
     latencies: { readonly reads: LatencyHistogram; readonly writes: LatencyHistogram },
