@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { SeededRandom } from '../../src/simulator/seeded-random.ts';
 import { mustRunTool, runTool } from '../end-to-end/foreign-tool.ts';
 import type { Wear } from '../end-to-end/worn-device.ts';
+import type { BlockAttachment } from './block-attachment.ts';
 import { dataRangesOf, type FileSystemKind, type SectorRange } from './file-system-kinds.ts';
 import { type DamagedFile, FileTree, type TreeCheck } from './file-tree.ts';
 import { WornLab } from './worn-lab.ts';
@@ -24,7 +25,31 @@ export interface DegradationOptions {
   readonly wornPerStage: number;
   readonly newBytesPerStage: number;
   readonly seed: string;
+  readonly tell?: (text: string) => void;
 }
+
+/** The device `disk` over a main whose sectors wear out. */
+export interface DegradationLab {
+  /** `dm-remap message disk 0 WORDS…`. */
+  message(...words: readonly string[]): Promise<string>;
+  readonly attachment: BlockAttachment;
+  readonly worn: {
+    readonly wornSectors: readonly number[];
+    wearOut(sectors: readonly number[], wear: Wear): Promise<void> | void;
+  };
+  /** SIGKILL, and from its spare again. Nobody may be attached. */
+  killAndAssemble(): Promise<unknown>;
+  /** I17: by a trace of main itself; gives how many blocks are moved. */
+  assertMovedAsTouched(): Promise<number>;
+}
+
+/** Makes a lab over a main of so many bytes, lets `work` use it, and takes it down. */
+export type UseDegradationLab = (
+  mainBytes: number,
+  work: (lab: DegradationLab) => Promise<string>,
+) => Promise<string>;
+
+const useWornLab: UseDegradationLab = (mainBytes, work) => WornLab.use({ mainBytes }, work);
 
 /** For the `skip` of a test. */
 export function degradationTools(kind: FileSystemKind): readonly string[] {
@@ -35,15 +60,18 @@ export function degradationTools(kind: FileSystemKind): readonly string[] {
  * A file system in use on a disk that gets worse in stages; after each it is unmounted, after every second the device is
  * also killed and assembled, and every file is read. Gives a line of what happened.
  */
-export function degradation(options: DegradationOptions): Promise<string> {
-  return WornLab.use({ mainBytes: options.kind.mainBytesMin }, async (worn) => {
+export function degradation(
+  options: DegradationOptions,
+  useLab: UseDegradationLab = useWornLab,
+): Promise<string> {
+  return useLab(options.kind.mainBytesMin, async (worn) => {
     const run = new DegradationRun(worn, options);
     return await run.all();
   });
 }
 
 class DegradationRun {
-  readonly #worn: WornLab;
+  readonly #worn: DegradationLab;
   readonly #options: DegradationOptions;
   readonly #tree: FileTree;
   readonly #random: SeededRandom;
@@ -54,7 +82,7 @@ class DegradationRun {
   #lostPieces = 0;
   #repaired = 0;
 
-  constructor(worn: WornLab, options: DegradationOptions) {
+  constructor(worn: DegradationLab, options: DegradationOptions) {
     this.#worn = worn;
     this.#options = options;
     this.#tree = new FileTree(options.seed, { lossy: options.run === 'B' });
@@ -74,6 +102,7 @@ class DegradationRun {
       await this.#tree.work(folder, newBytesPerStage / 2);
       folder = await this.#again(folder, stage % 2 === 0);
       await this.#judge(await this.#tree.check(folder), folder);
+      this.#options.tell?.(`stage ${stage} of ${stages}`);
     }
     await this.#worn.attachment.undoLast();
     if (run === 'A') await this.#checkClean();
@@ -83,15 +112,15 @@ class DegradationRun {
   /** So many more sectors wear out. */
   async #wear(folder: string): Promise<void> {
     const { run, wornPerStage } = this.#options;
-    if (run === 'B') return this.#wearIn([this.#wholeDisk()], wornPerStage, 'everything');
+    if (run === 'B') return await this.#wearIn([this.#wholeDisk()], wornPerStage, 'everything');
     const half = Math.floor(wornPerStage / 2);
-    this.#wearIn([this.#wholeDisk()], wornPerStage - half, 'writes');
+    await this.#wearIn([this.#wholeDisk()], wornPerStage - half, 'writes');
     // Blocks that no file needs, and that nobody else gets before they have worn out.
     const filler = join(folder, 'filler');
     await mustRunTool('fallocate', '-l', String(fillerBytes), filler);
     await mustRunTool('sync', '-f', filler);
     const free = await this.#options.kind.placesOf(this.#loop, await dataRangesOf(filler));
-    this.#wearIn(free, half, 'everything');
+    await this.#wearIn(free, half, 'everything');
     await unlink(filler);
     await mustRunTool('sync', '-f', folder);
   }
@@ -100,7 +129,7 @@ class DegradationRun {
     return { first: 0, end: this.#options.kind.mainBytesMin / sectorBytes };
   }
 
-  #wearIn(ranges: readonly SectorRange[], count: number, wear: Wear): void {
+  #wearIn(ranges: readonly SectorRange[], count: number, wear: Wear): Promise<void> | void {
     const { worn } = this.#worn;
     const sectorCount = ranges.reduce((sum, { first, end }) => sum + end - first, 0);
     assert.ok(sectorCount > 2 * count, `only ${sectorCount} sectors to wear out`);
@@ -118,7 +147,7 @@ class DegradationRun {
       known.add(sector);
       added.push(sector);
     }
-    worn.wearOut(added, wear);
+    return worn.wearOut(added, wear);
   }
 
   async #mount(): Promise<string> {
@@ -152,7 +181,7 @@ class DegradationRun {
   /** As an operator would: what is lost becomes zeros, by his own word, so that the tool can read it and mend it. */
   async #repair(): Promise<void> {
     for (const sector of await this.#lostSectors()) {
-      await this.#worn.lab.mustRun('message', 'disk', '0', 'lost', 'zero', String(sector), '1', 'yes');
+      await this.#worn.message('lost', 'zero', String(sector), '1', 'yes');
       this.#zeroed.add(sector);
     }
     const [repair, ...words] = this.#options.kind.repair;
@@ -202,7 +231,7 @@ class DegradationRun {
   }
 
   async #lostSectors(): Promise<Set<number>> {
-    const list = await this.#worn.lab.mustRun('message', 'disk', '0', 'lost');
+    const list = await this.#worn.message('lost');
     const lost = new Set<number>();
     for (const line of list.split('\n').filter((text) => text !== '')) {
       const [first, count, kind] = line.split(' ');

@@ -83,6 +83,10 @@ export class WornLab {
     }
   }
 
+  message(...words: readonly string[]): Promise<string> {
+    return this.lab.mustRun('message', 'disk', '0', ...words);
+  }
+
   /** SIGKILL, and from its spare again. Nobody may be attached. */
   async killAndAssemble(): Promise<void> {
     await this.lab.kill('disk');

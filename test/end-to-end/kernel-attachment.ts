@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { BlockAttachment } from '../acceptance/block-attachment.ts';
 import { exportUri } from './bad-disk.ts';
 import type { DeviceLab } from './device-lab.ts';
 import { missingForMounts, missingTool, mustRunTool, runTool } from './foreign-tool.ts';
@@ -13,7 +14,7 @@ export function missingForAttachment(...tools: readonly string[]): string | fals
 }
 
 /** The export of a lab's device `disk` as a kernel block device: a file by nbdfuse, a loop device over it. */
-export class KernelAttachment {
+export class KernelAttachment implements BlockAttachment {
   readonly #lab: DeviceLab;
   /** What must be undone, last first, whatever failed. */
   readonly #undo: (() => Promise<unknown>)[] = [];

@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import type { Wear } from '../../end-to-end/worn-device.ts';
+import { MappedDisk, tableOver } from './mapped-disk.ts';
+
+export interface Touch {
+  readonly reads: number;
+  readonly writes: number;
+}
+
+/**
+ * A disk of the kernel whose sectors go bad, and whose kernel counts who touches them:
+ *
+ *     path -> dm-linear with dm-stats -> linear, dm-error, dm-flakey with error_writes -> below
+ *
+ * Two of them, because the statistics of device-mapper do not count what a target of the same table fails at once.
+ */
+export class TracedDisk {
+  readonly sectorCount: number;
+  readonly #top: MappedDisk;
+  readonly #faulty: MappedDisk;
+  readonly #below: string;
+  readonly #isTraced: boolean;
+  readonly #wear: Map<number, Wear> = new Map();
+  /** The statistics region of each worn sector. */
+  readonly #regions: Map<number, string> = new Map();
+
+  private constructor(
+    { below, sectorCount, isTraced }: { below: string; sectorCount: number; isTraced: boolean },
+    top: MappedDisk,
+    faulty: MappedDisk,
+  ) {
+    this.#below = below;
+    this.sectorCount = sectorCount;
+    this.#isTraced = isTraced;
+    this.#top = top;
+    this.#faulty = faulty;
+  }
+
+  /** `isTraced` costs a command for each sector that goes bad, which takes a while. */
+  static async create(
+    name: string,
+    below: string,
+    sectorCount: number,
+    { isTraced = true }: { readonly isTraced?: boolean } = {},
+  ): Promise<TracedDisk> {
+    const faulty = await MappedDisk.create(`${name}-faulty`, tableOver(below, sectorCount, []));
+    const top = await MappedDisk.create(name, tableOver(faulty.path, sectorCount, []));
+    return new TracedDisk({ below, sectorCount, isTraced }, top, faulty);
+  }
+
+  get path(): string {
+    return this.#top.path;
+  }
+
+  get wornSectors(): readonly number[] {
+    return [...this.#wear.keys()];
+  }
+
+  /** What a worn sector fails; undefined for one that is good. */
+  wearOf(sector: number): Wear | undefined {
+    return this.#wear.get(sector);
+  }
+
+  counts(): ReturnType<MappedDisk['counts']> {
+    return this.#top.counts();
+  }
+
+  /** From then on, for good. Nothing is under way while it happens, so that the counts are exact. */
+  async wearOut(sectors: readonly number[], wear: Wear): Promise<void> {
+    await this.#top.suspend();
+    try {
+      for (const sector of sectors) {
+        this.#wear.set(sector, wear);
+        if (!this.#isTraced || this.#regions.has(sector)) continue;
+        this.#regions.set(sector, await this.#top.message('@stats_create', `${sector}+1`, '1'));
+      }
+      await this.#faulty.reload(this.#table());
+    } finally {
+      await this.#top.resume();
+    }
+  }
+
+  /** How often each worn sector was read and written since it is bad. */
+  async touches(): Promise<Map<number, Touch>> {
+    assert.ok(this.#isTraced);
+    const touches = new Map<number, Touch>();
+    for (const [sector, region] of this.#regions) {
+      const fields = (await this.#top.message('@stats_print', region)).split(/\s+/);
+      assert.equal(fields[0], `${sector}+1`);
+      touches.set(sector, { reads: Number(fields[1]), writes: Number(fields[5]) });
+    }
+    return touches;
+  }
+
+  async remove(): Promise<void> {
+    await this.#top.remove();
+    await this.#faulty.remove();
+  }
+
+  #table(): string {
+    const sectors = this.wornSectors.toSorted((left, right) => left - right);
+    return tableOver(
+      this.#below,
+      this.sectorCount,
+      sectors.map((sector) => ({
+        sector,
+        count: 1,
+        target: (at) =>
+          // Always down: it fails writes, and passes reads on.
+          this.#wear.get(sector) === 'everything'
+            ? 'error'
+            : `flakey ${this.#below} ${at} 0 1 1 error_writes`,
+      })),
+    );
+  }
+}
