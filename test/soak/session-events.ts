@@ -63,6 +63,8 @@ export class SessionEvents {
     await rest(random.between(scale.awayMsMax / 4, scale.awayMsMax), stop);
     await main.comeBack(control);
     log.event('outages', `${Math.round(performance.now() - startMs)} ms`);
+    // Main is asked every 2 s at last (R17). Two outages between which nobody asks are one, and may be longer than path-timeout.
+    await rest(scale.awayMsMax / 2, stop);
   }
 
   async #suspend(stop: AbortSignal): Promise<void> {

@@ -135,10 +135,19 @@ describe('the judge of a soak', () => {
     assert.match(violations(...events, ...samples(), gone, session).join(), /1 sectors are gone/);
   });
 
+  test('finds slots that no block has, blocks without a slot, and slots that are nowhere', () => {
+    const judged = (changes: Partial<SampleRecord>): readonly string[] =>
+      violations(...events, ...samples(), sample(1, sampleCount, changes), session);
+    assert.deepEqual(judged({ slotsUsed: 44, slotsFree: 968 }), []);
+    assert.deepEqual(judged({ slotsUsed: 45, slotsFree: 967 }), ['session 1: 45 slots for 12 blocks']);
+    assert.deepEqual(judged({ slotsUsed: 11, slotsFree: 1001 }), ['session 1: 11 slots for 12 blocks']);
+    assert.deepEqual(judged({ slotsFree: 999 }), ['the spare had 1012 and 1011 slots']);
+  });
+
   test('does not accept a run in which something was to happen and did not', () => {
     const withoutKill = events.filter((record) => record.kind !== 'event' || record.event !== 'kill');
     assert.deepEqual(violations(...withoutKill, ...samples(), session), ["'kill' never happened"]);
-    const unmoved = samples(() => ({ remappedGranules: 0 }));
+    const unmoved = samples(() => ({ remappedGranules: 0, slotsUsed: 0, slotsFree: 1012 }));
     assert.deepEqual(violations(...events, ...unmoved, session), ['nothing was moved']);
     assert.ok(violations(...events, session).includes('no sample was taken'));
   });

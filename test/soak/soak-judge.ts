@@ -23,6 +23,8 @@ const slopeUnitSeconds = 600;
 /** A command of the control socket under way, a connection that is being closed. */
 const openFilesGrowthMax = 3;
 const threadsGrowthMax = 2;
+/** Moves under way have a slot and no entry yet; at most one was seen. */
+const slotsAheadMax = 32;
 const quarterSamplesMin = 3;
 /** Counters of the device that must stay zero. */
 const forbiddenCounters = ['failedWrites', 'verifyMismatches', 'spareErrors'];
@@ -67,6 +69,7 @@ export function judgeSoak(records: readonly SoakRecord[]): Verdict {
       ...(samples.some(({ remappedGranules }) => remappedGranules > 0) ? [] : ['nothing was moved']),
       ...sessions.flatMap(growthIn),
       ...records.flatMap(admitted),
+      ...lostSlots(samples),
       ...tooMuchMemory(collected.collectedSlope, collected.collectedMost, residentMost),
     ],
     ...collected,
@@ -139,6 +142,23 @@ function growthIn(samples: readonly SampleRecord[]): string[] {
   return [
     ...(files > openFilesGrowthMax ? [`${session}: ${files} more open files at its end`] : []),
     ...(threads > threadsGrowthMax ? [`${session}: ${threads} more threads at its end`] : []),
+  ];
+}
+
+/** Each moved block has a slot, and each slot is used, free or retired. */
+function lostSlots(samples: readonly SampleRecord[]): string[] {
+  const totals = new Set(
+    samples.map(({ slotsUsed, slotsFree, slotsRetired }) => slotsUsed + slotsFree + slotsRetired),
+  );
+  const ahead = samples.find(
+    ({ slotsUsed, remappedGranules }) =>
+      slotsUsed < remappedGranules || slotsUsed > remappedGranules + slotsAheadMax,
+  );
+  return [
+    ...(totals.size > 1 ? [`the spare had ${[...totals].join(' and ')} slots`] : []),
+    ...(ahead === undefined
+      ? []
+      : [`session ${ahead.session}: ${ahead.slotsUsed} slots for ${ahead.remappedGranules} blocks`]),
   ];
 }
 
