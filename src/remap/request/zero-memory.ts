@@ -5,7 +5,7 @@ const zeroBytesMax = 64 * 1024;
 
 /**
  * One piece of zeros for all requests that write them plainly: nobody changes a source, so they share it, and however many
- * of them hang they hold no more of the clients' memory than this (R36).
+ * of them hang they hold no more memory than this (R36).
  */
 export class ZeroMemory {
   readonly #arena: BufferArena;
@@ -16,7 +16,10 @@ export class ZeroMemory {
     this.#arena = arena;
   }
 
-  /** Zeros, lent until `release`. Waits for memory as a client's write does: before anything else is held (I14). */
+  /**
+   * Zeros, lent until `release`. Waits for memory before anything of the device is held (I14), and not for the clients': requests
+   * to the same bytes may stand behind this one with all of that in their hands. Who has memory of moves waits for disks only.
+   */
   take(): Promise<Uint8Array> {
     this.#users += 1;
     this.#zeros ??= this.#takePiece();
@@ -32,8 +35,8 @@ export class ZeroMemory {
   }
 
   async #takePiece(): Promise<Uint8Array> {
-    const bytes = Math.min(zeroBytesMax, this.#arena.largestPiece('client'));
-    const zeros = await this.#arena.whenFree(bytes, 'client');
+    const bytes = Math.min(zeroBytesMax, this.#arena.largestPiece('remap'));
+    const zeros = await this.#arena.whenFree(bytes, 'remap');
     return zeros.fill(0);
   }
 }
