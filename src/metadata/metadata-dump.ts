@@ -2,6 +2,7 @@ import { crc32c } from '@node-rs/crc32';
 import { blockBytes } from './block-size.ts';
 import type { SpareLayout } from './layout.ts';
 import { type GranuleRecord, type MappingRecord, noSlot, StateCause } from './mapping-state.ts';
+import { fitsGranule } from './record-codec.ts';
 import { decodeSuperblock, type Superblock } from './superblock.ts';
 import { hexText } from './uuid.ts';
 
@@ -135,6 +136,7 @@ function isInside(record: MappingRecord, layout: SpareLayout): boolean {
   const slots = Math.floor(spareSizeBytes / granuleBytes);
   if (record.type === 'retired-slots') return record.slot + record.slotCount <= slots;
   if (record.type === 'fresh-ended') return record.region + record.regionCount <= freshRegionCount;
+  if (!fitsGranule(record.held | record.unreadable | record.gone, granuleBytes)) return false;
   const isOnSpare = record.slot === noSlot || record.slot + record.granuleCount <= slots;
   return isOnSpare && record.granule + record.granuleCount <= Math.ceil(mainSizeBytes / granuleBytes);
 }

@@ -86,6 +86,8 @@ export function decodeRecord(view: DataView, at: number, units: RecordUnits): Ma
   const unreadable = view.getUint32(at + 32, true);
   const gone = view.getUint32(at + 36, true);
   if ((held & unreadable) !== 0 || ((held | unreadable) & gone) !== 0) return 'a sector in two states';
+  if (!fitsGranule(held | unreadable | gone, units.granuleBytes))
+    return 'a sector behind the end of its granule';
   if (slot === noSlot && held !== 0) return 'sectors held without a slot';
   const cause = view.getUint8(at + 1);
   return {
@@ -110,6 +112,11 @@ function decodeFreshEnded(view: DataView, at: number, units: RecordUnits): Fresh
     return `regions ${region} + ${regionCount} of ${units.freshRegionCount} fresh ones`;
   }
   return { type: 'fresh-ended', region, regionCount };
+}
+
+/** False for a bitmap with a bit of a sector that the granule does not have: in a slot that is somebody else's. */
+export function fitsGranule(sectors: number, granuleBytes: number): boolean {
+  return sectors >>> 0 < 2 ** (granuleBytes / sectorBytes);
 }
 
 /** NaN for a place that is not a slot's start. */

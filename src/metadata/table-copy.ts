@@ -1,6 +1,7 @@
 import { crc32c } from '@node-rs/crc32';
 import { assert } from '../block/assert.ts';
 import { type GranuleRecord, type MappingRecord, noSlot, StateCause } from './mapping-state.ts';
+import { fitsGranule } from './record-codec.ts';
 import { isTableCopyHeader, type TableCopyHeader } from './table-copy-header.ts';
 import { readSigned, readVarint, writeSigned, writeVarint } from './varint.ts';
 
@@ -300,6 +301,7 @@ function isPossible(record: MappingRecord, header: TableCopyHeader): boolean {
   const granules = Math.ceil(header.mainSizeBytes / header.granuleBytes);
   const inside =
     record.granule >= 0 && record.granuleCount > 0 && record.granule + record.granuleCount <= granules;
+  if (!fitsGranule(record.held | record.unreadable | record.gone, header.granuleBytes)) return false;
   const apart =
     (record.held & record.unreadable) === 0 && ((record.held | record.unreadable) & record.gone) === 0;
   return inside && apart && (record.slot !== noSlot || record.held === 0);

@@ -191,6 +191,18 @@ function describe(
 }
 
 function refusal(exportName: string, type: number, message: Uint8Array): string {
-  const said = message.length === 0 ? '' : `: ${new TextDecoder().decode(message)}`;
+  const said = message.length === 0 ? '' : `: ${readable(message)}`;
   return `the NBD server refused the export "${exportName}" with reply 0x${type.toString(16)}${said}`;
+}
+
+/** Characters of a server's own words. */
+const saidLengthMax = 200;
+
+/** A server's words stand in a line of ours, on somebody's terminal: no second line, no commands, no book. */
+function readable(message: Uint8Array): string {
+  const text = new TextDecoder()
+    .decode(message)
+    .replaceAll(/\p{Cc}+/gu, ' ')
+    .trim();
+  return text.length <= saidLengthMax ? text : `${text.slice(0, saidLengthMax)}…`;
 }

@@ -54,13 +54,15 @@ function dumpOf(records: readonly MappingRecord[]): string {
 }
 
 const word = fc.integer({ min: 0, max: 0xffff_ffff });
+/** Of a granule of eight sectors. */
+const bitmap = fc.integer({ min: 0, max: 0xff });
 const granules: fc.Arbitrary<MappingRecord> = fc
   .tuple(
     fc.nat(16_384 - 99),
     fc.integer({ min: 1, max: 99 }),
     fc.option(fc.nat(8_192 - 99)),
-    word,
-    word,
+    bitmap,
+    bitmap,
     fc.nat(8),
     word,
   )
@@ -139,6 +141,7 @@ test('M13 a dump that names more than its device has is not used, whatever its c
   const records: readonly MappingRecord[] = [
     { type: 'granules', granule: 0, granuleCount: Number.MAX_SAFE_INTEGER, slot: noSlot, ...state },
     { type: 'granules', granule: 0, granuleCount: 2, slot: 8_191, ...state },
+    { type: 'granules', granule: 0, granuleCount: 1, slot: 3, ...state, held: 0x100 },
     { type: 'retired-slots', slot: 0, slotCount: 2 ** 40 },
     { type: 'fresh-ended', region: 64, regionCount: 1 },
   ];

@@ -27,6 +27,8 @@ const header: RecordBlockHeader = {
 };
 const plain = { noNullPrototype: true };
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
+/** Of a granule of eight sectors. */
+const bitmap = fc.integer({ min: 0, max: 0xff });
 
 /** A sector is in one state at most: the encoder's callers see to it, the decoder refuses anything else. */
 function disjoint<T extends { held: number; unreadable: number; gone: number }>(record: T): T {
@@ -42,9 +44,9 @@ const anyRecord: fc.Arbitrary<MappingRecord> = fc.oneof(
         granule: fc.integer({ min: 0, max: 2 ** 31 }),
         granuleCount: fc.integer({ min: 1, max: 2 ** 20 }),
         slot: fc.integer({ min: 0, max: 2 ** 29 }),
-        held: u32,
-        unreadable: u32,
-        gone: u32,
+        held: bitmap,
+        unreadable: bitmap,
+        gone: bitmap,
         flags: fc.integer({ min: 0, max: 7 }),
         cause: fc.constantFrom(...Object.values(StateCause)),
         unixSeconds: u32,
@@ -60,8 +62,8 @@ const anyRecord: fc.Arbitrary<MappingRecord> = fc.oneof(
         granuleCount: fc.integer({ min: 1, max: 2 ** 20 }),
         slot: fc.constant(noSlot),
         held: fc.constant(0),
-        unreadable: u32,
-        gone: u32,
+        unreadable: bitmap,
+        gone: bitmap,
         flags: fc.integer({ min: 0, max: 7 }),
         cause: fc.constantFrom(...Object.values(StateCause)),
         unixSeconds: u32,
@@ -203,6 +205,10 @@ describe('a record block', () => {
     // Two states for one sector: held and unreadable, held and gone.
     corrupt((view) => view.setUint32(112 + 32, 0xff, true));
     corrupt((view) => view.setUint32(112 + 36, 0x80, true));
+    // Sectors behind the end of the granule: held ones would be in somebody else's slot.
+    corrupt((view) => view.setUint32(112 + 12, 0x1ff, true));
+    corrupt((view) => view.setUint32(112 + 32, 0x100, true));
+    corrupt((view) => view.setUint32(112 + 36, 0x8000_0000, true));
     corrupt((view) => view.setUint32(112 + 20, 0x7fff_ffff, true));
     corrupt((view) => view.setUint32(112 + 16, 3, true));
     corrupt((view) => view.setUint32(112 + 24, 3, true));

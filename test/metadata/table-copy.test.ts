@@ -12,15 +12,15 @@ import {
 import type { TableCopyHeader } from '../../src/metadata/table-copy-header.ts';
 import { readSigned, readVarint, writeSigned, writeVarint } from '../../src/metadata/varint.ts';
 
-const granulesMax = 2 ** 40;
+const granulesMax = 2 ** 38;
 
 const header: TableCopyHeader = {
   format: 1,
   uuid: '6f1c3b52-6a5e-4b4e-9d9b-0d6f6a5b7c11',
   name: 'disk',
-  mainSizeBytes: granulesMax * 512,
+  mainSizeBytes: granulesMax * 16_384,
   logicalBlockBytes: 512,
-  granuleBytes: 512,
+  granuleBytes: 16_384,
   mainIdentity: { kind: 'block', path: '/dev/sdb', wwn: '5000c5' },
   spareIdentity: { kind: 'file', path: '/srv/spare.img' },
   sequence: 17,
@@ -111,6 +111,17 @@ test('M13 a record outside of main is not believed, whatever the checksum says',
     unixSeconds: 0,
   };
   assert.equal(decodeTableCopy(encode([outside])), 'has a record that cannot be');
+});
+
+test('M13 a record of sectors that its granule does not have is not believed', () => {
+  const encoder = new TableCopyEncoder();
+  const small = { ...header, granuleBytes: 4096 };
+  const record: MappingRecord = {
+    ...{ type: 'granules', granule: 1, granuleCount: 1, slot: 2, held: 0x100, unreadable: 0, gone: 0 },
+    ...{ flags: 0, cause: 0, unixSeconds: 0 },
+  };
+  const bytes = Buffer.concat([encoder.begin(small), encoder.records([record]), encoder.end()]);
+  assert.equal(decodeTableCopy(bytes), 'has a record that cannot be');
 });
 
 test('M13 a copy that names more blocks than any device of ours is not used: loading it would not end', () => {

@@ -8,7 +8,7 @@ import { FailingDevice, HeldDevice } from './controlled-devices.ts';
 import { settle } from './manual-clock.ts';
 import { memoryStreamPair } from './memory-stream.ts';
 import { withServer } from './server-fixture.ts';
-import { optionReplyHex, replyHex, WireClient } from './wire-client.ts';
+import { optionReplyHex, replyHex, textHex, WireClient } from './wire-client.ts';
 
 const mebibyte = 1024 * 1024;
 const hello = '4e42444d4147494349484156454f50540003';
@@ -99,6 +99,15 @@ test('an unknown export is refused with what the server said', async () => {
         'the NBD server refused the export "other" with reply 0x80000006: this server has the export "disk"',
     });
   });
+});
+
+test('what a server says of its refusal is one line of ours, without commands for a terminal', async () => {
+  const said = `no\r\n\u001b[2Jdm-remap: all is well ${'x'.repeat(900)}`;
+  const error = await outcomeOf(simpleHello + optionReplyHex(7, 0x80000006, textHex(said)));
+  assert.ok(error instanceof NbdProtocolError, String(error));
+  assert.doesNotMatch(error.message, /\p{Cc}/u);
+  assert.match(error.message, /: no \[2Jdm-remap: all is well x+…$/);
+  assert.ok(error.message.length < 400, `${error.message.length} characters`);
 });
 
 /** What the client makes of a server that sends these bytes and closes. */

@@ -47,6 +47,9 @@ export class FuzzRun {
   readonly #memory = new MemoryWatch();
   readonly #executionMsMax: number;
   #session: FuzzSession | undefined;
+  /** Errors that nobody awaited: in a device they would end the process. */
+  readonly #stray: unknown[] = [];
+  readonly #onStray = (error: unknown): void => void this.#stray.push(error);
 
   constructor(target: FuzzTarget, options: FuzzOptions) {
     this.#target = target;
@@ -90,10 +93,11 @@ export class FuzzRun {
     this.#options.hangWatch?.begin(this.#target.name, input);
     const startMs = performance.now();
     try {
-      this.#session ??= await this.#target.open();
+      this.#session ??= await this.#opened();
       await this.#session.run(input);
+      if (this.#stray.length > 0) throw asError(this.#stray[0]);
     } catch (error) {
-      this.#session = undefined;
+      this.#drop();
       throw new Finding(this.#target.name, input, error);
     } finally {
       this.#options.hangWatch?.end();
@@ -103,7 +107,20 @@ export class FuzzRun {
 
   async end(): Promise<void> {
     await this.#session?.close?.();
+    this.#drop();
+  }
+
+  #opened(): Promise<FuzzSession> {
+    process.on('uncaughtException', this.#onStray);
+    process.on('unhandledRejection', this.#onStray);
+    return this.#target.open();
+  }
+
+  #drop(): void {
+    process.off('uncaughtException', this.#onStray);
+    process.off('unhandledRejection', this.#onStray);
     this.#session = undefined;
+    this.#stray.length = 0;
   }
 
   /** The machine may be busy, or a garbage collection have fallen into it: what is slow takes a processor so long each time. */
@@ -142,4 +159,8 @@ export class FuzzRun {
       this.kept.push(input);
     }
   }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }

@@ -18,6 +18,8 @@ export const controlBodies: FuzzTarget = {
   seeds: () =>
     [
       '\0{"sector":0,"words":["list"]}',
+      '\0{"sector":-1,"words":["list"]}',
+      '\0{"sector":0,"words":[]}',
       '\0{"sector":8,"words":["remap","16","4"]}',
       '\u0001{"flush":true}',
       '\u0002{"force":false}',

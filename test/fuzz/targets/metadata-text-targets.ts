@@ -106,7 +106,11 @@ export const tableCopies: FuzzTarget = {
   executionsPerLook: 128,
   executionsInTests: 20_000,
   seeds: () =>
-    readSpareImages().flatMap((image) => [0, 1].map((how) => Buffer.concat([Buffer.of(how), copyOf(image)]))),
+    readSpareImages().flatMap((image) =>
+      [0, 1].map((how) =>
+        Buffer.concat([Buffer.of(how), copyOf(image, image.layout.mainSizeBytes >> (13 * how))]),
+      ),
+    ),
   words: [
     ...textWords(
       'dmRMtabl',
@@ -124,13 +128,14 @@ export const tableCopies: FuzzTarget = {
   open: () => Promise.resolve({ run: (input) => Promise.resolve(readCopy(input)) }),
 };
 
-function copyOf({ records, layout }: SpareImage): Buffer {
+/** With a main that is too small for its records they are outside of it. */
+function copyOf({ records, layout }: SpareImage, mainSizeBytes: number): Buffer {
   const encoder = new TableCopyEncoder();
   const header = {
     format: 1,
     uuid: '6f1c3b52-6a5e-4b4e-9d9b-0d6f6a5b7c11',
     name: 'disk',
-    mainSizeBytes: layout.mainSizeBytes,
+    mainSizeBytes,
     logicalBlockBytes: 512,
     granuleBytes: layout.granuleBytes,
     mainIdentity: { serial: 'a' },

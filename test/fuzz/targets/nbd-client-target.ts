@@ -21,7 +21,7 @@ import {
 import { expecting, type FuzzTarget, must } from '../engine/fuzz-target.ts';
 
 const hello = '4e42444d4147494349484156454f50540003';
-const exportReply = optionReplyHex(7, 3, `0000${field(1 << 20, 8)}04ff`);
+const exportReply = optionReplyHex(7, 3, `0000${field(1 << 20, 8)}04fd`);
 const blockSizes = optionReplyHex(7, 3, '0003000002000000100002000000');
 const go = exportReply + blockSizes + optionReplyHex(7, 1);
 const simple = hello + optionReplyHex(8, 0x80000001) + go;
@@ -37,11 +37,17 @@ function text(hex: string): Buffer {
   return Buffer.from(bytesOf(hex));
 }
 
+/** An input's first byte: what the client is given before its first request; the rest comes behind its requests. */
+const beginnings: readonly Uint8Array[] = ['', simple, structured].map(bytesOf);
+const [raw, simply, structuredly] = ['00', '01', '02'];
+
 /** What a good server answers to the requests below, in the order of their cookies. */
 const seedTexts: readonly string[] = [
-  simple + replyHex(1, 0, new Uint8Array(1024)) + replyHex(2) + replyHex(3),
-  simple + replyHex(1, 5) + replyHex(2, 28) + replyHex(3, 5),
-  structured +
+  raw + simple,
+  raw + structured,
+  simply + replyHex(1, 0, new Uint8Array(1024)) + replyHex(2) + replyHex(3),
+  simply + replyHex(1, 5) + replyHex(2, 28) + replyHex(3, 5),
+  structuredly +
     dataChunkHex(1, 512, data, false) +
     dataChunkHex(1, 1024, data) +
     chunkHex(2, chunk.none, '') +
@@ -50,13 +56,13 @@ const seedTexts: readonly string[] = [
       [1024, 0],
       [1024, 3],
     ]),
-  structured +
+  structuredly +
     dataChunkHex(1, 512, data, false) +
     errorOffsetHex(1, 5, 1024, 'bad') +
     errorChunkHex(2, 5) +
     chunkHex(3, chunk.none, '') +
     errorChunkHex(4, 22),
-  structured + chunkHex(1, chunk.hole, `${field(512, 8)}${field(1024, 4)}`),
+  structuredly + chunkHex(1, chunk.hole, `${field(512, 8)}${field(1024, 4)}`),
 ];
 
 /** Around the bytes that a read may fill. */
@@ -114,8 +120,10 @@ async function serve(input: Buffer): Promise<void> {
       return Promise.resolve(pair.client);
     },
   });
-  await pair.server.send([input]);
-  pair.server.finish();
+  const beginning = beginnings[(input[0] ?? 0) % beginnings.length]!;
+  const rest = input.subarray(1);
+  await pair.server.send([beginning.length === 0 ? rest : beginning]);
+  if (beginning.length === 0) pair.server.finish();
   void drain(pair.server);
   const device = await ended(clock, opening, (error) => error instanceof OpenError);
   must(connections === 1, 'it connected more than once');
@@ -125,11 +133,16 @@ async function serve(input: Buffer): Promise<void> {
     Number.isSafeInteger(sizeBytes) && sizeBytes > 0 && sizeBytes % logicalBlockBytes === 0,
     `${sizeBytes} bytes`,
   );
-  await useDevice(clock, device);
+  await useDevice(clock, device, async () => {
+    if (beginning.length === 0) return;
+    await pair.server.send([rest]);
+    pair.server.finish();
+  });
   await ended(clock, device.close(), () => false);
 }
 
-async function useDevice(clock: ManualClock, device: NbdDevice): Promise<void> {
+/** `answer` comes when the requests are under way. */
+async function useDevice(clock: ManualClock, device: NbdDevice, answer: () => Promise<void>): Promise<void> {
   const { sizeBytes, logicalBlockBytes } = device.geometry;
   const length = Math.min(sizeBytes, Math.max(1024, logicalBlockBytes));
   const offset = sizeBytes >= length + logicalBlockBytes ? logicalBlockBytes : 0;
@@ -142,6 +155,9 @@ async function useDevice(clock: ManualClock, device: NbdDevice): Promise<void> {
     device.discard(offset, length),
     device.writeZeroes(offset, length),
   ];
+  for (const request of requests) request.catch(() => undefined);
+  await settle();
+  await answer();
   const isDeviceError = (error: unknown): boolean => error instanceof DeviceError;
   await Promise.all(requests.map((request) => ended(clock, request, isDeviceError)));
   const around = [memory.subarray(0, marginBytes), memory.subarray(marginBytes + length)];

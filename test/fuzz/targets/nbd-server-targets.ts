@@ -71,6 +71,7 @@ const optionWords: readonly Buffer[] = [
   ...[1, 2, 3, 5, 6, 7, 8, 9, 10, 11].map((code) => optionHex(code)),
   ...[6, 7].map((code) => optionHex(code, `00000004${textHex('disk')}000100${field(3, 1)}`)),
   ...[9, 10].map((code) => contextsHex(code, 'disk', ['base:allocation', 'dm-remap:state', 'base:'])),
+  ...[6, 7].map((code) => optionHex(code, `00000004${textHex('disk')}000100${field(3, 1)}ff`)),
   ...['00000000', '00000003', 'ffffffff', textHex('disk/main'), textHex('base:')],
 ].map((hex) => Buffer.from(bytesOf(hex)));
 
@@ -80,10 +81,13 @@ export const nbdHandshake: FuzzTarget = {
   inputBytesMax: 4_096,
   executionsPerLook: 4,
   executionsInTests: 2_500,
-  seeds: () =>
-    Array.from({ length: 24 }, (_, at) =>
+  seeds: () => [
+    // Lengths that do not add up, for one byte is too much.
+    Buffer.from(bytesOf(`0000000003${optionHex(7, `00000004${textHex('disk')}0001000300`)}${optionHex(3)}`)),
+    ...Array.from({ length: 24 }, (_, at) =>
       joined(at % 4, handshake(new SeededRandom(`handshake ${at}`), exports)),
     ),
+  ],
   words: optionWords,
   open: () => ServerSession.open((input) => uniqueCookies(input.subarray(1), 0)),
 };

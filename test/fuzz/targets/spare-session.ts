@@ -146,6 +146,7 @@ export class SpareSession implements FuzzSession {
     const isTyped = (error: unknown): boolean =>
       error instanceof DeviceError || error instanceof MessageError || error instanceof MetadataError;
     const block = new Uint8Array(device.geometry.physicalBlockBytes);
+    mustBeApart((await expecting(clock.run(device.message(['list', 'blocks'])), isTyped)) ?? '');
     const last = device.geometry.sizeBytes - device.geometry.logicalBlockBytes;
     await expecting(
       clock.run(device.read(block.subarray(0, device.geometry.logicalBlockBytes), last)),
@@ -161,6 +162,7 @@ export class SpareSession implements FuzzSession {
     await expecting(clock.run(device.flush()), isTyped);
     const list = await expecting(clock.run(device.message(['list', 'blocks'])), isTyped);
     const lost = await expecting(clock.run(device.message(['lost'])), isTyped);
+    mustBeApart(list ?? '');
     await expecting(clock.run(device.close()), isTyped);
     for (const { offset, length } of this.#spare!.written) mustBeOnSpare(offset, length, opened.layout);
     const again = await this.#settle(await clock.run(MetadataStore.open(this.#parts())));
@@ -205,6 +207,17 @@ function mustBeSame(what: string, before: string | undefined, after: string): vo
   const at = lines.findIndex((line, index) => line !== now[index]);
   const isSame = at < 0 && lines.length === now.length;
   must(isSame, `${what} before: ${lines[at]}; after opening again: ${now[at]}`);
+}
+
+/** I15: no two granules in one place of the spare, of the lines `MAIN COUNT SPARE CAUSE`. */
+function mustBeApart(list: string): void {
+  const runs = [...list.matchAll(/^\d+ (\d+) (\d+) /gm)].map(([, count, spare]) => ({
+    start: Number(spare),
+    end: Number(spare) + Number(count),
+  }));
+  runs.sort((a, b) => a.start - b.start);
+  const isApart = runs.every(({ start }, index) => index === 0 || start >= runs[index - 1]!.end);
+  must(isApart, 'two granules have one slot');
 }
 
 /** Damage, not forgery, that left one in-sync replica alone: nothing may be missing then (M2, M4). */

@@ -25,6 +25,10 @@ const numbers: readonly Buffer[] = [
   Buffer.of(0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x1f, 0),
   Buffer.of(0, 2, 0, 0),
 ];
+/** In `recordBlockFields`, the slots of the first records. */
+const slotFieldAt = 19;
+const fieldsPerRecord = 11;
+const slot300 = Buffer.of(0x60, 9, 0, 0, 0, 0, 0, 0);
 const sealed = 1;
 const chained = 2;
 
@@ -96,6 +100,11 @@ export const checkpoints: FuzzTarget = spareTarget(
   { blocksOf: (image) => image.checkpoint, fields: recordBlockFields },
   () => [
     ...seedsOf(recordBlockFields, [crashed, fresh], [chained]),
+    // Two records whose slots are one.
+    Buffer.concat([
+      Buffer.of(crashed, chained),
+      ...[0, 1].map((record) => encodeStep(1, 255, slotFieldAt + record * fieldsPerRecord, slot300)),
+    ]),
     ...seedsOf(recordBlockFields.slice(0, 8), [crashed, replicaLost], [0, sealed]),
   ],
 );

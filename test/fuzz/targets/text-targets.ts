@@ -57,6 +57,8 @@ export const wordsOfCommands: FuzzTarget = {
   seeds: () =>
     [
       '64MiB',
+      '0',
+      '16T',
       '512',
       'disk-1',
       'nbd://localhost:10809/disk',
