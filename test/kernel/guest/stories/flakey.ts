@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FileDevice } from '../../../../src/io/file-device.ts';
+import { OpenError } from '../../../../src/io/open-error.ts';
 import { spreadBadSectors } from '../../../end-to-end/bad-disk.ts';
 import { pattern } from '../../../end-to-end/device-lab.ts';
 import { BlockLab, mebibyte, sectorBytes } from '../block-lab.ts';
@@ -12,6 +13,9 @@ const mainBytes = 64 * mebibyte;
 const spareBytes = 32 * mebibyte;
 /** The original took 116 s for one. */
 const remapMsMax = 15_000;
+/** Longer than a disk is away. */
+const openAttemptsMax = 20;
+const openIntervalMs = 200;
 const askIntervalMs = 20;
 const awayMsMax = 60_000;
 const downSeconds = 1;
@@ -29,7 +33,7 @@ export function flakeyTraffic(seconds: number): Promise<string> {
   return BlockLab.use(async (disks) => {
     const { attachment, lab } = disks;
     const main = await flakey(disks, 'flakey-main', mainBytes);
-    await disks.create(main.path, await disks.loop('spare.img', spareBytes));
+    await createWhileUp(disks, main.path, await disks.loop('spare.img', spareBytes));
     const device = await attachment.attach();
     const words = ['--bs=4k', '--iodepth=8', '--size=100%', '--time_based', `--runtime=${seconds}`];
     const verified = ['--rw=randwrite', '--verify=crc32c', '--verify_fatal=1', '--verify_backlog=256'];
@@ -74,7 +78,10 @@ export function flakeyRemaps(badCount: number): Promise<string> {
     await createWhileUp(disks, main.path, spare.path);
     const times: number[] = [];
     await disks.within(async () => {
-      const [mainBelow, spareBelow] = [await disks.open(below.path), await disks.open(spare.path)];
+      const [mainBelow, spareBelow] = [
+        await openWhileUp(disks, below.path),
+        await openWhileUp(disks, spare.path),
+      ];
       const device = await disks.open(await attachment.attach());
       for (const sector of bad) {
         // Of three in a row one comes when main has just gone, one when the spare has, and one whenever.
@@ -99,6 +106,18 @@ export function flakeyRemaps(badCount: number): Promise<string> {
     const mean = times.reduce((sum, time) => sum + time, 0) / times.length;
     return `${badCount} remaps through flakey disks: ${Math.round(mean)} ms each, the slowest ${Math.round(Math.max(...times))} ms`;
   });
+}
+
+/** Opening writes out what others left in the page cache, which a disk that is away refuses. */
+async function openWhileUp(disks: BlockLab, path: string): Promise<FileDevice> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await disks.open(path);
+    } catch (error) {
+      if (!(error instanceof OpenError) || attempt === openAttemptsMax) throw error;
+      await sleep(openIntervalMs);
+    }
+  }
 }
 
 /** Until a read fails that must not. */
