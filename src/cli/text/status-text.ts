@@ -109,11 +109,14 @@ function stuckRow({ stuckRequests }: DeviceStatus): [string, string][] {
   return text === undefined ? [] : [['stuck', text]];
 }
 
-/** R13: what can be done about sectors that nobody can read. */
+/** R13, R34: what can be done about sectors that nobody can read, or that a list says nobody can. */
 function lostAdvice({ name, remap }: DeviceStatus): readonly Row[] {
   if (remap.unreadableSectors + remap.goneSectors === 0) return [];
-  const zero = `dm-remap message ${name} 0 lost zero SECTOR COUNT yes`;
-  return [['', `they work when written; as zeros with: ${zero}; for a disk without data: create --fresh`]];
+  const message = `dm-remap message ${name} 0`;
+  return [
+    ['', `ask main again: ${message} retry all; they work when written`],
+    ['', `as zeros: ${message} lost zero SECTOR COUNT yes; for a disk without data: create --fresh`],
+  ];
 }
 
 /** Unreadable, and nobody misses them: they are no loss. */
