@@ -13,7 +13,8 @@ test('counts what a process does: it sleeps so often, works so long, and is so l
   const after = processFigures(process.pid);
   assert.ok(after.wakeUps - before.wakeUps >= 20, 'a nap is a wake-up');
   assert.ok(after.processorMs > before.processorMs);
-  assert.ok(after.residentBytes - before.residentBytes > 16 * 1024 * 1024);
+  // Not the growth: a kernel that reclaims memory proactively may have taken as much from elsewhere meanwhile.
+  assert.ok(Math.abs(after.residentBytes - process.memoryUsage.rss()) < 16 * 1024 * 1024);
   assert.ok(after.threads > 1);
 });
 
