@@ -280,7 +280,7 @@ test('fio: trims and writes by turns with 16 in flight, and reads back what it w
   const verified = await runTool(
     'fio',
     ...['--name=verify', '--ioengine=nbd', `--uri=${uri}`, '--rw=randwrite', '--bs=4k', '--size=16m'],
-    ...['--iodepth=16', '--verify=crc32c', '--verify_fatal=1'],
+    ...['--iodepth=16', '--verify=crc32c', '--verify_fatal=1', '--verify_state_save=0'],
   );
   assert.equal(verified.status, 0, verified.output);
 });
