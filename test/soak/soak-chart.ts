@@ -47,6 +47,7 @@ export function soakChart(records: readonly SoakRecord[]): string {
   const sessions = thinned(samples, pointsMax);
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="11">`,
+    '<title>One device under faults, kills and load: memory, descriptors, latencies and moved blocks over time</title>',
     `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
     '<text x="60" y="18" font-size="14">One device under faults, kills and load</text>',
     '<text x="60" y="34" fill="#555555">grey: a session begins (assemble); red: SIGKILL; green: remove; minutes since the start</text>',
