@@ -16,7 +16,7 @@ const residentBytesMax = 192 * mebibyte;
 const warmUpSeconds = 60;
 /**
  * Sessions that differ by less in length tell nothing about what grows with time: code and caches fill up for minutes. Seen were
- * 21.7 MiB at the start, 24.0 after 1 minute, 27.0 after 7 and 27.0 after 12.
+ * 21.7 MiB at the start, 24.0 after 1 minute, 27.0 after 7, and 27.0 of another process after 11.
  */
 const lengthsSecondsMin = 900;
 /** Live objects after a collection. The table of a few thousand moved blocks is less than one. */
