@@ -129,7 +129,11 @@ test('on a terminal a watch is drawn in place, cut to its size, and ended by the
   const command = `stty cols 40 rows 8; exec "$@"`;
   const words = [process.execPath, lab.program, 'status', 'disk', '--watch', '0.1'];
   const quoted = ['sh', '-c', command, 'sh', ...words].map((word) => `'${word}'`).join(' ');
-  const terminal = spawn('script', ['-qec', quoted, '/dev/null'], { env: lab.environment() });
+  // script(1) gives the command to $SHELL; a shell that stayed in between, as dash does, would take the interrupt too and
+  // end with 130 whatever the watch answered.
+  const terminal = spawn('script', ['-qec', `exec ${quoted}`, '/dev/null'], {
+    env: { ...lab.environment(), SHELL: '/bin/sh' },
+  });
   let seen = '';
   terminal.stdout.setEncoding('utf8').on('data', (text: string) => {
     seen += text;
