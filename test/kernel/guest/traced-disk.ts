@@ -10,14 +10,18 @@ export interface Touch {
 /**
  * A disk of the kernel whose sectors go bad, and whose kernel counts who touches them:
  *
- *     path -> dm-linear with dm-stats -> linear, dm-error, dm-flakey with error_writes -> below
+ *     path -> dm-linear with dm-stats -> linear, or dm-error, or read-only -> below
+ *     read-only: dm-delay that sends reads and flushes below, and writes to dm-error
  *
- * Two of them, because the statistics of device-mapper do not count what a target of the same table fails at once.
+ * Two of them, because the statistics of device-mapper do not count what a target of the same table fails at once. Not dm-flakey
+ * with `error_writes`: it fails flushes too, and every target of a table gets them.
  */
 export class TracedDisk {
   readonly sectorCount: number;
   readonly #top: MappedDisk;
   readonly #faulty: MappedDisk;
+  /** What it needs for sectors that fail writes alone, last first. */
+  readonly #helpers: readonly MappedDisk[];
   readonly #below: string;
   readonly #isTraced: boolean;
   readonly #wear: Map<number, Wear> = new Map();
@@ -28,12 +32,14 @@ export class TracedDisk {
     { below, sectorCount, isTraced }: { below: string; sectorCount: number; isTraced: boolean },
     top: MappedDisk,
     faulty: MappedDisk,
+    helpers: readonly MappedDisk[],
   ) {
     this.#below = below;
     this.sectorCount = sectorCount;
     this.#isTraced = isTraced;
     this.#top = top;
     this.#faulty = faulty;
+    this.#helpers = helpers;
   }
 
   /** `isTraced` costs a command for each sector that goes bad, which takes a while. */
@@ -45,7 +51,12 @@ export class TracedDisk {
   ): Promise<TracedDisk> {
     const faulty = await MappedDisk.create(`${name}-faulty`, tableOver(below, sectorCount, []));
     const top = await MappedDisk.create(name, tableOver(faulty.path, sectorCount, []));
-    return new TracedDisk({ below, sectorCount, isTraced }, top, faulty);
+    const dead = await MappedDisk.create(`${name}-dead`, `0 ${sectorCount} error`);
+    const readOnly = await MappedDisk.create(
+      `${name}-read-only`,
+      `0 ${sectorCount} delay ${below} 0 0 ${dead.path} 0 0 ${below} 0 0`,
+    );
+    return new TracedDisk({ below, sectorCount, isTraced }, top, faulty, [readOnly, dead]);
   }
 
   get path(): string {
@@ -95,6 +106,7 @@ export class TracedDisk {
   async remove(): Promise<void> {
     await this.#top.remove();
     await this.#faulty.remove();
+    for (const helper of this.#helpers) await helper.remove();
   }
 
   #table(): string {
@@ -106,10 +118,7 @@ export class TracedDisk {
         sector,
         count: 1,
         target: (at) =>
-          // Always down: it fails writes, and passes reads on.
-          this.#wear.get(sector) === 'everything'
-            ? 'error'
-            : `flakey ${this.#below} ${at} 0 1 1 error_writes`,
+          this.#wear.get(sector) === 'everything' ? 'error' : `linear ${this.#helpers[0]!.path} ${at}`,
       })),
     );
   }
