@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { runWorld, type WorldOptions } from '../../src/simulator/world/world.ts';
 import { addOutcome, type WorldOutcome } from '../../src/simulator/world/world-outcome.ts';
+import { addReached, StatesMeter, type StatesReached, statesAsked } from './states/states-reached.ts';
 
 export interface SeedRun {
   readonly firstSeed: number;
@@ -10,7 +11,10 @@ export interface SeedRun {
   readonly jobs: number;
   /** Gets the sum of all outcomes. */
   readonly total: WorldOutcome;
-  readonly onSeed: (done: number) => void;
+  /** Gets what all worlds reached, in the order of `statesAsked`. */
+  readonly reached: StatesReached;
+  /** False: no further seed. */
+  readonly onSeed: (done: number) => boolean;
 }
 
 /** What a job is told, and what it says of each seed. */
@@ -22,7 +26,7 @@ export interface JobOrder {
 }
 
 export type JobReport =
-  | { readonly seed: number; readonly outcome: WorldOutcome }
+  | { readonly seed: number; readonly outcome: WorldOutcome; readonly reached: StatesReached }
   | { readonly seed: number; readonly failed: true };
 
 /** Runs worlds until one fails: its options are returned. Undefined when none did. */
@@ -30,14 +34,16 @@ export async function runSeeds(run: SeedRun): Promise<WorldOptions | undefined> 
   const { firstSeed, seeds, forkEvery, jobs } = run;
   let done = 0;
   let failure: WorldOptions | undefined;
+  let goesOn = true;
   const hear = (report: JobReport): boolean => {
     if ('failed' in report) failure ??= { seed: report.seed, forkEvery };
     else {
       addOutcome(run.total, report.outcome);
+      addReached(run.reached, report.reached);
       done += 1;
-      run.onSeed(done);
+      goesOn &&= run.onSeed(done);
     }
-    return failure === undefined;
+    return goesOn && failure === undefined;
   };
   const orders = Array.from({ length: jobs }, (_, job) => ({
     firstSeed: firstSeed + job,
@@ -57,16 +63,20 @@ export async function runSeeds(run: SeedRun): Promise<WorldOptions | undefined> 
 export async function doJob(order: JobOrder, hear: (report: JobReport) => boolean): Promise<void> {
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 0;
+  const meter = new StatesMeter(statesAsked());
   for (let index = 0; index < order.seeds; index += 1) {
     const seed = order.firstSeed + index * order.step;
     let report: JobReport;
     try {
-      report = { seed, outcome: await runWorld({ seed, forkEvery: order.forkEvery }) };
+      meter.begin();
+      const outcome = await runWorld({ seed, forkEvery: order.forkEvery });
+      report = { seed, outcome, reached: meter.ended(outcome) };
     } catch {
       report = { seed, failed: true };
     }
     if (!hear(report)) break;
   }
+  meter.end();
   Error.stackTraceLimit = stackTraceLimit;
 }
 

@@ -1,12 +1,12 @@
 import type { WorldOutcome } from '../../src/simulator/world/world-outcome.ts';
 
-/** What some worlds were made of, a few lines for people. */
-export function summaryText(outcome: WorldOutcome, seconds: number): string {
+/** What some worlds were made of, a few lines for people. `cpuSeconds`: of all threads. */
+export function summaryText(outcome: WorldOutcome, seconds: number, cpuSeconds: number = seconds): string {
   const { forks } = outcome;
   const cuts = forks.powerCuts + forks.kills;
   return [
     `${outcome.deviceOperations} device operations, ${forks.powerCuts} power cuts, ${forks.kills} kills, ` +
-      `${forks.secondLives} of them lived twice, ${forks.refused} refused (${Math.round(cuts / seconds)} a second)`,
+      `${forks.secondLives} of them lived twice, ${forks.refused} refused (${Math.round(cuts / seconds)} a second, ${Math.round(cuts / cpuSeconds)} a second of one core)`,
     `sessions: ${counts(outcome.sessionEnds)}`,
     `requests: ${counts(outcome.requests)}`,
     `failed:   ${counts(outcome.failedRequests)}`,
