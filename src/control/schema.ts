@@ -77,6 +77,8 @@ const remapSummary = z.object({
   slotsFree: z.number(),
   slotsRetired: z.number(),
   slotsReserved: z.number(),
+  spareState: z.string(),
+  spareUsedPercent: z.number(),
   granuleBytes: z.number(),
   verify: z.string(),
   mainCache: z.string(),

@@ -63,6 +63,12 @@ export interface EventFields {
   /** Sectors that were lost and hold bytes again: written, saved, or made zeroes. */
   readonly 'lost-cleared': SectorSpan;
   readonly 'slot-retired': SectorSpan & { readonly slots: number };
+  /** As much of the spare is used as people are warned of: 80 and 90 percent, each once until it is well below again. */
+  readonly 'spare-filling': {
+    readonly percent: number;
+    readonly slotsFree: number;
+    readonly slotsTotal: number;
+  };
   /** `RemapState` of before and now. */
   readonly 'state-changed': { readonly from: string; readonly to: string };
   readonly 'path-lost': { readonly disk: 'main' | 'spare'; readonly direction: 'read' | 'write' };

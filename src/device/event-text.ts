@@ -51,6 +51,11 @@ const wordings: { readonly [K in EventKind]: Wording<K> } = {
     level: 'warn',
     text: (fields) => `${fields.slots} slots of the spare proved bad, ${span(fields)} of the spare`,
   },
+  'spare-filling': {
+    level: ({ percent }) => (percent >= 90 ? 'error' : 'warn'),
+    text: ({ percent, slotsFree, slotsTotal }) =>
+      `the spare is ${percent} % full, ${slotsFree} of ${slotsTotal} slots are free`,
+  },
   'state-changed': {
     level: ({ to }) => (to === 'ok' ? 'info' : 'error'),
     text: ({ from, to }) => `state ${to}, was ${from}`,

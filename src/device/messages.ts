@@ -41,6 +41,10 @@ export interface RemapSummary {
   readonly slotsRetired: number;
   /** R31: the last free slots, which only writes of clients may take. */
   readonly slotsReserved: number;
+  /** `available`, `in-use`, `full` or `failed`; `none` for a device that is served without its spare. */
+  readonly spareState: string;
+  /** Slots that are used or retired, of all; people are warned at 80 and 90. */
+  readonly spareUsedPercent: number;
   readonly granuleBytes: number;
   /** R24: `path` when what is moved is read back, `off` where that proves nothing. */
   readonly verify: string;

@@ -268,6 +268,12 @@ export class RemapDevice implements PartWriter {
     return stateOf(this.#core);
   }
 
+  /** As `status().slotsTotal` and `slotsFree`, for little. */
+  get slots(): { readonly total: number; readonly free: number } {
+    const { usableSlots: total, freeSlots: free } = this.#core.parts.allocator;
+    return { total, free };
+  }
+
   status(): RemapStatus {
     return statusOf(this.#core, this.#metadata.status(), this.#gate.inFlight);
   }

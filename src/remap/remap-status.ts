@@ -3,6 +3,7 @@ import { policyRecord } from './policies.ts';
 import type { RemapCore } from './remap-core.ts';
 import type { RemapCounters } from './remap-counters.ts';
 import type { MainCacheUse } from './request/main-cache.ts';
+import { type SpareState, spareStateOf, spareUsedPercent } from './spare-use.ts';
 
 /**
  * The worst thing that lasts.
@@ -37,6 +38,9 @@ export interface RemapStatus {
   readonly slotsRetired: number;
   /** R31: the last free slots, which only writes of clients may take. */
   readonly slotsReserved: number;
+  readonly spareState: SpareState;
+  /** Slots that are used or retired, of all. */
+  readonly spareUsedPercent: number;
   /**
    * R24: `path` when what is written to a slot is read back, `off` when the policy or a buffered file makes that pointless.
    * `media` would be a read that passes the drive's own cache: the kernel has none for a block device.
@@ -71,6 +75,8 @@ export function statusOf(core: RemapCore, metadata: MetadataStatus, requestsInFl
     slotsFree: allocator.freeSlots,
     slotsRetired: allocator.retiredSlots,
     slotsReserved: allocator.reserveSlots,
+    spareState: spareStateOf(core),
+    spareUsedPercent: spareUsedPercent(allocator.usableSlots, allocator.freeSlots),
     verify: core.verifiesSlots ? 'path' : 'off',
     freshRegions: core.freshRegions.regionCount - core.freshRegions.endedCount,
     mainCache: core.mainCache.use(core.policies.mainCache),

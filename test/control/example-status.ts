@@ -27,6 +27,8 @@ export const exampleStatus: DeviceStatus = {
     slotsFree: 4092,
     slotsRetired: 1,
     slotsReserved: 64,
+    spareState: 'in-use',
+    spareUsedPercent: 0,
     granuleBytes: 4096,
     verify: 'path',
     mainCache: 'trusted',

@@ -10,11 +10,12 @@ const create = 'create disk --main main.img --spare spare.img --create-spare 32M
 
 /** A device's life in which every verb has something to say. */
 const life: readonly (readonly [shape: string, words: string, before?: (lab: DeviceLab) => void])[] = [
-  ['create', create],
+  ['create', `${create} --check-spare`],
   ['message', 'message disk 0 remap 5000 40'],
   ['ls', 'ls'],
   ['info', 'info disk'],
   ['status', 'status disk'],
+  ['spare-list', 'spare list disk'],
   ['table', 'table disk'],
   ['policy', 'policy disk path-timeout 60'],
   ['import', 'import disk bad', (lab) => writeFileSync(lab.path('bad'), '7\n')],

@@ -64,6 +64,7 @@ function addCreate(program: Command, terminal: Terminal): void {
     .option('--create-spare <SIZE>', 'make the spare as an image file of this size (64M, 1G) first')
     .option('--overwrite-spare', 'format a spare that carries something')
     .option('--force-takeover', 'also one that another process marks as in use and can never write to again')
+    .option('--check-spare', 'first write and read back all of the spare; bad places are never used')
     .option('--fresh', "main's old content is worthless: unreadable sectors read as zeros until written")
     .option('--table <LINE>', "'0 LENGTH remap MAIN SPARE' instead of --main and --spare");
   addPolicyFlags(command);
@@ -74,6 +75,7 @@ function addCreate(program: Command, terminal: Terminal): void {
       examples(
         'create old-disk --main /dev/sdb --spare /dev/sdc1',
         'create old-disk --main /dev/sdb --spare spare.img --create-spare 1G',
+        'create old-disk --main /dev/sdb --spare /dev/sdc1 --check-spare',
         'create scratch --main /dev/sdb --spare /dev/sdc1 --fresh',
       ),
     )

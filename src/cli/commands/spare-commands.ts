@@ -3,14 +3,33 @@ import type { Terminal } from '../terminal.ts';
 import { examples, shellExamples } from './examples.ts';
 import { takeoverFlag } from './takeover-flag.ts';
 
-/** The commands about a spare that nobody serves. */
+/** The commands about spares: most are about one that nobody serves. */
 export function addSpareCommands(program: Command, terminal: Terminal): void {
   addExamine(program, terminal);
+  addServedSpares(program, terminal);
   addScan(program, terminal);
   addAdopt(program, terminal);
   addAdoptMain(program, terminal);
   addResize(program, terminal);
   addWipe(program, terminal);
+}
+
+/** `spare …`: of a device that is served. */
+function addServedSpares(program: Command, terminal: Terminal): void {
+  const spare = program
+    .command('spare')
+    .helpCommand(false)
+    .description('the spares of a device that is served')
+    .addHelpText('after', examples('spare list old-disk'));
+  spare
+    .command('list')
+    .description('show the spares of a device: state, slots, and when they are full if it goes on like this')
+    .argument('<NAME>')
+    .option('--json', 'as JSON')
+    .addHelpText('after', examples('spare list old-disk', 'spare list old-disk --json'))
+    .action(async (name, options) => {
+      await (await import('../verbs/spare.ts')).runSpareList(terminal, name, options);
+    });
 }
 
 function addScan(program: Command, terminal: Terminal): void {

@@ -35,6 +35,7 @@ export interface CreateFlags extends DiskFlags {
   readonly overwriteSpare?: boolean;
   readonly forceTakeover?: boolean;
   readonly fresh?: boolean;
+  readonly checkSpare?: boolean;
   readonly [policy: string]: string | boolean | undefined;
   readonly json?: boolean;
 }
@@ -83,7 +84,7 @@ async function createNamed(
 ): Promise<void> {
   const { name, main, sparePath, io } = serve;
   if (flags.createSpare !== undefined) await makeSpareFile(sparePath, spareSize(flags.createSpare));
-  const report = await createOrTakeBack(flags, {
+  const report = await createOrTakeBack(terminal, flags, {
     name,
     main,
     sparePath,
@@ -103,13 +104,31 @@ async function createNamed(
 }
 
 /** A spare that this command made itself goes again when the command fails: the next try would find it in its way. */
-async function createOrTakeBack(flags: CreateFlags, options: CreateOptions): Promise<CreateReport> {
+async function createOrTakeBack(
+  terminal: Terminal,
+  flags: CreateFlags,
+  options: CreateOptions,
+): Promise<CreateReport> {
+  const checkSpare = progressOf(terminal, options.sparePath);
   try {
-    return await createDevice(options);
+    return await createDevice(flags.checkSpare === true ? { ...options, checkSpare } : options);
   } catch (error) {
     if (flags.createSpare !== undefined) await rm(options.sparePath, { force: true });
     throw error;
+  } finally {
+    terminal.progress?.(undefined);
   }
+}
+
+/** Written over on a terminal, nothing in a pipe. */
+function progressOf(terminal: Terminal, sparePath: string): (doneBytes: number, totalBytes: number) => void {
+  let told = -1;
+  return (doneBytes, totalBytes) => {
+    const percent = Math.floor((100 * doneBytes) / totalBytes);
+    if (percent === told) return;
+    told = percent;
+    terminal.progress?.(`${sparePath}: checked ${percent} %`);
+  };
 }
 
 interface ChosenDisks {
@@ -173,6 +192,9 @@ function createdText(ready: Ready, report: CreateReport): string {
     `  main      ${report.main}`,
     `  spare     ${report.spare}`,
     `  layout    ${report.layout}`,
+    ...(report.check === undefined
+      ? []
+      : [`  check     ${report.check.slots} slots written and read back, ${report.check.bad} bad`]),
     ...ready.notes.map((note) => `  note      ${note}`),
     ...ready.exports.map((uri) => `  export    ${uri}`),
   ].join('\n');

@@ -7,6 +7,7 @@ import type { GranuleState } from '../../remap/table/granule-table.ts';
 import { runsOf, sectorCountOf } from '../../remap/table/sector-mask.ts';
 import type { EventSink, SectorSpan } from '../event-kinds.ts';
 import { type Gathered, SpanGatherer } from './span-gatherer.ts';
+import { type SlotCounts, SpareFilling } from './spare-filling.ts';
 
 /** For changes that nobody tells of: a slot that became free long after its record. */
 export const stateLookIntervalMs = 10_000;
@@ -19,6 +20,8 @@ export interface DiskEventsParts {
   readonly granuleBytes: number;
   /** `RemapState`; asked behind the turn in which it may have changed. */
   readonly state: () => string;
+  /** Slots of the spare; asked with `state`. */
+  readonly slots: () => SlotCounts;
 }
 
 const causeNames = new Map<number, string>(Object.entries(StateCause).map(([name, cause]) => [cause, name]));
@@ -36,6 +39,7 @@ export class DiskEvents implements RemapObserver {
   readonly #gone: SpanGatherer;
   readonly #cleared: SpanGatherer;
   readonly #retired: SpanGatherer;
+  readonly #filling: SpareFilling;
   #state: string;
   #looksSoon = false;
   #closed = false;
@@ -45,6 +49,7 @@ export class DiskEvents implements RemapObserver {
     this.#parts = parts;
     this.#state = parts.state();
     const { clock, events } = parts;
+    this.#filling = new SpareFilling(events);
     const gather = (tell: (gathered: Gathered) => void): SpanGatherer => new SpanGatherer(clock, tell);
     this.#remapped = gather((gathered) => {
       const { count: granules, causes } = gathered;
@@ -63,6 +68,7 @@ export class DiskEvents implements RemapObserver {
       events.append({ kind: 'slot-retired', slots: gathered.count, ...spanOf(gathered) }),
     );
     this.#timer = this.#nextLook();
+    this.stateMayHaveChanged();
   }
 
   granuleChanged(before: GranuleState, after: GranuleState): void {
@@ -132,6 +138,7 @@ export class DiskEvents implements RemapObserver {
   }
 
   #look(): void {
+    this.#filling.look(this.#parts.slots());
     const to = this.#parts.state();
     if (to === this.#state) return;
     const from = this.#state;

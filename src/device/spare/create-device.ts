@@ -2,7 +2,7 @@ import { formatExactBytes } from '../../block/byte-text.ts';
 import { describeIdentity } from '../../io/identity-verdict.ts';
 import type { EngineChoice } from '../../io/io-engine.ts';
 import { claimSpare, devicesOf } from '../../metadata/claim-spare.ts';
-import { planLayout } from '../../metadata/layout.ts';
+import { planLayout, type SpareLayout } from '../../metadata/layout.ts';
 import { MetadataStore } from '../../metadata/metadata-store.ts';
 import { SpareIo } from '../../metadata/spare-io.ts';
 import { scanSuperblocks } from '../../metadata/superblock-scan.ts';
@@ -16,6 +16,7 @@ import { refusePolicies } from '../stack/chosen-policies.ts';
 import { Disks, type OpenedDisk, type OpenedMain } from '../stack/disks.ts';
 import { refuseWithoutFlush } from '../stack/nbd-disk.ts';
 import { takeoverNotes } from '../stack/open-spare.ts';
+import { type BurnInReport, burnIn, retireSlots } from './burn-in.ts';
 import { describeClosed, describeOpen, describeUnread } from './candidate.ts';
 import { type CandidateFacts, createRefusal, createWarnings } from './create-safety.ts';
 import { allocateSpareFile } from './spare-file.ts';
@@ -37,6 +38,8 @@ export interface CreateOptions {
   readonly fresh?: boolean;
   /** Policies in the operator's words, by name; defaults for the others. */
   readonly policies?: Readonly<Record<string, string>>;
+  /** Writes and reads back every slot first, and tells how far it is; bad slots are never used. Default: none of it. */
+  readonly checkSpare?: (doneBytes: number, totalBytes: number) => void;
   /** The size that the operator's table line says; checked against main. */
   readonly lengthBytes?: number;
 }
@@ -47,6 +50,8 @@ export interface CreateReport {
   readonly main: string;
   readonly spare: string;
   readonly layout: string;
+  /** Of `checkSpare`. */
+  readonly check?: { readonly slots: number; readonly bad: number };
   readonly warnings: readonly string[];
 }
 
@@ -132,28 +137,40 @@ async function createOn(
   // At once: where the marks are now may be anything in the new layout. A released one stops whoever had the spare, too.
   await claim.release();
   await allocateSpareFile(spare);
-  await MetadataStore.create(
-    { spare: spare.device, arena, clock, random },
-    {
-      mainSizeBytes,
-      logicalBlockBytes: main.device.geometry.logicalBlockBytes,
-      granuleBytes,
-      fresh,
-      properties: {
-        name: options.name,
-        mainIdentity: identityRecord(main),
-        spareIdentity: identityRecord(spare),
-        policies: options.policies ?? {},
-      },
+  const check = await checkFirst(disks, spare, layout, options);
+  const metadataParts = { spare: spare.device, arena, clock, random };
+  await MetadataStore.create(metadataParts, {
+    mainSizeBytes,
+    logicalBlockBytes: main.device.geometry.logicalBlockBytes,
+    granuleBytes,
+    fresh,
+    properties: {
+      name: options.name,
+      mainIdentity: identityRecord(main),
+      spareIdentity: identityRecord(spare),
+      policies: options.policies ?? {},
     },
-  );
+  });
+  if (check !== undefined && check.badSlots.length > 0) await retireSlots(metadataParts, check.badSlots);
   return {
     sizeBytes: mainSizeBytes,
     main: describeMain(main),
     spare: describeIdentity(spare.identity),
     layout: layout.explanation(),
+    ...(check === undefined ? {} : { check: { slots: check.slotsChecked, bad: check.badSlots.length } }),
     warnings: [...claim.takenOver.flatMap(takeoverNotes), ...createWarnings(mainFacts, spareFacts)],
   };
+}
+
+function checkFirst(
+  { plane: { arena, random } }: Disks,
+  { device }: OpenedDisk,
+  layout: SpareLayout,
+  { checkSpare: onProgress }: CreateOptions,
+): Promise<BurnInReport | undefined> {
+  return onProgress === undefined
+    ? Promise.resolve(undefined)
+    : burnIn({ device, arena, random, layout, onProgress });
 }
 
 /** The larger physical block of the two (R10): so a slot is whole blocks of the spare, also of one larger than main's (R9). */

@@ -11,6 +11,7 @@ import { ownHostIdentity } from '../host/host-identity.ts';
 import { HostState } from '../host/host-state.ts';
 import { HostStateWriter } from '../host/host-state-writer.ts';
 import { DiskEvents } from '../log/disk-events.ts';
+import type { SlotCounts } from '../log/spare-filling.ts';
 import { checkMain, missingMain } from '../main/main-check.ts';
 import { identityRecord, recordedMain } from '../main/main-identity.ts';
 import { stampMain } from '../main/stamp-main.ts';
@@ -246,7 +247,9 @@ class StackOpening {
       events.append({ kind: 'replica-repaired', inSync, total, detail });
     }
     const state = (): string => remap.state;
-    const diskEvents = new DiskEvents({ clock, ticks, events, granuleBytes: facts.granuleBytes, state });
+    const { granuleBytes } = facts;
+    const slots = (): SlotCounts => remap.slots;
+    const diskEvents = new DiskEvents({ clock, ticks, events, granuleBytes, state, slots });
     remap.observe(diskEvents);
     return diskEvents;
   }

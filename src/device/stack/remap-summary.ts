@@ -20,6 +20,8 @@ export function remapSummary(status: RemapStatus): RemapSummary {
     slotsFree: status.slotsFree,
     slotsRetired: status.slotsRetired,
     slotsReserved: status.slotsReserved,
+    spareState: status.spareState,
+    spareUsedPercent: status.spareUsedPercent,
     granuleBytes: status.granuleBytes,
     verify: status.verify,
     mainCache: status.mainCache,

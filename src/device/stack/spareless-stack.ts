@@ -142,6 +142,8 @@ export class SparelessStack implements ServedStack {
       slotsFree: 0,
       slotsRetired: state.retiredSlots().length,
       slotsReserved: 0,
+      spareState: 'none',
+      spareUsedPercent: 0,
       granuleBytes: header.granuleBytes,
       verify: 'off',
       mainCache: 'none',

@@ -1,4 +1,5 @@
 import type { RemapStatus } from '../remap-status.ts';
+import { spareWarnPercent } from '../spare-use.ts';
 
 /**
  * - `ok`        nothing is bad
@@ -49,11 +50,17 @@ function degradedReasons(status: RemapStatus): string[] {
   // A spare that fails writes now and then, in a slot here and there, has no state of its own: this is how it is seen.
   note(counters.spareErrors, 'error', 'of the spare');
   note(counters.verifyMismatches, 'write', 'read back wrong');
-  if (status.state !== 'spare-full' && status.slotsFree <= status.slotsReserved)
-    reasons.push(`spare nearly full, ${status.slotsFree} slots free`);
+  if (status.state !== 'spare-full') reasons.push(...fillingReasons(status));
   if (metadata.replicasInSync < metadata.replicasTotal)
     reasons.push(`${metadata.replicasInSync} of ${metadata.replicasTotal} replicas of the metadata in sync`);
   return reasons;
+}
+
+function fillingReasons({ slotsFree, slotsReserved, spareUsedPercent }: RemapStatus): string[] {
+  if (slotsFree <= slotsReserved) return [`spare nearly full, ${slotsFree} slots free`];
+  return spareWarnPercent(spareUsedPercent) === 0
+    ? []
+    : [`spare ${spareUsedPercent} % full, ${slotsFree} slots free`];
 }
 
 function countOf(count: number, noun: string): string {

@@ -1,4 +1,3 @@
-import { noSlot } from '../../metadata/mapping-state.ts';
 import type { RemapCore } from '../remap-core.ts';
 import type { RemapStatus } from '../remap-status.ts';
 import { clippedRun, joinedRun, type TableRun, tableRuns } from '../table/table-runs.ts';
@@ -119,30 +118,4 @@ function named(prefix: string, values: object): [string, string | number | boole
     `${prefix}${name}`,
     value,
   ]);
-}
-
-const secondsPerDay = 86_400;
-/** Moves of the last days say how fast the spare fills. */
-const forecastDays = 7;
-
-/** Slots of the spare, `NAME VALUE` a line, and in how many days it is full when it goes on like the last week. */
-export async function slotsText(core: RemapCore): Promise<string> {
-  const { allocator, clock } = core.parts;
-  const since = clock.unixMs() / 1000 - forecastDays * secondsPerDay;
-  let recent = 0;
-  await lookAtTable(core, granulesOf(core, wholeDevice(core)), (state) => {
-    if (state.slot !== noSlot && state.unixSeconds >= since) recent += 1;
-    return 'go-on';
-  });
-  const days = recent === 0 ? 'none' : String(Math.floor((allocator.freeSlots * forecastDays) / recent));
-  return [
-    `total ${allocator.usableSlots}`,
-    `used ${allocator.usedSlots}`,
-    `free ${allocator.freeSlots}`,
-    `retired ${allocator.retiredSlots}`,
-    `reserve ${allocator.reserveSlots}`,
-    `granule-bytes ${core.parts.granuleBytes}`,
-    `used-last-${forecastDays}-days ${recent}`,
-    `full-in-days ${days}`,
-  ].join('\n');
 }

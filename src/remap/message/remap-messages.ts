@@ -3,10 +3,11 @@ import { healthText } from './health.ts';
 import type { MessageContext } from './message-context.ts';
 import { MessageError } from './message-error.ts';
 import { retireDevice, unremapSectors, verifySectors } from './message-home.ts';
-import { listText, queryText, slotsText, statsText } from './message-listings.ts';
+import { listText, queryText, statsText } from './message-listings.ts';
 import { answerLost, fillLost, importSectors, retrySectors } from './message-lost.ts';
 import { answerPolicy } from './message-policy.ts';
 import { remapSectors } from './message-remap.ts';
+import { slotsText } from './message-spare.ts';
 import { rangeOfWords, refuseWords } from './message-words.ts';
 
 interface Message {

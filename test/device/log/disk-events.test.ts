@@ -10,6 +10,7 @@ import { HandClock } from '../hand-clock.ts';
 let clock: HandClock;
 let events: DeviceEvent[];
 let state: string;
+let freeSlots: number;
 let disk: DiskEvents;
 
 /** What is told behind the turn has been told. */
@@ -30,12 +31,14 @@ beforeEach(() => {
   clock = new HandClock();
   events = [];
   state = 'ok';
+  freeSlots = 100;
   disk = new DiskEvents({
     clock,
     ticks: clock,
     events: { append: (event) => events.push(event) },
     granuleBytes: 4096,
     state: () => state,
+    slots: () => ({ total: 100, free: freeSlots }),
   });
 });
 
@@ -162,4 +165,25 @@ test('what is not told yet is told at the end', async () => {
     events.map(({ kind }) => kind),
     ['remapped', 'remapped', 'state-changed'],
   );
+});
+
+test('a spare that fills is told of at 80 and at 90 %, each once until it is well below again', async () => {
+  const fillings = async (free: number): Promise<number[]> => {
+    events.length = 0;
+    freeSlots = free;
+    disk.stateMayHaveChanged();
+    await turn();
+    return events.map((event) => (event.kind === 'spare-filling' ? event.percent : Number.NaN));
+  };
+  assert.deepEqual(await fillings(21), []);
+  assert.deepEqual(await fillings(20), [80]);
+  assert.deepEqual(await fillings(15), []);
+  assert.deepEqual(await fillings(10), [90]);
+  assert.deepEqual(await fillings(0), [], 'full is a state of its own');
+  assert.deepEqual(await fillings(12), [], 'at its border');
+  assert.deepEqual(await fillings(9), []);
+  assert.deepEqual(await fillings(16), []);
+  assert.deepEqual(await fillings(10), [90]);
+  assert.deepEqual(await fillings(60), []);
+  assert.deepEqual(await fillings(5), [95]);
 });

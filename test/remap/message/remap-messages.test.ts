@@ -193,14 +193,16 @@ describe('messages', () => {
       activate(stack, at, 1, { slot, held: 1, unixSeconds });
     }
     assert.deepEqual((await ask(stack, 'spare')).split('\n'), [
+      'state in-use',
       'total 240',
       'used 10',
       'free 230',
       'retired 0',
+      'used-percent 4',
       'reserve 64',
       'granule-bytes 4096',
       'used-last-7-days 10',
-      'full-in-days 161',
+      'full-in-days 23',
     ]);
   });
 

@@ -1,0 +1,30 @@
+import type { RemapCore } from './remap-core.ts';
+
+/**
+ * - `available`  no slot is used
+ * - `in-use`     some are
+ * - `full`       none is free: new bad sectors cannot be saved
+ * - `failed`     it does not answer, or does not keep records
+ */
+export type SpareState = 'available' | 'in-use' | 'full' | 'failed';
+
+/** Percent of the slots that are not free any more; at each of them people are warned. Ascending. */
+export const spareWarnPercents = [80, 90] as const;
+
+/** Cheap: some flags and counts. */
+export function spareStateOf(core: RemapCore): SpareState {
+  const { allocator } = core.parts;
+  if (core.paths.spare.failed || core.metadataPath.failed) return 'failed';
+  if (allocator.freeSlots === 0) return 'full';
+  return allocator.usedSlots === 0 ? 'available' : 'in-use';
+}
+
+/** Used and retired slots of all, whole percent, rounded down; a spare without slots is full. */
+export function spareUsedPercent(total: number, free: number): number {
+  return total === 0 ? 100 : Math.floor((100 * (total - free)) / total);
+}
+
+/** The highest of `spareWarnPercents` that is reached, 0 for none. */
+export function spareWarnPercent(usedPercent: number): number {
+  return Math.max(0, ...spareWarnPercents.filter((percent) => usedPercent >= percent));
+}
