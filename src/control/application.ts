@@ -4,7 +4,7 @@ import type { ControlAnswers, ControlAsk } from '../device/messages.ts';
 import { AskError } from './data-plane-client.ts';
 import { type FailureStatus, serverFailures, statusOfFailure } from './failure-codes.ts';
 import { methodsOf } from './operations.ts';
-import { messageBody, removeBody, suspendBody } from './schema.ts';
+import { messageBody, openFileBody, removeBody, suspendBody } from './schema.ts';
 
 /** Bytes of a request's body. */
 export const bodyBytesMax = 65_536;
@@ -30,7 +30,7 @@ export function controlApplication(dataPlane: Asker): Hono {
     maxSize: bodyBytesMax,
     onError: (context) => failure(context, 413, 'BAD_REQUEST', `the body is over ${bodyBytesMax} bytes`),
   });
-  for (const path of ['/message', '/suspend', '/remove']) application.use(path, limit);
+  for (const path of ['/message', '/suspend', '/open-file', '/remove']) application.use(path, limit);
   application.get('/ping', (context) => answer(context, { type: 'ping' }));
   application.get('/status', (context) => answer(context, { type: 'status' }));
   application.get('/table', (context) => answer(context, { type: 'table' }));
@@ -41,6 +41,11 @@ export function controlApplication(dataPlane: Asker): Hono {
     const parsed = suspendBody.safeParse(parseJson(await context.req.text()));
     if (!parsed.success) return refused(context, 'expected a body {"flush": true or false}');
     return answer(context, { type: 'suspend', ...parsed.data });
+  });
+  application.post('/open-file', async (context) => {
+    const parsed = openFileBody.safeParse(parseJson(await context.req.text()));
+    if (!parsed.success) return refused(context, 'expected a body {"readOnly": true or false}');
+    return answer(context, { type: 'open-file', ...parsed.data });
   });
   application.post('/resume', (context) => answer(context, { type: 'resume' }));
   application.post('/remove', async (context) => {

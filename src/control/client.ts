@@ -75,6 +75,12 @@ export class ControlClient {
     return checked((await schemas()).stateAnswer, body);
   }
 
+  /** A file of the kernel's that is the device, by the path to open it. */
+  async openFile(readOnly: boolean): Promise<ControlAnswers['open-file']> {
+    const body = await this.#ask('POST', '/open-file', JSON.stringify({ readOnly }));
+    return checked((await schemas()).openFileAnswer, body);
+  }
+
   /**
    * Resolves when the device has closed its disks; its process ends right after. Without `force` rejects with `BUSY`, and the
    * device goes on, while it is in use or a disk does not answer.

@@ -3,6 +3,8 @@ import type { ControlFailureCode } from '../device/messages.ts';
 import {
   messageAnswer,
   messageBody,
+  openFileAnswer,
+  openFileBody,
   pingAnswer,
   removeAnswer,
   removeBody,
@@ -89,6 +91,16 @@ export const operations: readonly Operation[] = [
     description: 'When both disks are known to be the same. What had failed as a whole is tried again.',
     answer: { name: 'State', schema: stateAnswer },
     failures: ['FAILED', 'UNSAFE', 'WRONG_STATE'],
+  },
+  {
+    method: 'post',
+    path: '/open-file',
+    summary: 'Makes a file of the kernel that is the device',
+    description:
+      'What `dm-remap attach` puts a loop device over. Whoever may look into the process opens `path` within 30 s; the file lives until the last who has it open closes it. One at a time.',
+    body: { name: 'OpenFile', schema: openFileBody, required: true },
+    answer: { name: 'OpenedFile', schema: openFileAnswer },
+    failures: ['FAILED', 'WRONG_STATE', 'IN_USE'],
   },
   {
     method: 'post',

@@ -37,6 +37,15 @@ export interface RemoveBody {
 /** Body of POST /remove. */
 export const removeBody: z.ZodMiniType<RemoveBody> = z.strictObject({ force: z.boolean() });
 
+export interface OpenFileBody {
+  readonly readOnly: boolean;
+}
+
+/** Body of POST /open-file. */
+export const openFileBody: z.ZodMiniType<OpenFileBody> = z.strictObject({ readOnly: z.boolean() });
+
+export const openFileAnswer: z.ZodMiniType<ControlAnswers['open-file']> = z.object({ path: z.string() });
+
 /** Answer of POST /suspend and POST /resume. */
 export const stateAnswer: z.ZodMiniType<ControlAnswers['suspend']> = z.object({ state: lifecycleState });
 

@@ -24,7 +24,7 @@ const arrows: Readonly<Record<LifecycleState, readonly LifecycleState[]>> = {
 };
 
 /** What somebody may ask of a device; looking (`status`, `table`, `ping`) is allowed in every state. */
-export type LifecycleVerb = 'message' | 'suspend' | 'resume' | 'remove';
+export type LifecycleVerb = 'message' | 'suspend' | 'resume' | 'attach' | 'remove';
 
 const notYet = 'it is starting: try again when it serves';
 const tooLate = 'it is being removed';
@@ -35,17 +35,23 @@ const tooLate = 'it is being removed';
  */
 const refusals: Readonly<Record<LifecycleState, Readonly<Partial<Record<LifecycleVerb, string>>>>> = {
   // A `remove` is remembered and done as soon as there is something to remove.
-  starting: { message: notYet, suspend: notYet, resume: notYet },
+  starting: { message: notYet, suspend: notYet, resume: notYet, attach: notYet },
   // Suspending what is suspended and resuming what serves are no errors: scripts may say them twice.
   serving: {},
-  suspended: {},
+  suspended: { attach: 'it is suspended: resume it first' },
   // A second `remove` is the same one.
-  removing: { message: tooLate, suspend: tooLate, resume: tooLate },
-  removed: { message: 'it is removed', suspend: 'it is removed', resume: 'it is removed' },
+  removing: { message: tooLate, suspend: tooLate, resume: tooLate, attach: tooLate },
+  removed: {
+    message: 'it is removed',
+    suspend: 'it is removed',
+    resume: 'it is removed',
+    attach: 'it is removed',
+  },
   failed: {
     message: 'it did not start',
     suspend: 'it did not start',
     resume: 'it did not start',
+    attach: 'it did not start',
     remove: 'it did not start',
   },
 };

@@ -203,6 +203,7 @@ export type ControlAsk =
   | { readonly type: 'message'; readonly sector: number; readonly words: readonly string[] }
   | { readonly type: 'suspend'; readonly flush: boolean }
   | { readonly type: 'resume' }
+  | { readonly type: 'open-file'; readonly readOnly: boolean }
   | { readonly type: 'remove'; readonly force: boolean };
 
 /** The answer of each ask. */
@@ -213,6 +214,7 @@ export interface ControlAnswers {
   readonly message: { readonly reply: string };
   readonly suspend: { readonly state: LifecycleState };
   readonly resume: { readonly state: LifecycleState };
+  readonly 'open-file': { readonly path: string };
   readonly remove: RemoveReport;
 }
 

@@ -3,6 +3,7 @@ import type { Clock, Random } from '../block/clock.ts';
 import { ArenaMemory } from './arena-memory.ts';
 import { type OpenedEngine, openEngine } from './choose-engine.ts';
 import type { FileDevice } from './file-device.ts';
+import { FuseFile, type FuseFileOptions } from './fuse-file.ts';
 import type { EngineChoice, EngineName, IoEngine } from './io-engine.ts';
 import { type OpenFileOptions, openFileDevice } from './open-file-device.ts';
 import { RealClock } from './real-clock.ts';
@@ -33,6 +34,8 @@ export interface DataPlane extends StreamSockets {
   /** False when RLIMIT_MEMLOCK or a missing right kept the arena or the queues from being locked in memory. */
   readonly memoryLocked: boolean;
   openFile(options: Omit<OpenFileOptions, 'engine'>): Promise<FileDevice>;
+  /** Throws the system's error or `SystemCallError`: no /dev/fuse, no right to mount. */
+  openFuseFile(options: Omit<FuseFileOptions, 'arena' | 'arenaAddress' | 'clock'>): FuseFile;
   /** After all devices, streams and listeners are closed. Waits for what the kernel still holds. Idempotent. */
   close(): Promise<void>;
 }
@@ -47,16 +50,19 @@ export function createDataPlane(options: DataPlaneOptions = {}): DataPlane {
     metadataBytes: options.metadataBytes ?? 8 * mebibyte,
   });
   const { engine, sockets, reason } = openOrGiveBack(memory, options);
+  const clock = new RealClock();
   let closing: Promise<void> | undefined;
   return {
     engine,
     engineName: engine.name,
     engineReason: reason,
     arena: memory.arena,
-    clock: new RealClock(),
+    clock,
     random: new RealRandom(),
     memoryLocked: memory.lockErrno === 0 && engine.lockErrno === 0,
     openFile: (file) => openFileDevice({ ...file, engine }),
+    openFuseFile: (file) =>
+      new FuseFile({ ...file, arena: memory.arena, arenaAddress: memory.address, clock }),
     ...sockets,
     close: () => {
       closing ??= engine.close().then(() => memory.close());

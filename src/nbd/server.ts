@@ -7,6 +7,7 @@ import { OptionReply, payloadBytesMax } from './constants.ts';
 import { createNbdCounters, NbdCounter } from './counters.ts';
 import { ExportList, type NbdExport } from './export-list.ts';
 import { defaultNbdLimits, type NbdLimits } from './limits.ts';
+import type { OtherClient, SharedByClients } from './other-client.ts';
 import { ProtocolNotes } from './protocol-notes.ts';
 import { refuseConnection } from './refuse-connection.ts';
 import { findUnanswered, RequestAges, type UnansweredRequests } from './request-ages.ts';
@@ -49,7 +50,7 @@ export class NbdServer {
   readonly #ages: RequestAges;
   readonly #freeBuffers: Uint8Array[] = [];
   readonly #listeners = new Set<StreamListener>();
-  readonly #connections = new Map<NbdConnection, Promise<void>>();
+  readonly #connections = new Map<NbdConnection | OtherClient, Promise<void>>();
   /** Clients that are told why they are not served. */
   readonly #refusals = new Map<ByteStream, Promise<void>>();
   #watch: ScheduledAction | undefined;
@@ -95,11 +96,29 @@ export class NbdServer {
       limits: this.#limits,
       counters: this.counters,
     });
+    this.#admit(connection, buffer);
+    this.#keepWatch();
+  }
+
+  /**
+   * Serves a client of the first export that comes by another way, in the place of a connection. False, and `make` is not called,
+   * when the server is closed or has as many clients as it may have.
+   */
+  serveOther(make: (shared: SharedByClients) => OtherClient): boolean {
+    const buffer = this.#closed === undefined ? this.#freeBuffers.pop() : undefined;
+    if (buffer === undefined) return false;
+    const { aligned, unfinishedWrites } = this.exports.all[0]!;
+    const shared = { memory: this.#memory, ages: this.#ages, counters: this.counters, unfinishedWrites };
+    this.counters[NbdCounter.connections]! += 1;
+    this.#admit(make({ ...aligned, ...shared }), buffer);
+    return true;
+  }
+
+  #admit(connection: NbdConnection | OtherClient, buffer: Uint8Array): void {
     if (this.#suspended) connection.suspend();
     this.#connections.set(connection, this.#follow(connection, buffer));
     this.counters[NbdCounter.connectionsOpen] = this.#connections.size;
-    this.#options.onClient?.('connected', stream.peer, this.#connections.size);
-    this.#keepWatch();
+    this.#options.onClient?.('connected', connection.peer, this.#connections.size);
   }
 
   /** Clients that are connected and may send something; a connection that only waits for its last answers has none. */
@@ -219,7 +238,7 @@ export class NbdServer {
     );
   }
 
-  async #follow(connection: NbdConnection, buffer: Uint8Array): Promise<void> {
+  async #follow(connection: NbdConnection | OtherClient, buffer: Uint8Array): Promise<void> {
     const complaint = await connection.run();
     this.#connections.delete(connection);
     this.#freeBuffers.push(buffer);
@@ -235,7 +254,10 @@ export class NbdServer {
     if (this.#watch !== undefined) return;
     this.#watch = this.#options.clock.schedule(watchIntervalMs, () => {
       this.#watch = undefined;
-      for (const connection of this.#connections.keys()) connection.checkDeadlines();
+      for (const connection of this.#connections.keys()) {
+        // A kernel keeps what it asks until we take it, and takes every reply.
+        if (connection instanceof NbdConnection) connection.checkDeadlines();
+      }
       if (this.#connections.size > 0 && this.#closed === undefined) this.#keepWatch();
     });
   }

@@ -57,6 +57,7 @@ test('answers of every kind pass the schema that the document gives', async () =
     message: { reply: 'done' },
     suspend: { state: 'suspended' },
     resume: { state: 'serving' },
+    'open-file': { path: '/proc/1/fd/20' },
     remove: {
       steps: [{ step: 'flush', result: 'done', durationMs: 3, detail: '' }],
       leftBehind: [{ path: '/dev/sdb', requests: 2 }],

@@ -206,6 +206,8 @@ class Daemon {
         return await this.#changeState(() => this.#suspend(stack, ask.flush));
       case 'resume':
         return await this.#changeState(() => this.#resume(stack));
+      case 'open-file':
+        return this.#openFile(stack, ask.readOnly);
       case 'remove':
         return await this.#answerRemove(ask.force);
       case 'message':
@@ -247,6 +249,15 @@ class Daemon {
     try {
       await this.#inTurn(change);
       return { answer: { state: this.#lifecycle.state } };
+    } catch (error) {
+      return { failure: stateFailure(error) };
+    }
+  }
+
+  #openFile(stack: ServedStack, readOnly: boolean): Answer {
+    try {
+      this.#refuse('attach');
+      return { answer: { path: stack.openFile(readOnly) } };
     } catch (error) {
       return { failure: stateFailure(error) };
     }

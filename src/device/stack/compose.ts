@@ -24,6 +24,7 @@ import { checkSpare } from '../spare/spare-identity.ts';
 import { refuseUsed } from './disk-in-use.ts';
 import { Disks, type OpenedDisk, type OpenedMain } from './disks.ts';
 import { clientEvents, exportClosing, listenForClients, mainExportName } from './export-server.ts';
+import { KernelFile } from './kernel-file.ts';
 import { refuseWithoutFlush } from './nbd-disk.ts';
 import { takeoverNotes } from './open-spare.ts';
 import { openSpareless } from './open-spareless.ts';
@@ -126,6 +127,7 @@ class StackOpening {
       metadata,
       remap,
       server,
+      kernelFile: new KernelFile(server, disks.plane),
       hostWriter,
     };
     return new Stack(parts, this.#notes, [...this.#steps].reverse());

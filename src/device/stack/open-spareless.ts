@@ -12,6 +12,7 @@ import { SetupError } from '../setup-error.ts';
 import { utcText } from '../utc-text.ts';
 import { Disks, type OpenedMain } from './disks.ts';
 import { clientEvents, exportClosing, listenForClients } from './export-server.ts';
+import { KernelFile } from './kernel-file.ts';
 import { SparelessStack } from './spareless-stack.ts';
 import type { StackSurroundings } from './stack-surroundings.ts';
 
@@ -63,6 +64,7 @@ export async function openSpareless(
     header,
     state,
     server,
+    kernelFile: new KernelFile(server, disks.plane),
     stateDirectory: stateDirectory ?? '',
   };
   return new SparelessStack(parts, notes, [...steps].reverse());

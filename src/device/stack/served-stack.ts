@@ -27,5 +27,7 @@ export interface ServedStack {
   unansweredByDisk(): readonly DiskRequests[];
   suspend(options: SuspendOptions): Promise<void>;
   resume(): Promise<void>;
+  /** A file of the kernel's that is the device, for a loop device: its path for another process. Throws `SetupError`. */
+  openFile(readOnly: boolean): string;
   message(sector: number, words: readonly string[]): Promise<string>;
 }

@@ -9,6 +9,7 @@ import type { DeviceTable, DiskRequests, RemapSummary, WaitingRequests } from '.
 import { stuckAfterSeconds, stuckListedMax } from '../stuck-limits.ts';
 import { diskStatus } from './disk-status.ts';
 import { disksOf, type OpenedMain } from './disks.ts';
+import type { KernelFile } from './kernel-file.ts';
 import { formatRemapTable } from './remap-table.ts';
 import { requestsByDisk } from './requests-by-disk.ts';
 import type { ServedStack, StackStatus } from './served-stack.ts';
@@ -24,6 +25,7 @@ export interface SparelessStackParts {
   readonly header: TableCopyHeader;
   readonly state: RecordedState;
   readonly server: NbdServer;
+  readonly kernelFile: KernelFile;
   readonly stateDirectory: string;
 }
 
@@ -115,6 +117,11 @@ export class SparelessStack implements ServedStack {
   resume(): Promise<void> {
     this.#parts.server.resume();
     return Promise.resolve();
+  }
+
+  /** Main alone is read, whatever was asked for. */
+  openFile(): string {
+    return this.#parts.kernelFile.open(true);
   }
 
   message(): Promise<string> {

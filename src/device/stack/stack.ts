@@ -15,6 +15,7 @@ import { SetupError } from '../setup-error.ts';
 import { stuckAfterSeconds, stuckListedMax } from '../stuck-limits.ts';
 import { diskStatus } from './disk-status.ts';
 import { disksOf, type OpenedDisk, type OpenedMain } from './disks.ts';
+import type { KernelFile } from './kernel-file.ts';
 import { remapSummary } from './remap-summary.ts';
 import { formatRemapTable } from './remap-table.ts';
 import { requestsByDisk } from './requests-by-disk.ts';
@@ -33,6 +34,7 @@ export interface StackParts {
   readonly metadata: OpenedMetadata;
   readonly remap: RemapDevice;
   readonly server: NbdServer;
+  readonly kernelFile: KernelFile;
   /** Undefined where the host has no place to remember anything. */
   readonly hostWriter: HostStateWriter | undefined;
 }
@@ -153,6 +155,10 @@ export class Stack implements ServedStack {
     }
     await remap.resume();
     server.resume();
+  }
+
+  openFile(readOnly: boolean): string {
+    return this.#parts.kernelFile.open(readOnly);
   }
 
   /** `main SECTOR WORDS…` goes to the target of main's table at that sector, everything else to the remap target. */

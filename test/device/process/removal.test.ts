@@ -80,6 +80,10 @@ class ScriptedStack implements ServedStack {
     return assert.fail('not asked here');
   }
 
+  openFile(): string {
+    return assert.fail('not asked here');
+  }
+
   message(): Promise<string> {
     return assert.fail('not asked here');
   }
