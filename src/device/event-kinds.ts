@@ -77,6 +77,8 @@ export interface EventFields {
     readonly direction: 'read' | 'write';
     readonly awayMs: number;
   };
+  /** An image file lost its end while it was served; nothing of it is read or written any more. */
+  readonly 'file-cut': { readonly path: string; readonly hadBytes: number; readonly hasBytes: number };
   readonly 'replica-lost': { readonly inSync: number; readonly total: number };
   /** At the start (`detail` says what was found), or while serving. */
   readonly 'replica-repaired': { readonly inSync: number; readonly total: number; readonly detail: string };

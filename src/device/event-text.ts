@@ -69,6 +69,11 @@ const wordings: { readonly [K in EventKind]: Wording<K> } = {
     text: ({ disk, direction, awayMs }) =>
       `${disk} ${direction === 'read' ? 'answers' : 'takes writes'} again, after ${(awayMs / 1000).toFixed(1)} s`,
   },
+  'file-cut': {
+    level: 'error',
+    text: ({ path, hadBytes, hasBytes }) =>
+      `${path} was cut to ${hasBytes} bytes by somebody, had ${hadBytes}: what lay behind is lost; it is not served any more`,
+  },
   'replica-lost': {
     level: 'error',
     text: ({ inSync, total }) => `${inSync} of ${total} replicas of the metadata are left in sync`,

@@ -28,6 +28,7 @@ const reasonOfOpenError: Readonly<Partial<Record<OpenErrorCode, SetupReason>>> =
   OPEN_TOO_LARGE: 'refused',
   OPEN_EXISTS: 'refused',
   OPEN_OTHER_DISK: 'refused',
+  OPEN_FILE_CUT: 'refused',
   OPEN_UNSUITABLE: 'refused',
   OPEN_WRITEBACK_ON_DISK: 'usage',
 };

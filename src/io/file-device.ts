@@ -7,10 +7,13 @@ import {
   rejectInvalid,
 } from '../block/block-device.ts';
 import type { ArenaReserve } from '../block/buffer-arena.ts';
-import { asDeviceError, DeviceError, deviceError, type FailedRange } from '../block/device-error.ts';
+import { type DeviceError, deviceError } from '../block/device-error.ts';
 import { Errno } from '../block/errno.ts';
+import { Operation } from '../linux/uring-numbers.ts';
+import { carryInPieces } from './bounced-transfer.ts';
 import { diskFailure } from './disk-failure.ts';
 import type { DiskReopener } from './disk-reopener.ts';
+import { FileSizeWatch } from './file-size-watch.ts';
 import { HeldDescriptor } from './held-descriptor.ts';
 import type { IoEngine } from './io-engine.ts';
 import type { OpenedDescriptor } from './open-descriptor.ts';
@@ -30,10 +33,10 @@ export interface FileDeviceOptions {
   readonly bounceReserve: ArenaReserve;
   /** What opens the same disk again (R32); none by default. */
   readonly reopener?: DiskReopener;
+  /** An image file has lost its end while it was open, once; it then has so many bytes. */
+  readonly onCut?: (hasBytes: number) => void;
 }
 
-/** Requests outside the arena travel in pieces of this: small, for they come out of a reserve. */
-const bouncePieceBytesMax = 64 * 1024;
 /** R21: a larger one would be one long unanswered request. */
 const zeroPieceBytesMax = 1024 * 1024;
 
@@ -49,6 +52,8 @@ export abstract class FileDevice implements BlockDevice {
   readonly geometry: Geometry;
   protected readonly engine: IoEngine;
   readonly #held: HeldDescriptor;
+  /** Of image files; a disk that shrinks refuses requests by itself. */
+  readonly #size: FileSizeWatch | undefined;
   readonly #bounceReserve: ArenaReserve;
   #capabilities: Capabilities;
   readonly #space: SpaceCommands;
@@ -73,6 +78,7 @@ export abstract class FileDevice implements BlockDevice {
       errorOf: (failure) => this.errorOf(failure),
       reopener: options.reopener,
     });
+    this.#size = this.kind === 'file' ? this.#watchSize(options.onCut) : undefined;
     this.#space = new SpaceCommands({
       engine: options.engine,
       descriptor,
@@ -124,6 +130,7 @@ export abstract class FileDevice implements BlockDevice {
   read(target: Uint8Array, offset: number, flags: number = IoFlags.none): Promise<void> {
     const refusal = this.#refusal(offset, target.length);
     if (refusal !== undefined) return refusal;
+    this.#size?.noteRequest();
     return this.fits(target)
       ? this.readPiece(target, offset, flags)
       : this.#readBounced(target, offset, flags);
@@ -132,15 +139,20 @@ export abstract class FileDevice implements BlockDevice {
   write(source: Uint8Array, offset: number, flags: number = IoFlags.none): Promise<void> {
     const refusal = this.#refusal(offset, source.length) ?? this.#writeRefusal(offset, source.length);
     if (refusal !== undefined) return refusal;
-    return this.fits(source)
-      ? this.writePiece(source, offset, flags)
-      : this.#writeBounced(source, offset, flags);
+    this.#size?.noteRequest();
+    const isLast = offset + source.length === this.geometry.sizeBytes;
+    return isLast && this.#size !== undefined
+      ? this.#writeLast(this.#size, source, offset, flags)
+      : this.#write(source, offset, flags);
   }
 
-  /** fdatasync. A failure is final: what the kernel dropped does not come back with a second call. */
+  /**
+   * fdatasync, and a look at a file's size: what a file that was cut has stored is not what it was given. A failure is final:
+   * what the kernel dropped does not come back with a second call.
+   */
   flush(): Promise<void> {
-    if (this.#held.shut !== undefined) return this.#rejectShut(0, this.geometry.sizeBytes);
-    return this.engine.syncData(this.lane);
+    if (this.#held.shut !== undefined) return this.#held.rejectShut();
+    return this.#sync();
   }
 
   discard(offset: number, length: number, flags: number = IoFlags.none): Promise<void> {
@@ -165,6 +177,7 @@ export abstract class FileDevice implements BlockDevice {
   }
 
   close(): Promise<void> {
+    this.#size?.close();
     return this.#held.close(() => this.released());
   }
 
@@ -197,6 +210,8 @@ export abstract class FileDevice implements BlockDevice {
   protected abstract writePiece(source: Uint8Array, offset: number, flags: number): Promise<void>;
 
   protected errorOf(failure: RequestFailure): DeviceError {
+    // A read that met the end of the file, within what was its size: it was cut.
+    if (failure.errno === Errno.ENXIO && failure.operation === Operation.read) void this.#size?.isWhole();
     return diskFailure(this, this.lane.fd, failure);
   }
 
@@ -208,7 +223,7 @@ export abstract class FileDevice implements BlockDevice {
   #refusal(offset: number, length: number): Promise<never> | undefined {
     return this.#held.shut === undefined
       ? rejectInvalid(this, offset, length)
-      : this.#rejectShut(offset, length);
+      : this.#held.rejectShut(offset, length);
   }
 
   #writeRefusal(offset: number, length: number): Promise<never> | undefined {
@@ -216,12 +231,38 @@ export abstract class FileDevice implements BlockDevice {
     return Promise.reject(deviceError(this.name, 'refused', offset, length, Errno.EROFS, 'opened read-only'));
   }
 
-  #rejectShut(offset: number, length: number): Promise<never> {
-    return Promise.reject(
-      this.#held.shut === 'closed'
-        ? deviceError(this.name, 'closed', offset, length, Errno.ESHUTDOWN)
-        : deviceError(this.name, 'path', offset, length, Errno.ENODEV, 'the disk has gone'),
-    );
+  #watchSize(onCut: ((hasBytes: number) => void) | undefined): FileSizeWatch {
+    return new FileSizeWatch({
+      sizeBytes: this.geometry.sizeBytes,
+      onDescriptor: (look) => this.#held.whileOpen(look),
+      onCut: (hasBytes) => {
+        this.#held.noteCut(hasBytes);
+        onCut?.(hasBytes);
+      },
+    });
+  }
+
+  #write(source: Uint8Array, offset: number, flags: number): Promise<void> {
+    return this.fits(source)
+      ? this.writePiece(source, offset, flags)
+      : this.#writeBounced(source, offset, flags);
+  }
+
+  /** A write of the last block would give a file that was cut its old size back, and nobody could see it any more. */
+  #writeLast(size: FileSizeWatch, source: Uint8Array, offset: number, flags: number): Promise<void> {
+    return this.inSteps(async () => {
+      if (!(await size.isWhole())) await this.#held.rejectShut(offset, source.length);
+      await this.#write(source, offset, flags);
+    });
+  }
+
+  #sync(): Promise<void> {
+    const size = this.#size;
+    if (size === undefined) return this.engine.syncData(this.lane);
+    return this.inSteps(async () => {
+      await this.engine.syncData(this.lane);
+      if (!(await size.isWhole())) await this.#held.rejectShut();
+    });
   }
 
   #readBounced(target: Uint8Array, offset: number, flags: number): Promise<void> {
@@ -242,34 +283,14 @@ export abstract class FileDevice implements BlockDevice {
     });
   }
 
-  /** Carries a range over in arena pieces, one at a time, and names every range that failed. */
   #bounced(
     offset: number,
     length: number,
     carry: (piece: Uint8Array, at: number) => Promise<void>,
   ): Promise<void> {
-    return this.inSteps(async () => {
-      const { arena } = this.engine;
-      const step = Math.min(bouncePieceBytesMax, arena.largestPiece(this.#bounceReserve), length);
-      const failed: FailedRange[] = [];
-      let at = 0;
-      while (at < length && !isHopeless(failed)) {
-        const piece = await arena.whenFree(step, this.#bounceReserve);
-        const part = piece.subarray(0, Math.min(step, length - at));
-        try {
-          await carry(part, at);
-        } catch (error) {
-          failed.push(...asDeviceError(error).ranges);
-        } finally {
-          arena.release(piece);
-        }
-        at += part.length;
-      }
-      const last = failed.at(-1);
-      if (last === undefined) return;
-      if (at < length) failed.push({ ...last, offset: offset + at, length: length - at });
-      throw new DeviceError(this.name, failed);
-    });
+    const { name, engine } = this;
+    const reserve = this.#bounceReserve;
+    return this.inSteps(() => carryInPieces({ name, arena: engine.arena, reserve, offset, length, carry }));
   }
 
   async #writeZeroes(offset: number, length: number, flags: number): Promise<void> {
@@ -280,7 +301,7 @@ export abstract class FileDevice implements BlockDevice {
         throw deviceError(this.name, 'unsupported', offset, length, Errno.EOPNOTSUPP);
       await this.#writePlainZeroes(offset + at, pieceLength);
     }
-    if ((flags & IoFlags.fua) !== 0 || this.writesThrough) await this.engine.syncData(this.lane);
+    if ((flags & IoFlags.fua) !== 0 || this.writesThrough) await this.#sync();
   }
 
   #writePlainZeroes(offset: number, length: number): Promise<void> {
@@ -292,10 +313,4 @@ export abstract class FileDevice implements BlockDevice {
 
   /** Nothing is in flight any more: a subclass lets go of what it has. */
   protected released(): void {}
-}
-
-/** After these the rest of a range is not asked: it would fail alike, or wait as long again. */
-function isHopeless(failed: readonly FailedRange[]): boolean {
-  const kind = failed.at(-1)?.kind;
-  return kind === 'path' || kind === 'timed-out' || kind === 'no-space' || kind === 'refused';
 }

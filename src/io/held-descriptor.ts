@@ -1,4 +1,6 @@
 import { assert } from '../block/assert.ts';
+import { deviceError } from '../block/device-error.ts';
+import { Errno } from '../block/errno.ts';
 import type { DiskReopener } from './disk-reopener.ts';
 import { closeAsync, type OpenedDescriptor } from './open-descriptor.ts';
 import { OpenError } from './open-error.ts';
@@ -22,7 +24,7 @@ export interface HeldDescriptorOptions {
  */
 export class HeldDescriptor {
   /** Why no request is admitted, or undefined. */
-  shut: 'absent' | 'closed' | undefined;
+  shut: 'absent' | 'cut' | 'closed' | undefined;
   lane: RequestLane;
   readonly #options: HeldDescriptorOptions;
   #isOpen = true;
@@ -31,6 +33,8 @@ export class HeldDescriptor {
   #whenStepped: (() => void)[] = [];
   #reopening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
+  /** What is wrong with a file that was cut. */
+  #cutText = '';
 
   constructor(options: HeldDescriptorOptions) {
     this.#options = options;
@@ -52,6 +56,33 @@ export class HeldDescriptor {
     }
   }
 
+  /** Rejects what is asked for while `shut`. A flush has no range: it is about everything. */
+  rejectShut(offset = 0, length: number = this.#options.descriptor.sizeBytes): Promise<never> {
+    const { name } = this.#options;
+    if (this.shut === 'closed') {
+      return Promise.reject(deviceError(name, 'closed', offset, length, Errno.ESHUTDOWN));
+    }
+    const what = this.shut === 'cut' ? 'the file was cut' : 'the disk has gone';
+    return Promise.reject(deviceError(name, 'path', offset, length, Errno.ENODEV, what));
+  }
+
+  /** Runs a look at the descriptor, which stays open meanwhile; not where it is closed or about to be. */
+  async whileOpen(look: (fd: number) => Promise<void>): Promise<void> {
+    if (this.shut === undefined || this.#stepping > 0) await this.inSteps(() => look(this.lane.fd));
+  }
+
+  /**
+   * The file has lost its end while it was served. It is never admitted again: made as large again it would give zeros that
+   * nobody wrote, and nothing here can tell them from what was there.
+   */
+  noteCut(hasBytes: number): void {
+    const { sizeBytes } = this.#options.descriptor;
+    this.#cutText =
+      `was cut to ${hasBytes} bytes while it was served, had ${sizeBytes}: what lay behind is lost; ` +
+      'remove the device and give the file its bytes back';
+    if (this.shut !== 'closed') this.shut = 'cut';
+  }
+
   /**
    * Replaces the descriptor by a new one on the same disk. Rejects with `OpenError`, and may be called again; a descriptor
    * whose disk is nowhere to be found stays as it is.
@@ -66,6 +97,7 @@ export class HeldDescriptor {
   /** Why the descriptor does not stand on the disk that was opened, or undefined when it does. */
   async trouble(): Promise<string | undefined> {
     if (!this.#isOpen) return 'the disk has gone';
+    if (this.shut === 'cut') return this.#cutText;
     return await this.#options.reopener?.trouble(this.lane.fd);
   }
 
@@ -78,17 +110,17 @@ export class HeldDescriptor {
 
   async #reopen(): Promise<void> {
     const { name, reopener, descriptor } = this.#options;
-    if (this.shut === 'closed') throw new OpenError('OPEN_FAILED', name, 'is closed');
+    this.#refuseToReopen();
     if (reopener === undefined) throw new OpenError('OPEN_FAILED', name, 'cannot be opened again');
     const path = await reopener.find();
-    if (this.#isClosed()) throw new OpenError('OPEN_FAILED', name, 'is closed');
+    this.#refuseToReopen();
     // From here on the old descriptor is given up: who comes meanwhile is refused (R32).
     this.shut = 'absent';
     await this.#letGo();
     const opened = await reopener.open(path, descriptor);
     this.lane = this.#newLane(opened.fd);
     this.#isOpen = true;
-    if (!this.#isClosed()) this.shut = undefined;
+    if (this.#isAbsent()) this.shut = undefined;
   }
 
   /** Closes the old descriptor when the kernel has let go of its requests. Rejects with `OpenError` when it does not. */
@@ -140,9 +172,15 @@ export class HeldDescriptor {
     });
   }
 
+  #refuseToReopen(): void {
+    const { name } = this.#options;
+    if (this.shut === 'closed') throw new OpenError('OPEN_FAILED', name, 'is closed');
+    if (this.shut === 'cut') throw new OpenError('OPEN_FILE_CUT', name, this.#cutText);
+  }
+
   /** A question of its own, for the answer changes while others are awaited. */
-  #isClosed(): boolean {
-    return this.shut === 'closed';
+  #isAbsent(): boolean {
+    return this.shut === 'absent';
   }
 
   #newLane(fd: number): RequestLane {

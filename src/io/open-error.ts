@@ -14,6 +14,7 @@ export type OpenErrorCode =
   | 'OPEN_WRITEBACK_ON_DISK'
   | 'OPEN_EXISTS'
   | 'OPEN_OTHER_DISK'
+  | 'OPEN_FILE_CUT'
   | 'OPEN_UNSUITABLE'
   | 'OPEN_NO_SPACE'
   | 'OPEN_FAILED';

@@ -20,6 +20,8 @@ export interface OpenFileOptions {
   readonly queueDepthMax?: number;
   /** Where memory for requests outside the arena comes from; `metadata` by default, for clients may hold all of theirs. */
   readonly bounceReserve?: ArenaReserve;
+  /** The image file was cut while it was open, once; it then has so many bytes. Nothing is read or written any more. */
+  readonly onCut?: (hasBytes: number) => void;
 }
 
 const queueDepthMaxDefault = 256;
@@ -43,6 +45,7 @@ export async function openFileDevice(options: OpenFileOptions): Promise<FileDevi
     queueDepthMax: options.queueDepthMax ?? queueDepthMaxDefault,
     bounceReserve: options.bounceReserve ?? 'metadata',
     reopener,
+    ...(options.onCut && { onCut: options.onCut }),
   };
   if (descriptor.direct) return new DirectFileDevice(deviceOptions);
   const cached = options.cache === 'writeback' ? 'writeback' : 'through';

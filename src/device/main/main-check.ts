@@ -7,6 +7,7 @@ import type { MainChoice } from '../serve-options.ts';
 import { SetupError } from '../setup-error.ts';
 import { boundedReader } from '../stack/bounded-read.ts';
 import type { OpenedMain } from '../stack/disks.ts';
+import { describeCut } from './cut-main.ts';
 import { identityDifference, isProven } from './main-identity.ts';
 import { compareSamples, parseStamp, type StampComparison, stampKey } from './main-stamp.ts';
 
@@ -52,6 +53,13 @@ export async function checkMain(question: MainQuestion): Promise<readonly string
 async function checkContents(question: MainQuestion): Promise<readonly string[]> {
   const { main, facts, records, clock, acceptChanges } = question;
   const { mainSizeBytes, granuleBytes } = facts;
+  const cut = describeCut(facts.properties.mainIdentity);
+  if (cut !== undefined) {
+    if (acceptChanges) return [`main-changed, accepted: ${cut}`];
+    throw refused(
+      `${main.path}: main-changed: ${cut}: when its bytes are back, or when you know what you do: --accept-changes takes it as it is`,
+    );
+  }
   // After a kill the stamp is of an earlier session: main was written to since, by ourselves.
   const stamp = facts.cleanlyClosed ? facts.properties.mainIdentity[stampKey] : undefined;
   const samples = parseStamp(stamp, mainSizeBytes, granuleBytes);

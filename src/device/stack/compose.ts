@@ -12,12 +12,14 @@ import { HostState } from '../host/host-state.ts';
 import { HostStateWriter } from '../host/host-state-writer.ts';
 import { DiskEvents } from '../log/disk-events.ts';
 import type { SlotCounts } from '../log/spare-filling.ts';
+import { CutFiles } from '../main/cut-main.ts';
 import { checkMain, missingMain } from '../main/main-check.ts';
 import { identityRecord, recordedMain } from '../main/main-identity.ts';
 import { stampMain } from '../main/stamp-main.ts';
 import type { DeviceFolder } from '../process/runtime-directory.ts';
 import type { ServeOptions } from '../serve-options.ts';
 import { isWorldError, setupErrorOf } from '../setup-failure.ts';
+import { checkCutSpare } from '../spare/cut-spare.ts';
 import { SpareCare } from '../spare/spare-care.ts';
 import { fillSpareHoles } from '../spare/spare-file.ts';
 import { checkSpare } from '../spare/spare-identity.ts';
@@ -58,19 +60,24 @@ class StackOpening {
   readonly #surroundings: StackSurroundings;
   readonly #steps: ClosingStep[];
   readonly #notes: string[] = [];
+  readonly #cutFiles: CutFiles;
   #hostWriter: HostStateWriter | undefined;
 
   constructor(options: ServeOptions, surroundings: StackSurroundings, steps: ClosingStep[]) {
     this.#options = options;
     this.#surroundings = surroundings;
     this.#steps = steps;
+    this.#cutFiles = new CutFiles(surroundings.events);
   }
 
   async open(): Promise<Stack> {
     const { clock, claim } = this.#surroundings;
     // The last step: a file system that hangs must not keep the disks.
     this.#closeBy('host state', () => this.#hostWriter?.close() ?? Promise.resolve());
-    const disks = new Disks(this.#options);
+    const disks = new Disks({
+      ...this.#options,
+      onCut: (path, hadBytes, hasBytes) => this.#cutFiles.note(path, hadBytes, hasBytes),
+    });
     this.#notes.push(...disks.engineNotes);
     this.#closeBy('engine', () => disks.close());
     const spare = await disks.open(this.#options.sparePath, this.#options.cache);
@@ -79,10 +86,13 @@ class StackOpening {
     await refuseUsed(spare, 'spare');
     const { arena, random } = disks.plane;
     const host = ownHostIdentity();
-    const metadata = await MetadataStore.open(
+    const found = await MetadataStore.open(
       { spare: spare.device, arena, clock, random },
       { force: this.#options.force, takeover: this.#options.takeover ?? false, ...(host && { host }) },
     );
+    const { notes, records } = await checkCutSpare({ spare, metadata: found, force: this.#options.force });
+    this.#notes.push(...notes);
+    const metadata = { ...found, records };
     const { properties } = metadata.facts;
     const hostState = await this.#checkSpare(spare, metadata);
     const name = this.#options.name ?? properties.name;
@@ -111,7 +121,9 @@ class StackOpening {
     const hostWriter = this.#remember(hostState, name, main, spare, metadata, remap);
     const diskEvents = this.#watch(metadata, remap);
     this.#closeBy('remap', () => remap.close().finally(() => diskEvents.close()));
-    this.#closeBy('stamp', () => stampMain({ main, metadata, remap, clock }));
+    const cutFiles = this.#cutFiles;
+    cutFiles.record(main, metadata.store);
+    this.#closeBy('stamp', () => stampMain({ main, metadata, remap, clock, cutFiles }));
     this.#careFor(metadata, remap);
     this.#closeBy('flush', () => remap.flushAdmitted());
     this.#noteReplicas(metadata);

@@ -64,16 +64,20 @@ export interface DisksOptions {
   readonly requestMemoryBytes?: number;
   /** As `DataPlaneOptions.io`. */
   readonly io?: EngineChoice;
+  /** An image file was cut while it was open, once each. */
+  readonly onCut?: (path: string, hadBytes: number, hasBytes: number) => void;
 }
 
 /** The I/O of one process, and what opens disks with it. */
 export class Disks {
   readonly plane: DataPlane;
   readonly #requestMemoryBytes: number;
+  readonly #onCut: DisksOptions['onCut'];
 
   /** Throws `EngineRefusal` where io_uring was asked for and is not to be had. */
   constructor(options: DisksOptions = {}) {
     this.#requestMemoryBytes = options.requestMemoryBytes ?? requestMemory.defaultBytes;
+    this.#onCut = options.onCut;
     this.plane = createDataPlane({
       arenaBytes: this.#requestMemoryBytes + connectionBytes + remapBytes + metadataBytes,
       remapBytes,
@@ -105,12 +109,13 @@ export class Disks {
       return { device: nbd, path, access: 'nbd', identity: nbdIdentity(path, nbd) };
     }
     const real = await realPath(path);
-    const device = await this.plane.openFile({
+    const device: FileDevice = await this.plane.openFile({
       path: real,
       cache,
       readTimeoutMs,
       readOnly: access !== 'own',
       lock: access !== 'look',
+      onCut: (hasBytes) => this.#onCut?.(real, device.geometry.sizeBytes, hasBytes),
     });
     const identity = await identifyDevice(real);
     return { device, path: real, access: device.buffered ? 'buffered' : 'direct', identity };

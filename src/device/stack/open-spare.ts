@@ -3,6 +3,7 @@ import { ownHostIdentity } from '../host/host-identity.ts';
 import { HostState } from '../host/host-state.ts';
 import { SetupError } from '../setup-error.ts';
 import { setupErrorOf } from '../setup-failure.ts';
+import { checkCutSpare } from '../spare/cut-spare.ts';
 import { refuseUsed } from './disk-in-use.ts';
 import { type DiskAccess, type Disks, type OpenedDisk, withDisks } from './disks.ts';
 
@@ -56,6 +57,7 @@ export async function withOpenSpare<T>(
       { spare: spare.device, arena, clock, random },
       { force, takeover, ...(host && { host }) },
     );
+    await checkCutSpare({ spare, metadata, force: false });
     const hostState = stateDirectory === undefined ? undefined : new HostState(stateDirectory);
     return work({ disks, spare, metadata, hostState });
   });
