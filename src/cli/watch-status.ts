@@ -65,13 +65,20 @@ function whatAndHowOften(
 
 /** Undefined when it is over: interrupted, or the device was removed. Throws when its process was killed. */
 async function lookAt(device: FoundDevice | undefined, ending: AbortSignal): Promise<Look | undefined> {
+  let interrupt = (): void => undefined;
   const interrupted = new Promise<undefined>((resolve) => {
-    ending.addEventListener('abort', () => resolve(undefined), { once: true });
+    interrupt = () => resolve(undefined);
   });
-  return await Promise.race([
-    device === undefined ? askAll((client) => client.status()) : lookAtOne(device),
-    interrupted,
-  ]);
+  ending.addEventListener('abort', interrupt);
+  try {
+    return await Promise.race([
+      device === undefined ? askAll((client) => client.status()) : lookAtOne(device),
+      interrupted,
+    ]);
+  } finally {
+    // A watch may go on for months, a listener a look would be as many.
+    ending.removeEventListener('abort', interrupt);
+  }
 }
 
 async function lookAtOne(device: FoundDevice): Promise<Look | undefined> {

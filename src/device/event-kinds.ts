@@ -79,6 +79,8 @@ export interface EventFields {
   };
   /** An image file lost its end while it was served; nothing of it is read or written any more. */
   readonly 'file-cut': { readonly path: string; readonly hadBytes: number; readonly hasBytes: number };
+  /** A disk takes no writes for want of room (R15): the file system of an image, or a thin volume, is full. `writes` since the last such event. */
+  readonly 'no-room': { readonly disk: 'main' | 'spare'; readonly writes: number };
   readonly 'replica-lost': { readonly inSync: number; readonly total: number };
   /** At the start (`detail` says what was found), or while serving. */
   readonly 'replica-repaired': { readonly inSync: number; readonly total: number; readonly detail: string };

@@ -74,6 +74,11 @@ const wordings: { readonly [K in EventKind]: Wording<K> } = {
     text: ({ path, hadBytes, hasBytes }) =>
       `${path} was cut to ${hasBytes} bytes by somebody, had ${hadBytes}: what lay behind is lost; it is not served any more`,
   },
+  'no-room': {
+    level: 'error',
+    text: ({ disk, writes }) =>
+      `${disk} has no room for ${writes} write${writes === 1 ? '' : 's'}: the file system or volume below it is full`,
+  },
   'replica-lost': {
     level: 'error',
     text: ({ inSync, total }) => `${inSync} of ${total} replicas of the metadata are left in sync`,

@@ -6,7 +6,7 @@ import { directAlignment, dropCachedPages, lockOpenFile } from '../linux/file-ca
 import { SystemCallError } from '../linux/system-call.ts';
 import { type DiskQueue, readDiskQueue } from './disk-queue.ts';
 import { findUsers } from './disk-usage.ts';
-import { asOpenError, OpenError, openErrorOfErrno } from './open-error.ts';
+import { asOpenError, endUse, OpenError, openErrorOfErrno } from './open-error.ts';
 
 // All of these run on libuv's threads: opening a dying disk may take minutes.
 const openAsync = promisify(open);
@@ -111,7 +111,7 @@ async function inUseByName(path: string, cause: unknown): Promise<OpenError> {
     users.length === 0
       ? 'in use: another process has it for itself'
       : `in use: ${users.map(({ text }) => text).join(', ')}`;
-  return new OpenError('OPEN_IN_USE', path, what, cause);
+  return new OpenError('OPEN_IN_USE', path, `${what}; ${endUse}`, cause);
 }
 
 function noDirect(path: string, cause?: unknown): OpenError {
@@ -149,7 +149,7 @@ async function describe(
     throw new OpenError(
       'OPEN_IN_USE',
       path,
-      'in use: another process, or another device of this one, has it open',
+      `in use: another process, or another device of this one, has it open; ${endUse}`,
     );
   }
   if (direct) await dropForeignCache(path, kind, fd);

@@ -1,3 +1,4 @@
+import process from 'node:process';
 import { Errno, errnoName } from '../block/errno.ts';
 
 export type OpenErrorCode =
@@ -33,18 +34,32 @@ export class OpenError extends Error {
   }
 }
 
+/** What to do about a disk or file that somebody else has. */
+export const endUse = 'end that first: "lsblk" and "fuser -v" show who it is, "dm-remap ls" our own';
+
+/** What may be done about a refusal: it depends on who was refused. */
+function permissionError(path: string, errno: number, userId: number, cause: unknown): OpenError {
+  const what = errno === Errno.EACCES ? 'permission denied' : 'operation not permitted';
+  const advice =
+    userId === 0
+      ? 'root itself may not: look at "lsattr" (immutable?), the mount options, and what a container or sandbox allows'
+      : 'run as root or as a user who may write it';
+  return new OpenError('OPEN_PERMISSION', path, `${what}; ${advice}`, cause);
+}
+
 const byErrno: ReadonlyMap<number, readonly [OpenErrorCode, string]> = new Map([
   [Errno.ENOENT, ['OPEN_NOT_FOUND', 'no such file or device']],
   [Errno.ENOTDIR, ['OPEN_NOT_FOUND', 'no such file or device']],
   [Errno.ENXIO, ['OPEN_NOT_FOUND', 'no device behind this name']],
   [Errno.ENODEV, ['OPEN_NOT_FOUND', 'no device behind this name']],
   [Errno.EISDIR, ['OPEN_DIRECTORY', 'is a directory; an image file or a block device is needed']],
-  [Errno.EACCES, ['OPEN_PERMISSION', 'permission denied; run as root or as a user who may write it']],
-  [Errno.EPERM, ['OPEN_PERMISSION', 'operation not permitted; run as root or as a user who may write it']],
   [Errno.EROFS, ['OPEN_READ_ONLY', 'is read-only']],
   [
     Errno.EBUSY,
-    ['OPEN_IN_USE', 'in use: mounted, swapped on, part of another device, or opened by another process'],
+    [
+      'OPEN_IN_USE',
+      `in use: mounted, swapped on, part of another device, or opened by another process; ${endUse}`,
+    ],
   ],
   [Errno.EEXIST, ['OPEN_EXISTS', 'exists already; choose another name or remove it']],
   [Errno.ENOSPC, ['OPEN_NO_SPACE', 'no space left on the file system']],
@@ -53,7 +68,14 @@ const byErrno: ReadonlyMap<number, readonly [OpenErrorCode, string]> = new Map([
 ]);
 
 /** The refusal that a kernel's positive error number stands for. */
-export function openErrorOfErrno(path: string, errno: number, doing: string, cause?: unknown): OpenError {
+export function openErrorOfErrno(
+  path: string,
+  errno: number,
+  doing: string,
+  cause?: unknown,
+  userId: number = process.getuid?.() ?? 0,
+): OpenError {
+  if (errno === Errno.EACCES || errno === Errno.EPERM) return permissionError(path, errno, userId, cause);
   const known = byErrno.get(errno);
   if (known !== undefined) return new OpenError(known[0], path, known[1], cause);
   return new OpenError('OPEN_FAILED', path, `${doing} failed: ${errnoName(errno)}`, cause);

@@ -23,6 +23,16 @@ export function unixAddress(path: string): Uint8Array {
   return address;
 }
 
+/** struct sockaddr_un for a name that is no file: a zero, then the name to the end of the address (man 7 unix). */
+export function abstractAddress(name: string): Uint8Array {
+  const bytes = new TextEncoder().encode(name);
+  assert(bytes.length > 0 && bytes.length <= unixPathBytesMax, 'abstractAddress: the name does not fit');
+  const address = new Uint8Array(3 + bytes.length);
+  new DataView(address.buffer).setUint16(0, AddressFamily.unix, true);
+  address.set(bytes, 3);
+  return address;
+}
+
 /** struct sockaddr_in or sockaddr_in6; undefined when `host` is not the text of an IP address. */
 export function internetAddress(host: string, port: number): Uint8Array | undefined {
   if (isIPv4(host)) return ipv4Address(host, port);

@@ -282,6 +282,12 @@ export class RemapCore {
     this.#doubtfulSlots.push(slot);
   }
 
+  /** R15: a disk refused a write for want of room. That says nothing about a sector; somebody should hear of it all the same. */
+  noteNoRoom(place: DevicePlace): void {
+    this.counters.writesWithoutRoom += 1;
+    this.observer?.roomRefused(place);
+  }
+
   /** A slot that proved bad: recorded with the next commit (M9). */
   retireSlot(slot: number): void {
     if (this.live.retired.has(slot)) return;

@@ -11,6 +11,8 @@ export interface RemapCounters {
   freshZeros: number;
   /** Writes that were answered with an error of a disk, in whole or in part. */
   failedWrites: number;
+  /** Writes that a disk refused for want of room (R15): the file system of an image, or a thin volume, is full. */
+  writesWithoutRoom: number;
   verifyMismatches: number;
   lazyCommitsFailed: number;
   /** Granules that went back to main. */
@@ -34,6 +36,7 @@ export function newCounters(): RemapCounters {
     lostReads: 0,
     freshZeros: 0,
     failedWrites: 0,
+    writesWithoutRoom: 0,
     verifyMismatches: 0,
     lazyCommitsFailed: 0,
     takenHome: 0,

@@ -1,4 +1,4 @@
-import type { PathChange } from './path/device-paths.ts';
+import type { DevicePlace, PathChange } from './path/device-paths.ts';
 import type { GranuleState } from './table/granule-table.ts';
 
 /** Told at once, in the middle of what happens: must be quick, must not throw and must not call back. */
@@ -7,5 +7,7 @@ export interface RemapObserver {
   slotRetired(slot: number): void;
   /** A way to a disk has closed (`failed`) or is open again. */
   pathChanged(failed: boolean, change: PathChange): void;
+  /** A disk refused a write for want of room (R15). Once for each part of a request. */
+  roomRefused(disk: DevicePlace): void;
   stateMayHaveChanged(): void;
 }

@@ -238,6 +238,8 @@ const shapes = {
       mainPath: z.string(),
       main: z.enum(['found', 'unproven', 'missing', '']),
       mainFoundPath: z.string(),
+      copyOf: z.string(),
+      key: z.string(),
       detail: z.string(),
       servedAs: z.string(),
     }),

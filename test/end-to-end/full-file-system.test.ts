@@ -72,6 +72,15 @@ for (const cache of ['none', 'writeback'] as const) {
     await client.flush();
     assert.deepEqual(await remappedGranules(lab, 'disk'), []);
     assert.equal(await lab.mustRun('message', 'disk', '0', 'lost'), '');
+    const { remap } = JSON.parse(await lab.mustRun('status', 'disk', '--json')) as {
+      remap: { health: string; counters: Record<string, number> };
+    };
+    assert.ok(remap.counters['writesWithoutRoom']! >= refused, 'each refused write was counted');
+    assert.match(
+      await lab.mustRun('status', 'disk'),
+      /health +degraded: .*file system or volume below is full/,
+    );
+    assert.match(await lab.mustRun('events', 'disk', '--kind', 'no-room'), /main has no room for 1 write/);
     // What was there can be written again, and read.
     await client.write(pattern(0, mebibyte, 2), 0);
     await client.disconnect();

@@ -40,6 +40,23 @@ test('M12 a copy of a spare is refused until it is adopted, and then the origina
   await lab.mustFail(ExitCode.busy, /copy\.img: in use/, 'adopt', 'copy.img');
 });
 
+test('M12 what a killed session left is in the log, also when adopt and not assemble finds it', async () => {
+  await lab.kill('disk');
+  copy('spare.img', 'copy.img');
+  await lab.mustRun('adopt', 'copy.img');
+  await lab.mustRun('assemble', '--spare', 'copy.img');
+  const events = await lab.mustRun('events', 'disk', '--kind', 'unclean-end', 'took-over', '--json');
+  const lines = events
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { kind: string; sequence: number });
+  assert.deepEqual(
+    lines.map(({ kind }) => kind),
+    ['unclean-end', 'took-over'],
+  );
+  assert.equal(lines[1]!.sequence, lines[0]!.sequence + 1);
+});
+
 test('M12 of two copies without their original both are refused', async () => {
   await lab.mustRun('remove', 'disk');
   copy('spare.img', 'one.img');

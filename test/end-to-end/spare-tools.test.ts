@@ -177,6 +177,11 @@ test('M15 scan tells spares, whose they are, and whether their main is there', a
   assert.deepEqual([served!['name'], served!['servedAs'], served!['main']], ['disk', 'disk', 'found']);
   assert.equal(none!['state'], 'no-spare');
   assert.deepEqual([gone!['state'], /no such file/.test(gone!['detail']!)], ['failed', true]);
+  copyFileSync(lab.path('spare.img'), lab.path('copy.img'));
+  const [copy] = await rows('copy.img');
+  assert.deepEqual([copy!['servedAs'], copy!['name']], ['', 'disk']);
+  assert.match(copy!['copyOf']!, /belongs to .*spare\.img.*this is .*copy\.img/);
+  assert.match(await lab.mustRun('scan', 'copy.img'), /copy\.img +copy +disk/);
   await lab.mustRun('remove', 'disk');
   assert.match(
     await lab.mustRun('scan', 'spare.img'),

@@ -47,7 +47,7 @@ test('M13 without its spare a device is read-only: what was moved is EIO, all el
     await lab.mustRun('status', 'disk', '--line'),
     /remap \S+ - without-spare 1\/0 lost 8 replicas 0\/0/,
   );
-  await lab.mustFail(ExitCode.usage, /takes no messages/, 'message', 'disk', '0', 'list');
+  await lab.mustFail(ExitCode.busy, /takes no messages/, 'message', 'disk', '0', 'list');
   await lab.mustRun('table', 'disk');
   await lab.mustRun('ls', '--json');
   const removed = await lab.run('remove', 'disk');
@@ -63,6 +63,15 @@ test('M13 after a kill the copy of the table may be older, and that is said', as
     await lab.mustRun('assemble', uuid, '--without-spare'),
     /less than 60 s before.*may be missing/,
   );
+});
+
+test('M13 a message to a device without its spare is refused for its state, by name', async () => {
+  await lab.mustRun('remove', 'disk');
+  await lab.mustRun(...alone);
+  await lab.mustFail(ExitCode.busy, /message: disk: without its spare/, 'message', 'disk', '0', 'list');
+  await lab.mustFail(ExitCode.busy, /policy: disk: without its spare/, 'policy', 'disk');
+  assert.match(await lab.mustRun('status', 'disk'), /^disk: serving, failing\n/);
+  assert.match(await lab.mustRun('ls'), /disk +serving +failing/);
 });
 
 test('M13 without a copy of the table, or with a damaged one, a device is refused with one line', async () => {

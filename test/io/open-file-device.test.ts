@@ -15,9 +15,10 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { IoFlags } from '../../src/block/block-device.ts';
 import { DeviceError } from '../../src/block/device-error.ts';
+import { Errno } from '../../src/block/errno.ts';
 import { createImage } from '../../src/io/create-image.ts';
 import type { DataPlane } from '../../src/io/data-plane.ts';
-import { OpenError } from '../../src/io/open-error.ts';
+import { OpenError, openErrorOfErrno } from '../../src/io/open-error.ts';
 import { lockOpenFile } from '../../src/linux/file-calls.ts';
 import { type DataPlaneFixture, dataPlaneFixture } from './data-plane-fixture.ts';
 
@@ -234,4 +235,13 @@ describe('opening files and disks', { timeout: 20_000 }, () => {
     await assert.rejects(createImage(tooLarge, 2 ** 52), { code: 'OPEN_NO_SPACE' });
     assert.deepEqual(readdirSync(fixture.directory), ['image']);
   });
+});
+
+it('a refusal says what may be done about it, root is not told to be root', () => {
+  const asked = (errno: number, userId: number): string =>
+    openErrorOfErrno('/dev/sdb', errno, 'open', undefined, userId).message;
+  assert.match(asked(Errno.EACCES, 1000), /permission denied; run as root or as a user/);
+  assert.match(asked(Errno.EPERM, 1000), /operation not permitted; run as root/);
+  assert.match(asked(Errno.EPERM, 0), /operation not permitted; root itself may not: .*lsattr/);
+  assert.match(asked(Errno.EBUSY, 0), /in use: .*; end that first: "lsblk" and "fuser -v"/);
 });

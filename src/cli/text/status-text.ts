@@ -35,7 +35,7 @@ export function statusText(status: DeviceStatus): string {
     ...eventLogRow(status.eventLog),
     ...status.notes.map((note): Row => ['note', note]),
   ];
-  return titled(`${status.name}: ${status.state}, ${remap.state}`, rows);
+  return titled(`${status.name}: ${status.state}, ${remap.health}`, rows);
 }
 
 /** Only when something is wrong with it, or missing in it. */

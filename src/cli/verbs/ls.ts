@@ -45,7 +45,7 @@ function rowWith(status: DeviceStatus): ListRow {
     name: status.name,
     state: status.state,
     pid: status.pid,
-    health: status.remap.state === 'ok' ? status.remap.health : status.remap.state,
+    health: status.remap.health,
     sizeBytes: status.sizeBytes,
     remapped: status.remap.remappedGranules,
     export: status.exports[0] ?? '-',

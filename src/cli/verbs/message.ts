@@ -1,3 +1,4 @@
+import { ControlError } from '../../control/client.ts';
 import { messageWordLengthMax, messageWordsMax } from '../../device/messages.ts';
 import { SetupError } from '../../device/setup-error.ts';
 import { findDevice } from '../find-device.ts';
@@ -15,9 +16,18 @@ export async function runMessage(
     throw new SetupError('usage', `${sectorText}: expected a sector number before the message, usually 0`);
   }
   refuseWords(words);
-  const { reply } = await findDevice(name).client.message(Number(sectorText), words);
+  const { client } = findDevice(name);
+  const { reply } = await client.message(Number(sectorText), words).catch((error: unknown) => {
+    throw namingDevice(name, error);
+  });
   if (options.json === true) printJson(terminal, { reply });
   else if (reply !== '') terminal.print(reply);
+}
+
+/** What a device says is wrong, with its name before it: somebody may ask several in one script. */
+export function namingDevice(name: string, error: unknown): unknown {
+  if (!(error instanceof ControlError) || error.message.startsWith(`${name}: `)) return error;
+  return new ControlError(error.code, `${name}: ${error.message}`, { cause: error });
 }
 
 /** The device would say so too, in the words of its API. */

@@ -1,7 +1,7 @@
 import { ControlError } from '../../control/client.ts';
 import { type FoundDevice, findDevice } from '../find-device.ts';
 import { printJson, type Terminal } from '../terminal.ts';
-import { refuseWords } from './message.ts';
+import { namingDevice, refuseWords } from './message.ts';
 
 /** `policy NAME [POLICY [VALUE]]`: the message of that name, with the device's own words about what is wrong. */
 export async function runPolicy(
@@ -26,11 +26,12 @@ export async function runPolicy(
 }
 
 /** The device names its message in what it says of wrong words; here that is the command, which is named already. */
-async function askForPolicy({ client }: FoundDevice, words: readonly string[]): Promise<string> {
+async function askForPolicy({ client, folder }: FoundDevice, words: readonly string[]): Promise<string> {
   try {
     return (await client.message(0, words)).reply;
   } catch (error) {
     if (!(error instanceof ControlError)) throw error;
-    throw new ControlError(error.code, error.message.replace(/^policy: /, ''), { cause: error });
+    const plain = new ControlError(error.code, error.message.replace(/^policy: /, ''), { cause: error });
+    throw namingDevice(folder.name, plain);
   }
 }

@@ -1,6 +1,8 @@
-import { ControlClient, ControlError } from '../../control/client.ts';
+import { ControlClient } from '../../control/client.ts';
 import { listDevices, runtimeDirectory } from '../../device/process/runtime-directory.ts';
+import { isWorldError } from '../../device/setup-failure.ts';
 import { type ScanRow, scanSpares } from '../../device/spare/scan-spares.ts';
+import { identifyDevice } from '../../io/disk-identity.ts';
 import { printJson, type Terminal } from '../terminal.ts';
 import { columns } from '../text/columns.ts';
 
@@ -17,21 +19,22 @@ export async function runScan(
   options: { readonly json?: boolean },
 ): Promise<void> {
   const [rows, live] = await Promise.all([scanSpares(paths), liveDevices()]);
-  const spares = rows.map((row) => ({ ...row, servedAs: live.get(row.uuid) ?? '' }));
+  const spares = rows.map((row) => ({ ...row, servedAs: live.get(row.key) ?? '' }));
   if (options.json === true) printJson(terminal, spares);
   else if (spares.length > 0) terminal.print(scanText(spares));
 }
 
-/** Names by UUID. */
+/** Names by the key of their spare: a copy of it has the same UUID, and is not served. */
 async function liveDevices(): Promise<ReadonlyMap<string, string>> {
   const names = new Map<string, string>();
   for (const { folder, state } of listDevices(runtimeDirectory())) {
     if (state.state !== 'live') continue;
     try {
-      const { uuid, name } = await new ControlClient(folder.controlSocketPath).status();
-      names.set(uuid, name);
+      const { spare, name } = await new ControlClient(folder.controlSocketPath).status();
+      if (spare !== null) names.set((await identifyDevice(spare.path)).key, name);
     } catch (error) {
-      if (!(error instanceof ControlError)) throw error;
+      // It does not answer, or its spare was pulled out.
+      if (!isWorldError(error)) throw error;
     }
   }
   return names;
@@ -42,7 +45,7 @@ export function scanText(spares: readonly ScannedSpare[]): string {
     ['SPARE', 'STATE', 'NAME', 'UUID', 'MAIN'],
     ...spares.map((spare) => [
       spare.path,
-      spare.servedAs === '' ? spare.state : 'served',
+      stateText(spare),
       spare.name === '' ? '-' : spare.name,
       spare.uuid === '' ? '-' : spare.uuid,
       mainText(spare),
@@ -50,8 +53,14 @@ export function scanText(spares: readonly ScannedSpare[]): string {
   ]);
 }
 
-function mainText({ main, mainPath, mainFoundPath, detail }: ScannedSpare): string {
+function stateText({ servedAs, copyOf, state }: ScannedSpare): string {
+  if (servedAs !== '') return 'served';
+  return copyOf === '' ? state : 'copy';
+}
+
+function mainText({ main, mainPath, mainFoundPath, copyOf, detail }: ScannedSpare): string {
   if (detail !== '') return detail;
+  if (copyOf !== '') return copyOf;
   if (main === '') return '-';
   return main === 'missing' ? `${mainPath} missing` : `${mainFoundPath} ${main}`;
 }

@@ -3,9 +3,11 @@ import process from 'node:process';
 import { workerUrl } from '../../control/worker-url.ts';
 import { stateDirectory } from '../../device/host/state-directory.ts';
 import { runtimeDirectory } from '../../device/process/runtime-directory.ts';
+import { ServiceManager } from '../../device/process/service-manager.ts';
 import type { ReadinessReport, ServeOptions } from '../../device/serve-options.ts';
 import { SetupError } from '../../device/setup-error.ts';
 import { refusePolicies } from '../../device/stack/chosen-policies.ts';
+import { RealClock } from '../../io/real-clock.ts';
 import { policiesGiven } from '../commands/policy-flags.ts';
 import {
   cacheMode,
@@ -32,6 +34,8 @@ export interface ServeFlags extends DiskFlags {
 export async function runServe(name: string | undefined, flags: ServeFlags): Promise<number> {
   const reporter =
     flags.reportDescriptor === undefined ? undefined : new Reporter(Number(flags.reportDescriptor));
+  // One that was launched is its launcher's business.
+  const manager = new ServiceManager(new RealClock(), reporter === undefined ? process.env : {});
   try {
     // Not above: `assemble` needs the options only, and what serves is two thirds of the program.
     const { runDaemon } = await import('../../device/process/daemon.ts');
@@ -41,7 +45,11 @@ export async function runServe(name: string | undefined, flags: ServeFlags): Pro
       workerUrl,
       version: packageVersion(),
       detached: reporter !== undefined,
-      onReady: (ready) => reporter?.tell({ ready: true, ...ready }),
+      onReady: (ready) => {
+        reporter?.tell({ ready: true, ...ready });
+        manager.ready(`${ready.name}: serving ${ready.exports.join(' ')}`);
+      },
+      onEnding: () => manager.stopping(),
     });
     return end.clean ? ExitCode.ok : ExitCode.failed;
   } catch (error) {
@@ -49,6 +57,8 @@ export async function runServe(name: string | undefined, flags: ServeFlags): Pro
     const failure = failureOf(error);
     reporter.tell({ ready: false, ...failure });
     return failure.exitCode;
+  } finally {
+    manager.close();
   }
 }
 

@@ -1,7 +1,7 @@
 import { sectorBytes } from '../../block/block-device.ts';
 import type { Clock, ScheduledAction } from '../../block/clock.ts';
 import { noSlot, StateCause, StateFlags } from '../../metadata/mapping-state.ts';
-import type { PathChange } from '../../remap/path/device-paths.ts';
+import type { DevicePlace, PathChange } from '../../remap/path/device-paths.ts';
 import type { RemapObserver } from '../../remap/remap-observer.ts';
 import type { GranuleState } from '../../remap/table/granule-table.ts';
 import { runsOf, sectorCountOf } from '../../remap/table/sector-mask.ts';
@@ -11,6 +11,8 @@ import { type SlotCounts, SpareFilling } from './spare-filling.ts';
 
 /** For changes that nobody tells of: a slot that became free long after its record. */
 export const stateLookIntervalMs = 10_000;
+/** A full file system refuses every write: one line tells of all in this time. */
+export const noRoomIntervalMs = 60_000;
 
 export interface DiskEventsParts {
   readonly clock: Clock;
@@ -40,6 +42,8 @@ export class DiskEvents implements RemapObserver {
   readonly #cleared: SpanGatherer;
   readonly #retired: SpanGatherer;
   readonly #filling: SpareFilling;
+  /** By disk: when it was last told, and what was refused since. */
+  readonly #noRoom = new Map<DevicePlace, { toldMs: number; writes: number }>();
   #state: string;
   #looksSoon = false;
   #closed = false;
@@ -97,6 +101,14 @@ export class DiskEvents implements RemapObserver {
     if (failed) events.append({ kind: 'path-lost', disk, direction });
     else events.append({ kind: 'path-back', disk, direction, awayMs: Math.round(awayMs) });
     this.stateMayHaveChanged();
+  }
+
+  roomRefused(disk: DevicePlace): void {
+    const nowMs = this.#parts.clock.nowMs();
+    const { toldMs, writes } = this.#noRoom.get(disk) ?? { toldMs: -noRoomIntervalMs, writes: 0 };
+    const isDue = nowMs - toldMs >= noRoomIntervalMs;
+    if (isDue) this.#parts.events.append({ kind: 'no-room', disk, writes: writes + 1 });
+    this.#noRoom.set(disk, isDue ? { toldMs: nowMs, writes: 0 } : { toldMs, writes: writes + 1 });
   }
 
   stateMayHaveChanged(): void {

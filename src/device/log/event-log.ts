@@ -5,15 +5,18 @@ import type { DeviceEvent, EventSink } from '../event-kinds.ts';
 import { eventLevel, eventText } from '../event-text.ts';
 import type { HostState } from '../host/host-state.ts';
 import type { EventLogStatus } from '../messages.ts';
+import { isWorldError } from '../setup-failure.ts';
 import { EventLimits } from './event-limits.ts';
-import { eventFileBytesMax, eventFileName, logFileBytesMax } from './event-log-file.ts';
-import { type EventOrigin, encodeEvent, parseEventLine } from './event-record.ts';
+import { eventFileBytesMax, eventFileName, eventFilePath, logFileBytesMax } from './event-log-file.ts';
+import { type EventOrigin, encodeEvent, lastSequence } from './event-record.ts';
 import { LineQueue, type LineTarget } from './line-queue.ts';
 import { RotatingFile } from './rotating-file.ts';
 import { standardErrorTarget } from './standard-error.ts';
 
 /** How long the end of a device waits for its last lines. */
 const closeDeadlineMs = 2_000;
+/** How long the start of a device waits to hear whether its events can be stored. */
+const folderDeadlineMs = 1_000;
 
 export interface EventLogOptions {
   readonly clock: Clock;
@@ -47,6 +50,7 @@ export class EventLog implements EventSink {
   readonly #logger: pino.Logger;
   readonly #place: string;
   readonly #isLasting: boolean;
+  readonly #makeFolder: (() => Promise<void>) | undefined;
   #sequence = 0;
 
   constructor(options: EventLogOptions) {
@@ -54,7 +58,9 @@ export class EventLog implements EventSink {
     this.#clock = clock;
     this.#limits = new EventLimits(clock, (of, count) => this.#store({ kind: 'suppressed', of, count }));
     this.#isLasting = hostState !== undefined;
-    this.#place = join(hostState?.folderOf(origin.uuid) ?? runtimeFolder, eventFileName);
+    this.#makeFolder = hostState === undefined ? undefined : () => hostState.makeFolder(origin.uuid);
+    this.#place =
+      hostState === undefined ? join(runtimeFolder, eventFileName) : eventFilePath(hostState, origin.uuid);
     this.#file = new RotatingFile({
       path: async () => {
         await hostState?.makeFolder(origin.uuid);
@@ -83,6 +89,23 @@ export class EventLog implements EventSink {
       { base: { pid: origin.pid, device: origin.device } },
       { write: (line: string) => this.#lines.add(line) },
     );
+  }
+
+  /** Why nothing can be remembered on this host, the system's words; undefined when it can, or has not answered within a second. */
+  whyNotLasting(): Promise<string | undefined> {
+    if (this.#makeFolder === undefined) return Promise.resolve(undefined);
+    const made = this.#makeFolder().then(
+      () => undefined,
+      (error: unknown) => {
+        if (!isWorldError(error)) throw error;
+        return error instanceof Error ? error.message : String(error);
+      },
+    );
+    let timer: { cancel(): void } | undefined;
+    const deadline = new Promise<undefined>((resolve) => {
+      timer = this.#clock.schedule(folderDeadlineMs, () => resolve(undefined));
+    });
+    return Promise.race([made, deadline]).finally(() => timer?.cancel());
   }
 
   append(event: DeviceEvent): void {
@@ -125,14 +148,4 @@ export class EventLog implements EventSink {
     this.#sequence += 1;
     return this.#sequence;
   }
-}
-
-/** Of the last line that is whole; 0 without one. */
-function lastSequence(text: string): number {
-  const lines = text.split('\n');
-  for (let at = lines.length - 1; at >= 0; at -= 1) {
-    const event = parseEventLine(lines[at]!);
-    if (event !== undefined) return event.sequence;
-  }
-  return 0;
 }

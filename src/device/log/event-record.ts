@@ -94,3 +94,13 @@ function parseJson(text: string): unknown {
     return undefined;
   }
 }
+
+/** The number of the last line that is whole; 0 without one. */
+export function lastSequence(text: string): number {
+  const lines = text.split('\n');
+  for (let at = lines.length - 1; at >= 0; at -= 1) {
+    const event = parseEventLine(lines[at]!);
+    if (event !== undefined) return event.sequence;
+  }
+  return 0;
+}

@@ -34,6 +34,7 @@ export interface MainQuestion {
 export async function checkMain(question: MainQuestion): Promise<readonly string[]> {
   const { main, facts, acceptMain } = question;
   const recorded = facts.properties.mainIdentity;
+  refuseShrunk(main, facts.mainSizeBytes);
   const difference = identityDifference(recorded, main);
   if (difference !== undefined && !acceptMain) {
     throw refused(
@@ -48,6 +49,16 @@ export async function checkMain(question: MainQuestion): Promise<readonly string
   }
   const notes = difference === undefined ? [] : [`main was changed: ${difference}`];
   return [...notes, ...(await checkContents(question))];
+}
+
+/** M21: nothing can be accepted about it, so nothing is advised but to look. */
+function refuseShrunk({ device, path }: OpenedMain, mainSizeBytes: number): void {
+  const { sizeBytes } = device.geometry;
+  if (sizeBytes >= mainSizeBytes) return;
+  throw refused(
+    `${path}: is ${sizeBytes} bytes, and was ${mainSizeBytes} when its table was made: what lay behind its end is not there; ` +
+      'give it its size back, or name the right disk with --main',
+  );
 }
 
 async function checkContents(question: MainQuestion): Promise<readonly string[]> {

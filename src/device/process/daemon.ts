@@ -12,11 +12,12 @@ import { SetupError } from '../setup-error.ts';
 import { isWorldError } from '../setup-failure.ts';
 import { openStack } from '../stack/compose.ts';
 import type { ServedStack } from '../stack/served-stack.ts';
+import { WrongStateError } from '../wrong-state-error.ts';
 import { ControlPlane } from './control-plane.ts';
 import { installFailStop } from './fail-stop.ts';
 import { thisThreadIsIoFlusher } from './io-flusher.ts';
 import { avoidOutOfMemoryKiller } from './memory-pressure.ts';
-import { messageFailure, stateFailure, WrongStateError } from './message-failure.ts';
+import { messageFailure, stateFailure } from './message-failure.ts';
 import { eventOfMessage } from './operator-message.ts';
 import { missingCare } from './process-care.ts';
 import { identityOfProcess } from './process-identity.ts';
@@ -37,6 +38,8 @@ export interface DaemonSurroundings {
   readonly detached: boolean;
   /** Called once, when clients can connect. */
   readonly onReady: (ready: { name: string; exports: readonly string[]; notes: readonly string[] }) => void;
+  /** Called once, when the device begins to end. */
+  readonly onEnding?: () => void;
 }
 
 /** How the device ended: every step done, or not. */
@@ -79,6 +82,7 @@ class Daemon {
   #stuckWatch: StuckWatch | undefined;
   #removal: Removal | undefined;
   #signalled = false;
+  readonly #ownNotes: string[] = [];
   #turn: Promise<unknown> = Promise.resolve();
   /** A signal came before there was anything to remove. */
   #removeWhenStarted = false;
@@ -127,6 +131,7 @@ class Daemon {
     });
     this.#lifecycle.moveTo('serving');
     await this.#startControl();
+    await this.#noteForgetful();
     const notes = this.#notes(stack);
     const { version } = this.#surroundings;
     this.#tell({ kind: 'serving', version, ...stack.engine, exports: stack.exports, notes });
@@ -242,7 +247,16 @@ class Daemon {
 
   #notes(stack: ServedStack): readonly string[] {
     const missing = missingCare(this.#processStatus(stack));
-    return missing === undefined ? stack.notes : [...stack.notes, missing];
+    return [...stack.notes, ...this.#ownNotes, ...(missing === undefined ? [] : [missing])];
+  }
+
+  /** Somebody who will look for events after a crash should know today that there will be none. */
+  async #noteForgetful(): Promise<void> {
+    const why = await this.#events!.whyNotLasting();
+    if (why === undefined) return;
+    this.#ownNotes.push(
+      `this host keeps no events and no copy of the table of this device: ${why}; DM_REMAP_STATE_DIR names another folder`,
+    );
   }
 
   async #changeState(change: () => Promise<void>): Promise<Answer> {
@@ -320,6 +334,7 @@ class Daemon {
 
   #onClosing(by: string): void {
     this.#tell({ kind: 'removing', by });
+    this.#surroundings.onEnding?.();
   }
 
   /** What is left, control plane and folder, goes right after the answer. */

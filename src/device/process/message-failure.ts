@@ -5,6 +5,7 @@ import { MessageError, type MessageErrorCode } from '../../remap/message/message
 import { SuspendError } from '../../remap/order/suspension.ts';
 import type { ControlFailure, ControlFailureCode } from '../messages.ts';
 import { SetupError } from '../setup-error.ts';
+import { WrongStateError } from '../wrong-state-error.ts';
 
 const codeOfMessageError: Readonly<Record<MessageErrorCode, ControlFailureCode>> = {
   MESSAGE_FAILED: 'FAILED',
@@ -12,11 +13,6 @@ const codeOfMessageError: Readonly<Record<MessageErrorCode, ControlFailureCode>>
   MESSAGE_UNKNOWN: 'BAD_MESSAGE',
   MESSAGE_INVALID: 'BAD_MESSAGE',
 };
-
-/** Not in the state that the device is in (`Lifecycle`); one line. */
-export class WrongStateError extends Error {
-  override readonly name = 'WrongStateError';
-}
 
 /** What the sender of a message is told. Anything but an error of the world is a bug and is thrown on. */
 export function messageFailure(error: unknown): ControlFailure {

@@ -125,11 +125,27 @@ export type FolderState =
   | { readonly state: 'dead' };
 
 export function folderState(folder: DeviceFolder): FolderState {
-  if (!existsSync(folder.path)) return { state: 'absent' };
+  if (!isThere(folder)) return { state: 'absent' };
   const identity = readIdentity(folder.pidPath);
   return identity !== undefined && isRunning(identity)
     ? { state: 'live', process: identity }
     : { state: 'dead' };
+}
+
+/** Throws `SetupError` where that is hidden from us: not to be allowed to look is no proof that there is nothing. */
+function isThere({ path }: DeviceFolder): boolean {
+  try {
+    statSync(path);
+    return true;
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return false;
+    const why = error instanceof Error ? error.message : String(error);
+    throw new SetupError(
+      'failed',
+      `${dirname(path)}: the folder of devices cannot be entered (${why}); ask as the user whose devices they are, or as root`,
+      { cause: error },
+    );
+  }
 }
 
 function readIdentity(pidPath: string): ProcessIdentity | undefined {

@@ -13,6 +13,7 @@ import { uuidText } from '../../metadata/uuid.ts';
 import { isWorldError } from '../setup-failure.ts';
 import { Disks } from '../stack/disks.ts';
 import { inodeOf } from '../stack/inode.ts';
+import { spareDifference } from './spare-identity.ts';
 
 /** One disk may take this long; a hung one is told of and left behind. */
 export const scanDeadlineMs = 5_000;
@@ -40,11 +41,24 @@ export interface ScanRow {
   readonly main: 'found' | 'unproven' | 'missing' | '';
   /** Where it was found. */
   readonly mainFoundPath: string;
+  /** M12: of a copy of a spare, made with dd or restored from a backup: whose it is. Else empty. */
+  readonly copyOf: string;
+  /** The same for every name of one disk or file, until the next boot. */
+  readonly key: string;
   /** Of `failed`: why. */
   readonly detail: string;
 }
 
-const noRow = { name: '', uuid: '', mainPath: '', main: '', mainFoundPath: '', detail: '' } as const;
+const noRow = {
+  name: '',
+  uuid: '',
+  mainPath: '',
+  main: '',
+  mainFoundPath: '',
+  copyOf: '',
+  key: '',
+  detail: '',
+} as const;
 
 /**
  * Looks for spares on these disks and images, or on all block devices of the machine, all at the same time, in use or not.
@@ -129,6 +143,8 @@ async function look(disks: Disks, path: string, known: readonly DiskIdentity[]):
       state: shared.cleanlyClosed ? 'clean' : 'not-closed',
       name: properties.name,
       uuid: uuidText(shared.uuid),
+      copyOf: spareDifference(properties.spareIdentity, disk) ?? '',
+      key: disk.identity.key,
       ...(await findMain(properties.mainIdentity, known)),
     };
   } finally {

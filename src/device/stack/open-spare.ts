@@ -1,6 +1,11 @@
+import process from 'node:process';
 import { MetadataStore, type OpenedMetadata } from '../../metadata/metadata-store.ts';
+import type { TableTotals } from '../../remap/table/granule-table.ts';
+import type { DeviceEvent } from '../event-kinds.ts';
 import { ownHostIdentity } from '../host/host-identity.ts';
 import { HostState } from '../host/host-state.ts';
+import { RecordedState } from '../host/recorded-state.ts';
+import { appendEvents } from '../log/append-events.ts';
 import { SetupError } from '../setup-error.ts';
 import { setupErrorOf } from '../setup-failure.ts';
 import { checkCutSpare } from '../spare/cut-spare.ts';
@@ -76,8 +81,9 @@ export async function closeSession({
   if (!closedCleanly)
     throw new SetupError('failed', `${spare.path}: written, but its superblocks could not be closed`);
   const notes = takeoverNotes(metadata.report.takenOver);
+  if (hostState === undefined) return notes;
   try {
-    await hostState?.writeSession({
+    await hostState.writeSession({
       uuid: facts.uuid,
       sequence: acknowledgedSequence,
       sessionNonce,
@@ -85,6 +91,7 @@ export async function closeSession({
       closedRevision: revision,
       writtenUnixSeconds: Math.floor(disks.plane.clock.unixMs() / 1000),
     });
+    await noteHowFound(hostState, metadata, disks.plane.clock.unixMs());
     return notes;
   } catch (error) {
     return [
@@ -92,6 +99,24 @@ export async function closeSession({
       `this host could not note it: ${error instanceof Error ? error.message : String(error)}`,
     ];
   }
+}
+
+/** Whoever serves the spare next finds it closed: that it was not is in the log only when it is told now. */
+async function noteHowFound(
+  hostState: HostState,
+  { facts, records, report }: OpenedMetadata,
+  unixMs: number,
+): Promise<void> {
+  const { name: device } = facts.properties;
+  const { uuid } = facts;
+  await appendEvents(hostState, { device, uuid, pid: process.pid }, unixMs, [
+    ...(facts.cleanlyClosed ? [] : [uncleanEnd(new RecordedState(records).table.totals())]),
+    ...(report.takenOver === undefined ? [] : [{ kind: 'took-over', from: report.takenOver } as const]),
+  ]);
+}
+
+function uncleanEnd({ remappedGranules, unreadableSectors, goneSectors }: TableTotals): DeviceEvent {
+  return { kind: 'unclean-end', remappedGranules, unreadableSectors, goneSectors };
 }
 
 /** M11: what people are told of a spare that was somebody's. */

@@ -1,4 +1,3 @@
-import { TargetError } from '../../mapping/target-error.ts';
 import type { TableCopyHeader } from '../../metadata/table-copy-header.ts';
 import { NbdCounter } from '../../nbd/counters.ts';
 import type { NbdServer } from '../../nbd/server.ts';
@@ -7,6 +6,7 @@ import type { ClosingStep } from '../closing-steps.ts';
 import type { RecordedState } from '../host/recorded-state.ts';
 import type { DeviceTable, DiskRequests, RemapSummary, WaitingRequests } from '../messages.ts';
 import { stuckAfterSeconds, stuckListedMax } from '../stuck-limits.ts';
+import { WrongStateError } from '../wrong-state-error.ts';
 import { diskStatus } from './disk-status.ts';
 import { disksOf, type OpenedMain } from './disks.ts';
 import type { KernelFile } from './kernel-file.ts';
@@ -126,7 +126,7 @@ export class SparelessStack implements ServedStack {
 
   message(): Promise<string> {
     return Promise.reject(
-      new TargetError('MESSAGE_UNKNOWN', 'without its spare a device takes no messages: it can only be read'),
+      new WrongStateError('without its spare a device takes no messages: it can only be read'),
     );
   }
 

@@ -51,6 +51,7 @@ function degradedReasons(status: RemapStatus): string[] {
   note(counters.spareErrors, 'error', 'of the spare');
   note(counters.verifyMismatches, 'write', 'read back wrong');
   if (status.state !== 'spare-full') reasons.push(...fillingReasons(status));
+  note(counters.writesWithoutRoom, 'write', 'refused because the file system or volume below is full');
   if (metadata.replicasInSync < metadata.replicasTotal)
     reasons.push(`${metadata.replicasInSync} of ${metadata.replicasTotal} replicas of the metadata in sync`);
   return reasons;

@@ -274,6 +274,7 @@ export abstract class SplitRequest {
   }
 
   #giveUp(piece: Piece, range: FailedRange): void {
+    if (range.kind === 'no-space' && piece.place !== 'lost') this.core.noteNoRoom(piece.place);
     if (range.kind !== 'path' || piece.place === 'lost') this.progress.failed.push(range);
     else {
       if (isGone(range.errno)) this.core.paths.noteGone(piece.place);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import type { DeviceEvent } from '../../../src/device/event-kinds.ts';
-import { DiskEvents, stateLookIntervalMs } from '../../../src/device/log/disk-events.ts';
+import { DiskEvents, noRoomIntervalMs, stateLookIntervalMs } from '../../../src/device/log/disk-events.ts';
 import { gatherWindowMaxMs, gatherWindowMinMs } from '../../../src/device/log/span-gatherer.ts';
 import { StateCause } from '../../../src/metadata/mapping-state.ts';
 import { type GranuleState, healthyState } from '../../../src/remap/table/granule-table.ts';
@@ -50,6 +50,19 @@ afterEach(() => {
 test('I11 a disk that does not change is never told of', () => {
   clock.advance(10 * stateLookIntervalMs);
   assert.deepEqual(events, []);
+});
+
+test('R15 a full file system is told at once, then once a minute with how many writes it refused', () => {
+  disk.roomRefused('main');
+  for (let count = 0; count < 5; count += 1) disk.roomRefused('main');
+  disk.roomRefused('spare');
+  clock.advance(noRoomIntervalMs);
+  disk.roomRefused('main');
+  assert.deepEqual(events, [
+    { kind: 'no-room', disk: 'main', writes: 1 },
+    { kind: 'no-room', disk: 'spare', writes: 1 },
+    { kind: 'no-room', disk: 'main', writes: 6 },
+  ]);
 });
 
 test('the first move is told at once, all of one turn as one', async () => {

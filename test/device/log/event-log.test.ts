@@ -346,3 +346,15 @@ async function readFileSyncOfPipe(pipe: string): Promise<void> {
   await handle.read(Buffer.alloc(65_536));
   await handle.close();
 }
+
+test('a host that can keep no events says so before anybody needs them', async () => {
+  writeFileSync(join(directory, 'state'), 'not a folder');
+  const log = openLog();
+  assert.match((await log.whyNotLasting()) ?? '', /ENOTDIR|EEXIST|not a directory/);
+  await log.close();
+  rmSync(join(directory, 'state'));
+  const well = openLog();
+  assert.equal(await well.whyNotLasting(), undefined);
+  await well.close();
+  assert.equal(clock.waitingCount, 0);
+});

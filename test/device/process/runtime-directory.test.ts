@@ -154,6 +154,28 @@ test('a folder too deep for a socket is refused with the limit', () => {
   assert.throws(() => deviceFolder(`/${'x'.repeat(100)}`, 'disk'), /107 bytes/);
 });
 
+test('a folder that may not be entered is said to be one: nobody knows what is in it', (t) => {
+  if (process.getuid?.() !== 0) {
+    t.skip('only root can be somebody else');
+    return;
+  }
+  const folder = deviceFolder(directory, 'disk');
+  claimFolder(directory, folder, self);
+  chmodSync(directory, 0o700);
+  process.seteuid?.(65_534);
+  try {
+    assert.throws(
+      () => folderState(folder),
+      (error) =>
+        error instanceof SetupError &&
+        error.reason === 'failed' &&
+        error.message.startsWith(`${directory}: the folder of devices cannot be entered (EACCES`),
+    );
+  } finally {
+    process.seteuid?.(0);
+  }
+});
+
 test("a device that is another user's is not called dead, and nothing of it is removed", (t) => {
   if (process.getuid?.() !== 0) {
     t.skip('only root can be somebody else');
