@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { heapFlags } from '../device/process/heap-flags.ts';
 import { startingAsIoFlusher } from '../device/process/io-flusher.ts';
 import { environmentForMemory } from '../device/process/process-environment.ts';
 import { makeRuntimeDirectory, runtimeDirectory } from '../device/process/runtime-directory.ts';
@@ -27,7 +28,7 @@ export type Ready = Extract<ReadinessReport, { ready: true }>;
 export async function launchDevice(options: ServeOptions): Promise<Ready> {
   const lastWords = openLastWords();
   try {
-    const words = [...nodeOptions(), mainPath(), 'serve', ...serveArguments(options)];
+    const words = [...heapFlags(), ...nodeOptions(), mainPath(), 'serve', ...serveArguments(options)];
     const child = startingAsIoFlusher(() =>
       spawn(process.execPath, words, {
         // A session of its own: closing the terminal must not end a disk.

@@ -1,3 +1,4 @@
+import { heapFlags } from '../device/process/heap-flags.ts';
 import { restartAsIoFlusher } from '../device/process/io-flusher.ts';
 import { environmentForMemory } from '../device/process/process-environment.ts';
 import { environmentForEngine, isEngineChoice } from '../io/choose-engine.ts';
@@ -18,5 +19,6 @@ function engineOfWords(words: readonly string[]): EngineChoice | undefined {
 
 /** What a process that serves a disk has to be from its very start: begun again with it, if it is not. */
 export function prepareProcess(words: readonly string[]): void {
-  restartAsIoFlusher({ ...environmentForMemory(), ...environmentForEngine(engineOfWords(words)) });
+  const environment = { ...environmentForMemory(), ...environmentForEngine(engineOfWords(words)) };
+  restartAsIoFlusher(environment, heapFlags());
 }

@@ -46,16 +46,20 @@ export function startingAsIoFlusher<T>(start: () => T): T {
 
 /**
  * Begins this program again, in the same process, so that all its threads are flushers: those that Node made before us
- * cannot be reached. `missing` is what its environment has to have as well before it starts. Call it before anything is open.
+ * cannot be reached. `missing` is what its environment has to have as well before it starts, `missingFlags` what Node has to be
+ * told. Call it before anything is open.
  * Returns when nothing is missing and all is so already, or not allowed.
  */
-export function restartAsIoFlusher(missing: Readonly<Record<string, string>> = {}): void {
+export function restartAsIoFlusher(
+  missing: Readonly<Record<string, string>> = {},
+  missingFlags: readonly string[] = [],
+): void {
   const tried = process.env[triedVariable] !== undefined;
   delete process.env[triedVariable];
   if (tried) return;
   const becomesFlusher = !thisThreadIsIoFlusher() && setIoFlusher(true) === 0;
-  if (!becomesFlusher && Object.keys(missing).length === 0) return;
-  const words = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  if (!becomesFlusher && Object.keys(missing).length === 0 && missingFlags.length === 0) return;
+  const words = [process.execPath, ...missingFlags, ...process.execArgv, ...process.argv.slice(1)];
   replaceProcess(process.execPath, words, { ...process.env, ...missing, [triedVariable]: '1' });
   // Refused: at least this thread is one, and those it makes from here on.
 }
