@@ -186,7 +186,7 @@ class HotStory {
     await clock.run(createMetadata(this.#stack(), this.#geometry));
     this.#hurtMain();
     if (this.#theme === 'blind slots') this.#blindFreeSlots();
-    const device = await clock.run(openStack(this.#stack()));
+    const { device } = await clock.run(openStack(this.#stack()));
     const clients = ownSectors.map((own) => this.#write(device, own));
     await clock.run(
       Promise.all([...clients, this.#read(device), this.#operate(device), this.#sabotage(device)]),
@@ -205,7 +205,7 @@ class HotStory {
     this.#main.powerCut();
     this.#spare.powerCut();
     this.#judge.powerCut([]);
-    const device = await this.#clock.run(openStack(this.#stack()));
+    const { device } = await this.#clock.run(openStack(this.#stack()));
     await this.#clock.run(this.#readAll(device));
     await this.#clock.run(this.#readAll(device));
     await this.#clock.run(device.close());

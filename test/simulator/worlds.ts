@@ -2,6 +2,14 @@ import { performance } from 'node:perf_hooks';
 import { runWorld } from '../../src/simulator/world/world.ts';
 import { addOutcome, emptyOutcome, type WorldOutcome } from '../../src/simulator/world/world-outcome.ts';
 import { failedWorld } from './failed-world.ts';
+import {
+  addReached,
+  nothingReached,
+  type StatesAsked,
+  StatesMeter,
+  type StatesReached,
+  statesAsked,
+} from './states/states-reached.ts';
 
 export interface WorldsRun {
   readonly firstSeed: number;
@@ -28,18 +36,26 @@ export const secondHalf: WorldsRun = { ...halves, firstSeed: 2501, seedsMin: 30,
 export interface WorldsSum {
   readonly outcome: WorldOutcome;
   readonly seeds: number;
+  readonly asked: StatesAsked;
+  readonly reached: StatesReached;
 }
 
 /** Runs worlds, and fails with the shrunk world and its replay line when one breaks a promise. */
 export async function runWorlds(run: WorldsRun): Promise<WorldsSum> {
   const outcome = emptyOutcome();
+  const asked = statesAsked();
+  const reached = nothingReached(asked);
+  const meter = new StatesMeter(asked);
   const startMs = performance.now();
   const budgetMs = isCi ? run.budgetMs : Math.min(run.budgetMs, budgetAtDeskMs);
   let seeds = 0;
   while (seeds < run.seedsMin || (seeds < run.seedsMax && performance.now() - startMs < budgetMs)) {
     const options = { seed: run.firstSeed + seeds, forkEvery: run.forkEvery };
     try {
-      addOutcome(outcome, await runWorld(options));
+      meter.begin();
+      const one = await runWorld(options);
+      addOutcome(outcome, one);
+      addReached(reached, meter.ended(one));
     } catch (error) {
       const failed = await failedWorld(options);
       const why =
@@ -48,5 +64,6 @@ export async function runWorlds(run: WorldsRun): Promise<WorldsSum> {
     }
     seeds += 1;
   }
-  return { outcome, seeds };
+  meter.end();
+  return { outcome, seeds, asked, reached };
 }

@@ -31,8 +31,9 @@ export class FaultEffects {
       trouble.mayMove(sector, sectorCount);
     }
     // An error that may be about the sector, or an answer that never came: the device may rightly give the sector up.
-    const aboutSector = errno !== 0 && failureKindOfErrno(errno) === 'suspect';
-    if (kind === 'read' && aboutSector) this.lostIfRead(disk, sector, sectorCount);
+    const failure = errno === 0 ? undefined : failureKindOfErrno(errno);
+    if (kind === 'read' && (failure === 'suspect' || failure === 'medium'))
+      this.lostIfRead(disk, sector, sectorCount);
   }
 
   /** A request failed above main's targets: while one of them misbehaves, it may have done that. */

@@ -1,5 +1,7 @@
+import { sectorBytes } from '../../block/block-device.ts';
 import type { MappedDevice } from '../../mapping/mapped-device.ts';
 import type { SimulatedDisk } from '../simulated-disk.ts';
+import type { FaultScope } from '../simulated-faults.ts';
 import type { FaultEffects } from './fault-effects.ts';
 import type { ForeignDisks } from './foreign-disks.ts';
 import { JudgeViolation } from './judge.ts';
@@ -29,8 +31,11 @@ export class FaultInjector {
       case 'bad':
         this.#badSectors(disk, what);
         break;
+      case 'slot':
+        this.#badSlot(what);
+        break;
       case 'fail':
-        faults.failNext(what.count, { kinds: what.kinds, errno: what.errno });
+        faults.failNext(what.count, { ...scopeOf(what), errno: what.errno });
         break;
       case 'partial-write':
         faults.failNext(1, { kinds: ['write'], errno: what.errno, partly: true });
@@ -40,7 +45,7 @@ export class FaultInjector {
         faults.stickNext(1, { kinds: what.kinds });
         break;
       case 'delay':
-        faults.delayNext(1, what.delay, { kinds: what.kinds });
+        faults.delayNext(what.count ?? 1, what.delay, scopeOf(what));
         break;
       case 'path':
         faults.setPathError(what.errno);
@@ -79,6 +84,19 @@ export class FaultInjector {
     if (disk !== main) return;
     trouble.markSpecial(sector, sectorCount);
     trouble.mayMove(sector, sectorCount);
+  }
+
+  #badSlot({ sector, on }: Extract<FaultStep, { fault: 'slot' }>): void {
+    const { spare, judge, plan } = this.#world;
+    const image = spare.cachedImage();
+    const perBlock = plan.geometry.spareLogicalBytes / sectorBytes;
+    for (let at = 0; at < image.length; at += sectorBytes) {
+      const stamp = judge.contents.stampOf(image, at);
+      if (stamp?.sector !== sector || !judge.mayBe(sector, stamp.version)) continue;
+      const first = Math.floor(at / sectorBytes / perBlock) * perBlock;
+      this.#badSectors(spare, { fault: 'bad', sector: first, sectorCount: perBlock, on, blind: false });
+      return;
+    }
   }
 
   #unplug(disk: SimulatedDisk, forMs: number): void {
@@ -132,4 +150,9 @@ export class FaultInjector {
       trouble.lifted(clock.nowMs());
     });
   }
+}
+
+function scopeOf(what: Extract<FaultStep, { fault: 'fail' | 'delay' }>): FaultScope {
+  const { kinds, sector, sectorCount } = what;
+  return sector === undefined || sectorCount === undefined ? { kinds } : { kinds, sector, sectorCount };
 }

@@ -45,6 +45,8 @@ export class Judge {
   #cutMoment: number;
   /** Sectors compared: a judge that compared nothing has proven nothing. */
   sectorsChecked = 0;
+  /** `on-lost=zero` was asked for once: from then on a lost sector may read as zeros (R12). */
+  lostMayBeZeros = false;
   /** Writes of one sector that overlapped another acknowledged one. */
   overlapsJudged = 0;
 
@@ -56,6 +58,7 @@ export class Judge {
     this.#lastVersion = from === undefined ? initialVersion : from.#lastVersion;
     this.#moment = from === undefined ? 0 : from.#moment;
     this.#cutMoment = from === undefined ? 0 : from.#cutMoment;
+    this.lostMayBeZeros = from?.lostMayBeZeros ?? false;
   }
 
   /** The number of a new write. */
@@ -227,6 +230,11 @@ export class Judge {
     return this.#models.excused[sector] === 1;
   }
 
+  /** The sector's place has gone bad since it was last written. */
+  mayBeLost(sector: number): boolean {
+    return this.#models.safe[sector] === 0 || this.isExcused(sector);
+  }
+
   readBegun(firstSector: number, sectorCount: number): ReadToken {
     const { allowed, inFlight, safe } = this.#models;
     const possible: Versions[] = [];
@@ -313,8 +321,10 @@ export class Judge {
   #isFreshZero(token: ReadToken, bytes: Buffer, index: number): boolean {
     // A write that was acknowledged since the read began may have come behind it; the sector may have gone bad before it.
     const wasSafe = token.safe[index] === 1 && this.#models.safe[token.firstSector + index] === 1;
-    if (!this.#fresh || wasSafe) return false;
-    return this.#possible(token, index).includes(initialVersion) && isZero(bytes, index * sectorBytes);
+    if (wasSafe || !isZero(bytes, index * sectorBytes)) return false;
+    // R12: asked for, of whatever is lost.
+    if (this.lostMayBeZeros) return true;
+    return this.#fresh && this.#possible(token, index).includes(initialVersion);
   }
 
   #pin(sector: number, version: number): void {

@@ -1,6 +1,7 @@
 import { IoFlags, sectorBytes } from '../../block/block-device.ts';
 import { asDeviceError, type DeviceError, type FailedRange } from '../../block/device-error.ts';
 import type { RemapDevice } from '../../remap/remap-device.ts';
+import type { AlignmentFilter } from '../../remap/request/alignment-filter.ts';
 import { type FlushToken, type Judge, JudgeViolation } from './judge.ts';
 import type { ReadToken } from './read-token.ts';
 
@@ -17,6 +18,9 @@ export interface Excuses {
   /** Wraps every request: a watchdog, or an answer that never arrives. */
   answered<T>(request: Promise<T>): Promise<T>;
 }
+
+/** What an export serves: the device, or its sectors for those who never asked for block sizes (R11). */
+export type ServedDevice = RemapDevice | AlignmentFilter;
 
 /** Sectors of one read when everything is read. */
 const readSectors = 256;
@@ -36,7 +40,9 @@ function covers({ lastVersion, inFlight }: FlushToken, { sector, version }: Owed
 
 /** One client of the virtual device, with the judge looking over its shoulder. */
 export class JudgedClient {
-  readonly #device: RemapDevice;
+  readonly #device: ServedDevice;
+  /** Sectors of a logical block of the device below any filter. */
+  readonly #blockSectors: number;
   readonly #judge: Judge;
   readonly #excuses: Excuses;
   /** As an export's connection: a failed flush is told once (R7). */
@@ -48,12 +54,17 @@ export class JudgedClient {
   /** Sectors of which the last `readAll` was told that they are lost. */
   readonly failedAsLost: Set<number> = new Set();
 
-  constructor(device: RemapDevice, judge: Judge, excuses: Excuses) {
+  constructor(device: ServedDevice, judge: Judge, excuses: Excuses, blockSectors: number = 1) {
     this.#device = device;
+    this.#blockSectors = blockSectors;
     this.#judge = judge;
     this.#excuses = excuses;
-    this.#flushEpoch = device.flushEpoch;
-    this.#flushedEpoch = device.flushEpoch;
+    this.#flushEpoch = this.#epoch;
+    this.#flushedEpoch = this.#epoch;
+  }
+
+  get #epoch(): number {
+    return this.#device.flushEpoch ?? 0;
   }
 
   /** A disk threw writes away: the next flush that covers one of them has to fail (R7). */
@@ -71,11 +82,11 @@ export class JudgedClient {
     );
   }
 
-  async writeZeroes(sector: number, sectorCount: number): Promise<void> {
+  async writeZeroes(sector: number, sectorCount: number, flags: number = IoFlags.none): Promise<void> {
     const version = this.#judge.newVersion();
     this.#judge.contents.makeZeroes(version);
     await this.#change('write-zeroes', sector, sectorCount, version, false, () =>
-      this.#device.writeZeroes(sector * sectorBytes, sectorCount * sectorBytes),
+      this.#device.writeZeroes(sector * sectorBytes, sectorCount * sectorBytes, flags),
     );
   }
 
@@ -96,9 +107,9 @@ export class JudgedClient {
     const sinceMs = this.#excuses.nowMs();
     const token = this.#judge.flushBegun();
     // Of a flush that failed behind its back it is told whenever it comes: by the device, whatever its own number said (R7).
-    const isOwed = this.#device.flushEpoch !== this.#flushedEpoch;
+    const isOwed = this.#epoch !== this.#flushedEpoch;
     const error = await this.#outcome(this.#device.flush());
-    this.#flushedEpoch = this.#device.flushEpoch;
+    this.#flushedEpoch = this.#epoch;
     if (error !== undefined && !isOwed) this.#excuses.allowFailure('flush', error, sinceMs);
     if (this.#wasTold(error !== undefined)) return;
     if (this.#owed.some((loss) => covers(token, loss)))
@@ -136,7 +147,7 @@ export class JudgedClient {
 
   /** True when the client has heard of a failed flush, now or by the device's number (R7). */
   #wasTold(failed: boolean): boolean {
-    const { flushEpoch } = this.#device;
+    const flushEpoch = this.#epoch;
     const told = failed || flushEpoch !== this.#flushEpoch;
     this.#flushEpoch = flushEpoch;
     if (told) {
@@ -155,6 +166,7 @@ export class JudgedClient {
     send: () => Promise<void>,
   ): Promise<void> {
     const sinceMs = this.#excuses.nowMs();
+    const mayLack = this.#cutSectors(sector, sectorCount).some((at) => this.#judge.mayBeLost(at));
     this.#judge.writeBegun(sector, sectorCount, version);
     const error = await this.#outcome(send());
     if (error === undefined) {
@@ -164,7 +176,18 @@ export class JudgedClient {
       return;
     }
     this.#judge.writeFailed(sector, sectorCount, version);
+    // R11: where the rest of a block cannot be read, a part of it cannot be written.
+    const lacks = mayLack || this.#cutSectors(sector, sectorCount).some((at) => this.#judge.mayBeLost(at));
+    if (lacks && error.ranges.every(aboutSectors)) return;
     this.#allow(verb, error, sinceMs);
+  }
+
+  /** Sectors of the blocks that a write begins or ends inside of. */
+  #cutSectors(sector: number, sectorCount: number): number[] {
+    const perBlock = this.#blockSectors;
+    return [sector, sector + sectorCount]
+      .filter((end) => end % perBlock !== 0)
+      .flatMap((end) => Array.from({ length: perBlock }, (_, index) => end - (end % perBlock) + index));
   }
 
   #failedSectors(error: DeviceError, token: ReadToken, sinceMs: number, failed: Set<number>): void {

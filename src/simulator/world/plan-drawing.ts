@@ -2,6 +2,7 @@ import { Errno } from '../../block/errno.ts';
 import type { OperationKind } from '../operation-counter.ts';
 import { SeededRandom } from '../seeded-random.ts';
 import { drawExtras } from './plan-extras.ts';
+import { drawSituation } from './plan-situations.ts';
 import { drawGeometry, layoutOf, type WorldGeometry } from './world-geometry.ts';
 import type { DiskName, FaultStep, PlannedStep, SessionEnd, Step, WorldPlan } from './world-plan.ts';
 
@@ -119,7 +120,9 @@ class PlanDrawing {
     }
     const extras = drawExtras(this.#seed, this.#geometry, count);
     // Behind all others: their numbers stay as they are.
-    const steps = [...this.#steps, ...extras.steps];
+    const situation = drawSituation(this.#seed, this.#geometry, count);
+    if (situation !== undefined) sessions.push(situation.end);
+    const steps = [...this.#steps, ...extras.steps, ...(situation?.steps ?? [])];
     const { mainSegments } = extras;
     return { seed: this.#seed, geometry: this.#geometry, mainSegments, sessions, steps };
   }

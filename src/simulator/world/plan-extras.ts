@@ -1,3 +1,4 @@
+import { Errno } from '../../block/errno.ts';
 import { SeededRandom } from '../seeded-random.ts';
 import type { WorldGeometry } from './world-geometry.ts';
 import type { DiskName, FaultStep, MainSegment, PlannedStep, Step } from './world-plan.ts';
@@ -34,6 +35,10 @@ export function drawExtras(seed: number, geometry: WorldGeometry, sessions: numb
       add({ verb: 'pause', forMs: random.below(400) });
       add({ verb: 'fault', disk, what });
     };
+    // R13: the first write of all finds no place for the record that ends what is fresh.
+    if (geometry.fresh && session === 0 && random.chance(0.5)) {
+      add({ verb: 'fault', disk: 'spare', what: { fault: 'path', errno: Errno.EIO, forMs: 40_000 } });
+    }
     if (mainSegments !== undefined) {
       for (let count = 1 + random.below(3); count > 0; count -= 1) {
         const segment = random.below(mainSegments.length);

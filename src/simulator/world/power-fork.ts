@@ -108,7 +108,7 @@ class ForkedLife {
   /** Opens, reads everything, closes. */
   async live(): Promise<void> {
     const stack = this.#stack();
-    const device = await openStack(stack);
+    const { device } = await openStack(stack);
     await new JudgedClient(device, this.#judge, this.#excuses).readAll(this.#parts.memory);
     await closeStack(device, stack);
   }
@@ -116,7 +116,7 @@ class ForkedLife {
   /** As `live`, then works, loses its power before it could close, and is judged again. */
   async liveTwice(): Promise<void> {
     const stack = { ...this.#stack(), arena: newArena() };
-    const device = await openStack(stack);
+    const { device } = await openStack(stack);
     const client = new JudgedClient(device, this.#judge, this.#excuses);
     await client.readAll(this.#parts.memory);
     const block = this.#parts.geometry.logicalBlockBytes / 512;
@@ -132,7 +132,7 @@ class ForkedLife {
     this.#spare.powerCut();
     this.#judge.powerCut(lied);
     const next = this.#stack();
-    const second = await openStack(next);
+    const { device: second } = await openStack(next);
     await new JudgedClient(second, this.#judge, this.#excuses).readAll(this.#parts.memory);
     await closeStack(second, next);
   }

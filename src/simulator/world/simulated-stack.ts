@@ -42,11 +42,17 @@ export function createMetadata(parts: StackParts, geometry: WorldGeometry): Prom
   );
 }
 
+export interface OpenedStack {
+  readonly device: RemapDevice;
+  readonly metadata: MetadataStore;
+}
+
 /** Opens the shipped stack over two disks. */
-export async function openStack(parts: StackParts): Promise<RemapDevice> {
+export async function openStack(parts: StackParts): Promise<OpenedStack> {
   const { main, spare, arena, clock, random } = parts;
   const metadata = await MetadataStore.open({ spare, arena, clock, random });
-  return await openRemapDevice({ main, spare, metadata, arena, clock });
+  const device = await openRemapDevice({ main, spare, metadata, arena, clock });
+  return { device, metadata: metadata.store };
 }
 
 /** Closes it and sees that nothing of it is left (I7, I24). */

@@ -4,7 +4,12 @@ import type { WorldGeometry } from './world-geometry.ts';
 
 export type DiskName = 'main' | 'spare';
 
-/** Something goes wrong with a disk. */
+export interface SectorRange {
+  readonly sector: number;
+  readonly sectorCount: number;
+}
+
+/** Something goes wrong with a disk; with a range: with requests that touch it. */
 export type FaultStep =
   | {
       readonly fault: 'bad';
@@ -14,15 +19,23 @@ export type FaultStep =
       /** Writes succeed all the same and heal nothing: only reading back tells (R24). */
       readonly blind: boolean;
     }
-  | {
+  | ({
       readonly fault: 'fail';
       readonly kinds: readonly OperationKind[];
       readonly errno: number;
       readonly count: number;
-    }
+    } & Partial<SectorRange>)
+  /** The block of the spare that this sector was moved to; nothing when it was not. */
+  | { readonly fault: 'slot'; readonly sector: number; readonly on: 'read' | 'write' | 'both' }
   | { readonly fault: 'partial-write'; readonly errno: number }
   | { readonly fault: 'stuck'; readonly kinds: readonly OperationKind[]; readonly forMs: number }
-  | { readonly fault: 'delay'; readonly kinds: readonly OperationKind[]; readonly delay: RequestDelay }
+  | ({
+      readonly fault: 'delay';
+      readonly kinds: readonly OperationKind[];
+      readonly delay: RequestDelay;
+      /** Default 1. */
+      readonly count?: number;
+    } & Partial<SectorRange>)
   | { readonly fault: 'path'; readonly errno: number; readonly forMs: number }
   | { readonly fault: 'unplugged'; readonly forMs: number }
   /** Another disk is in its place for the second half of the time. */
@@ -34,18 +47,14 @@ export type FaultStep =
 
 /** One thing that happens. A client does its steps one after the other, the clients of a session do theirs together. */
 export type Step =
-  | {
-      readonly verb: 'write';
-      readonly sector: number;
-      readonly sectorCount: number;
-      readonly fua: boolean;
-    }
-  | {
-      readonly verb: 'read' | 'discard' | 'write-zeroes';
-      readonly sector: number;
-      readonly sectorCount: number;
-    }
-  | { readonly verb: 'flush' }
+  | ({ readonly verb: 'write'; readonly fua: boolean; readonly inSectors?: boolean } & SectorRange)
+  /** `inSectors`: by a client that never asked for block sizes (R11). */
+  | ({ readonly verb: 'read'; readonly inSectors?: boolean } & SectorRange)
+  /** `raw-read`: of main beside the device (R29). */
+  | ({
+      readonly verb: 'discard' | 'write-zeroes' | 'fast-zeroes' | 'raw-read' | 'extents';
+    } & SectorRange)
+  | { readonly verb: 'flush' | 'repair-replicas' }
   | { readonly verb: 'pause'; readonly forMs: number }
   | { readonly verb: 'message'; readonly words: readonly string[] }
   | { readonly verb: 'suspend'; readonly forMs: number; readonly flush: boolean }

@@ -1,4 +1,5 @@
 import type { MappedDevice } from '../../mapping/mapped-device.ts';
+import type { MetadataStore } from '../../metadata/metadata-store.ts';
 import type { RemapDevice } from '../../remap/remap-device.ts';
 import type { SimulatedDisk } from '../simulated-disk.ts';
 import type { GenerationClock, VirtualClock } from '../virtual-clock.ts';
@@ -20,6 +21,7 @@ export interface Session {
   targets: MappedDevice | undefined;
   readonly end: SessionEnd;
   device: RemapDevice | undefined;
+  metadata: MetadataStore | undefined;
   readonly clients: JudgedClient[];
   operations: number;
   /** The spare did not do what it was asked, so that the metadata may have failed for good. */

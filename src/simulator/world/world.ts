@@ -1,6 +1,7 @@
 import { sectorBytes } from '../../block/block-device.ts';
 import { MetadataError } from '../../metadata/metadata-error.ts';
 import type { RemapDevice } from '../../remap/remap-device.ts';
+import { AlignmentFilter } from '../../remap/request/alignment-filter.ts';
 import { OperationCounter } from '../operation-counter.ts';
 import { SeededRandom } from '../seeded-random.ts';
 import { type FaultStrike, SimulatedDisk } from '../simulated-disk.ts';
@@ -102,7 +103,10 @@ export class World {
       clock,
       random: this.#random,
       writeCache: isMain ? geometry.mainWriteCache : geometry.spareWriteCache,
-      capabilities: { fua: isMain ? geometry.mainFua : geometry.spareFua },
+      capabilities: {
+        fua: isMain ? geometry.mainFua : geometry.spareFua,
+        fastZeroes: isMain && this.#random.fork('fast zeroes').chance(0.3),
+      },
       exactRanges: geometry.exactRanges,
       counter: this.#counter,
       onOperation: () => this.#onOperation(),
@@ -156,8 +160,12 @@ export class World {
     await Promise.all(
       [...clients].map(async (client) => {
         const judged = this.#client(session, device);
-        for (const planned of steps) {
-          if (planned.client === client) await this.#steps.do(session, judged, planned.step);
+        let inSectors: JudgedClient | undefined;
+        for (const { client: doer, step } of steps) {
+          if (doer !== client) continue;
+          const isInSectors = (step.verb === 'read' || step.verb === 'write') && step.inSectors === true;
+          if (isInSectors) inSectors ??= this.#client(session, new AlignmentFilter(device));
+          await this.#steps.do(session, isInSectors && inSectors !== undefined ? inSectors : judged, step);
         }
       }),
     );
@@ -206,6 +214,7 @@ export class World {
       end,
       targets: undefined,
       device: undefined,
+      metadata: undefined,
       clients: [],
       operations: 0,
       spareTrouble: false,
@@ -223,17 +232,19 @@ export class World {
       );
       session.stack = { ...session.stack, main: watched };
     }
-    const device = await openStack(session.stack);
+    const { device, metadata } = await openStack(session.stack);
     this.#world.spareLied = false;
     session.device = device;
+    session.metadata = metadata;
     return device;
   }
 
-  #client(session: Session, device: RemapDevice): JudgedClient {
+  #client(session: Session, device: RemapDevice | AlignmentFilter): JudgedClient {
     const client = new JudgedClient(
       device,
       this.#world.judge,
       excusesOf(this.#world, session, () => this.#forks.moment()),
+      this.#world.plan.geometry.logicalBlockBytes / sectorBytes,
     );
     session.clients.push(client);
     return client;

@@ -111,6 +111,11 @@ export const eventRows: readonly EventRow[] = [
   { event: 'main fails a read for good', anchors: [at('move/main-salvage.ts', 'core.commitLazily(')] },
   {
     event: 'a read is not decided in 10 s',
+    anchors: [at('move/main-salvage.ts', 'core.salvager.add(')],
+  },
+  {
+    event: 'a read is not decided in 10 s',
+    way: 'and has not begun to ask for all of it',
     anchors: [at('request/read-request.ts', 'this.core.salvager.add(')],
   },
   {
@@ -207,7 +212,7 @@ export const eventRows: readonly EventRow[] = [
   },
   {
     event: 'a part of a block whose rest is lost or cannot be read',
-    anchors: [at('request/part-write.ts', 'return { ...unreadable, offset, length: source.length }')],
+    anchors: [at('request/alignment-filter.ts', 'const { kind, errno } = asDeviceError(error)')],
   },
   {
     event: 'main cannot read what was never written, `create --fresh`',
@@ -222,3 +227,8 @@ export const eventRows: readonly EventRow[] = [
     elsewhere: { why: stores, test: 'test/end-to-end/spare-in-use.test.ts' },
   },
 ];
+
+/** Rules of which worlds have nothing, and where they are tested: their code begins above the remap device. */
+export const rulesElsewhere: Readonly<Record<string, string>> = {
+  M13: 'test/end-to-end/without-spare.test.ts',
+};

@@ -1,4 +1,4 @@
-import type { EventRow } from './event-rows.ts';
+import { type EventRow, rulesElsewhere } from './event-rows.ts';
 import type { Reached, StatesAsked, StatesReached } from './states-reached.ts';
 
 /** One line: how much of the event table and of the rules was reached. */
@@ -18,7 +18,9 @@ export function gapsOf(asked: StatesAsked, reached: StatesReached): string[] {
   const rows = asked.rows
     .filter((row, index) => row.elsewhere === undefined && reached.rows[index]!.times === 0)
     .map(nameOfRow);
-  const rules = rulesOf(asked).filter((rule) => timesOfRule(asked, reached, rule).covered === 0);
+  const rules = rulesOf(asked).filter(
+    (rule) => rulesElsewhere[rule] === undefined && timesOfRule(asked, reached, rule).covered === 0,
+  );
   return [...rows, ...rules];
 }
 

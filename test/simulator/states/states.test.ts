@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { eventRows } from './event-rows.ts';
+import { eventRows, rulesElsewhere } from './event-rows.ts';
 import { StatesMeter, statesAsked } from './states-reached.ts';
 import { rulesOf } from './states-text.ts';
 
@@ -33,6 +33,13 @@ describe('the states that worlds reach', () => {
       assert.equal(isMeasured, elsewhere === undefined, event);
       if (elsewhere === undefined) continue;
       assert.ok(existsSync(new URL(elsewhere.test, root)), `${event}: there is no ${elsewhere.test}`);
+    }
+  });
+
+  it('have a test for each rule that worlds do not reach', () => {
+    const known = new Set(rulesOf(statesAsked()));
+    for (const [rule, test] of Object.entries(rulesElsewhere)) {
+      assert.ok(known.has(rule) && existsSync(new URL(test, root)), `${rule}: ${test}`);
     }
   });
 
