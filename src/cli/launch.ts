@@ -54,7 +54,8 @@ function nodeOptions(): string[] {
   return process.execArgv.filter((word) => !word.startsWith('--inspect'));
 }
 
-function mainPath(): string {
+/** The program that runs now. */
+export function mainPath(): string {
   const file = import.meta.url.endsWith('.ts') ? './main.ts' : './main.js';
   return fileURLToPath(new URL(file, import.meta.url));
 }

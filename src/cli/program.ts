@@ -5,6 +5,7 @@ import { examples } from './commands/examples.ts';
 import { addListCommands } from './commands/list-commands.ts';
 import { addMetadataCommands } from './commands/metadata-commands.ts';
 import { addServingCommands } from './commands/serving-commands.ts';
+import { addSetupCommand } from './commands/setup-command.ts';
 import { addSpareCommands } from './commands/spare-commands.ts';
 import { ExitCode, exitCodeHelp } from './exit-code.ts';
 import { failureOf } from './failure.ts';
@@ -72,6 +73,7 @@ export function buildProgram(terminal: Terminal, running: Running = newRunning()
   addMetadataCommands(program, terminal, running);
   addDeviceCommands(program, terminal);
   addListCommands(program, terminal);
+  addSetupCommand(program, terminal);
   addHelp(program);
   program
     .command('version')

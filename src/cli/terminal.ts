@@ -1,4 +1,5 @@
 import process from 'node:process';
+import { createInterface } from 'node:readline/promises';
 import { ExitCode } from './exit-code.ts';
 
 /** Where a command prints; tests put a list in its place. */
@@ -11,6 +12,8 @@ export interface Terminal {
   progress?(text: string | undefined): void;
   /** How much room there is; undefined where standard output is no terminal. */
   screen?(): Screen | undefined;
+  /** Asks a person; there is one where input and output are a terminal. */
+  readonly confirm?: (question: string) => Promise<boolean>;
   /** In place of all that is on the screen. Only where there is one. */
   draw?(lines: readonly string[]): void;
 }
@@ -50,6 +53,7 @@ export function processTerminal(): Terminal {
         `\r${text === undefined ? '' : fittedTo(text, process.stderr.columns)}${escapes.restOfLine}`,
       );
     },
+    ...(process.stdin.isTTY && process.stdout.isTTY ? { confirm } : {}),
     screen: () => {
       const { isTTY, columns, rows } = process.stdout;
       // A terminal that nobody gave a size says 0.
@@ -60,6 +64,15 @@ export function processTerminal(): Terminal {
       process.stdout.write(`${escapes.home}${text}${escapes.restOfScreen}`);
     },
   };
+}
+
+async function confirm(question: string): Promise<boolean> {
+  const asking = createInterface({ input: process.stdin, output: process.stdout });
+  try {
+    return /^y(es)?$/i.test((await asking.question(`${question} [y/N] `)).trim());
+  } finally {
+    asking.close();
+  }
 }
 
 function fittedTo(text: string, columns: number): string {

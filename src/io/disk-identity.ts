@@ -127,7 +127,10 @@ function collapse(text: string): string {
 }
 
 /** `E:ID_SERIAL=…` lines of udev's record of a device. */
-async function readUdev(roots: SystemRoots, deviceNumber: string): Promise<ReadonlyMap<string, string>> {
+export async function readUdev(
+  roots: SystemRoots,
+  deviceNumber: string,
+): Promise<ReadonlyMap<string, string>> {
   const properties = new Map<string, string>();
   if (deviceNumber === '') return properties;
   for (const line of (await readText(roots.udevData, `b${deviceNumber}`)).split('\n')) {

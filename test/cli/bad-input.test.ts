@@ -235,7 +235,7 @@ test('main and spare that cannot be are refused before anything is written', asy
       /over 1048576 bytes: expected a device-mapper/,
     ],
     ['create x --main nbd://127.0.0.1:99999 --spare spare.img', usage, /is no URI, expected nbd:/],
-    ['assemble', usage, /which spare\?/],
+    ['assemble', usage, /which device\?/],
     ['assemble --spare a --without-spare', usage, /exclude each other/],
     ['assemble --without-spare', usage, /needs its name/],
     ['metadata restore none spare.img --yes', notFound, /none: no such file; expected a dump/],

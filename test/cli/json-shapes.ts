@@ -123,6 +123,19 @@ const shapes = {
     ),
   }),
   assemble: z.strictObject({ name: z.string(), exports: texts, notes: texts }),
+  'assemble-all': z.array(
+    z.strictObject({
+      name: z.string(),
+      uuid: z.string(),
+      sparePath: z.string(),
+      mainPath: z.string(),
+      why: z.string(),
+      result: z.enum(['started', 'would-start', 'served', 'waiting', 'refused', 'failed']),
+      exports: texts,
+      notes: texts,
+      exitCode: count,
+    }),
+  ),
   events: z.looseObject({
     v: z.literal(1),
     sequence: count,
@@ -236,7 +249,7 @@ const shapes = {
       name: z.string(),
       uuid: z.string(),
       mainPath: z.string(),
-      main: z.enum(['found', 'unproven', 'missing', '']),
+      main: z.enum(['found', 'several', 'unproven', 'missing', 'elsewhere', '']),
       mainFoundPath: z.string(),
       copyOf: z.string(),
       key: z.string(),
@@ -283,6 +296,18 @@ const shapes = {
     uuid: z.uuid(),
     records: count,
     sequence: count,
+    notes: texts,
+  }),
+  setup: z.strictObject({
+    root: z.string(),
+    done: z.boolean(),
+    steps: z.array(
+      z.strictObject({
+        action: z.enum(['write', 'make-folder', 'remove', 'keep']),
+        path: z.string(),
+        contents: z.string(),
+      }),
+    ),
     notes: texts,
   }),
   version: z.strictObject({ version: z.string() }),

@@ -49,7 +49,7 @@ test('a wrong command line is one line on standard error, naming the command', a
     [['ls', '--frob'], "dm-remap: ls: unknown option '--frob'"],
     [
       ['assemble'],
-      'dm-remap: assemble: which spare? give --spare, or NAME --without-spare to only read what main has',
+      'dm-remap: assemble: which device? give its NAME or --spare; NAME --without-spare only reads what main has',
     ],
   ];
   for (const [words, line] of cases) {

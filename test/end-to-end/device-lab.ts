@@ -109,9 +109,14 @@ export class DeviceLab {
 
   /** Starts `dm-remap WORDS…` and leaves it running. */
   start(...words: readonly string[]): StartedCommand {
+    return this.startWith({}, ...words);
+  }
+
+  /** The same with more in its environment. */
+  startWith(more: NodeJS.ProcessEnv, ...words: readonly string[]): StartedCommand {
     const child = spawn(process.execPath, [program, ...words], {
       cwd: this.folder,
-      env: this.environment(),
+      env: { ...this.environment(), ...more },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let output = '';

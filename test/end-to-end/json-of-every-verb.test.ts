@@ -39,11 +39,14 @@ const life: readonly (readonly [shape: string, words: string, before?: (lab: Dev
   ['retire', 'retire disk'],
   ['remove', 'remove disk'],
   ['wipe', 'wipe copy.img --yes'],
+  ['setup', 'setup --root . --dry-run'],
+  ['setup', 'setup --root . --yes'],
+  ['setup', 'setup --root . --uninstall --yes'],
   ['version', 'version'],
 ];
 
-/** `status --watch` and `events` have tests of their own; `metadata restore` is below, for it wants a dump as text. */
-const elsewhere = ['status-watch', 'events', 'metadata-restore'];
+/** `status --watch`, `events` and `assemble --all` have tests of their own; `metadata restore` is below, for it wants a dump as text. */
+const elsewhere = ['status-watch', 'events', 'assemble-all', 'metadata-restore'];
 
 test('--json of every verb has the shape that docs/cli.md shows, and nothing else on standard output', async () => {
   const lab = new DeviceLab();

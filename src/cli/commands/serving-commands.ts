@@ -10,7 +10,7 @@ export function addServingCommands(
   running: { exitCode: number },
 ): void {
   addCreate(program, terminal);
-  addAssemble(program, terminal);
+  addAssemble(program, terminal, running);
   addServe(program, running);
 }
 
@@ -26,8 +26,15 @@ function addMainFlags(command: Command): Command {
 
 /** What `assemble` and `serve` share. */
 function addAssemblyFlags(command: Command): Command {
-  command.argument('[NAME]', 'a new name for the device; without it, the one on the spare');
+  command.argument(
+    '[NAME]',
+    'with --spare a new name for the device; without it, which device to look for on all disks',
+  );
   command.option('--spare <DEVICE>', 'the spare of the device');
+  command.option(
+    '--wait <SECONDS>',
+    'of a NAME without --spare: wait so long for disks that are not there yet',
+  );
   command.option('--without-spare', "only read what main has; needs this host's copy of the table");
   addMainFlags(command)
     .option('--accept-main', 'take a main that is not the one the spare remembers, when it carries the same')
@@ -84,23 +91,28 @@ function addCreate(program: Command, terminal: Terminal): void {
     });
 }
 
-function addAssemble(program: Command, terminal: Terminal): void {
+function addAssemble(program: Command, terminal: Terminal, running: { exitCode: number }): void {
   const command = program
     .command('assemble')
     .description('serve a device again: its name and its main are on the spare')
     .summary('serve a device again, from its spare');
   addAssemblyFlags(command)
+    .option('--all', 'serve every device whose disks are here and prove that they belong together')
+    .option('--dry-run', 'with --all: only say what would be served, and why not the others')
     .option('--json', 'print the device as JSON')
     .addHelpText(
       'after',
       examples(
+        'assemble --all --dry-run',
+        'assemble --all',
+        'assemble old-disk',
         'assemble --spare /dev/sdc1',
         'assemble --spare spare.img --main disk.img',
         'assemble old-disk --without-spare --main /dev/sdb',
       ),
     )
     .action(async (name, options) => {
-      await (await import('../verbs/assemble.ts')).runAssemble(terminal, name, options);
+      running.exitCode = await (await import('../verbs/assemble.ts')).runAssemble(terminal, name, options);
     });
 }
 
@@ -114,7 +126,11 @@ function addServe(program: Command, running: { exitCode: number }): void {
     .addOption(new Option('--report-descriptor <NUMBER>', 'report readiness there').hideHelp())
     .addHelpText(
       'after',
-      examples('serve --spare /dev/sdc1', 'serve old-disk --spare spare.img --main disk.img --port 10809'),
+      examples(
+        'serve old-disk --wait 60',
+        'serve --spare /dev/sdc1',
+        'serve old-disk --spare spare.img --main disk.img --port 10809',
+      ),
     )
     .action(async (name, options) => {
       running.exitCode = await (await import('../verbs/serve.ts')).runServe(name, options);

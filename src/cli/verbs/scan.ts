@@ -18,10 +18,15 @@ export async function runScan(
   paths: readonly string[],
   options: { readonly json?: boolean },
 ): Promise<void> {
-  const [rows, live] = await Promise.all([scanSpares(paths), liveDevices()]);
-  const spares = rows.map((row) => ({ ...row, servedAs: live.get(row.key) ?? '' }));
+  const spares = await findSpares(paths);
   if (options.json === true) printJson(terminal, spares);
   else if (spares.length > 0) terminal.print(scanText(spares));
+}
+
+/** What is on these disks and images, or on all disks of the machine, and what of it is served now. */
+export async function findSpares(paths: readonly string[]): Promise<readonly ScannedSpare[]> {
+  const [rows, live] = await Promise.all([scanSpares(paths), liveDevices()]);
+  return rows.map((row) => ({ ...row, servedAs: live.get(row.key) ?? '' }));
 }
 
 /** Names by the key of their spare: a copy of it has the same UUID, and is not served. */
@@ -62,5 +67,6 @@ function mainText({ main, mainPath, mainFoundPath, copyOf, detail }: ScannedSpar
   if (detail !== '') return detail;
   if (copyOf !== '') return copyOf;
   if (main === '') return '-';
+  if (main === 'elsewhere') return mainPath;
   return main === 'missing' ? `${mainPath} missing` : `${mainFoundPath} ${main}`;
 }

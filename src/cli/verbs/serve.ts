@@ -25,6 +25,7 @@ export interface ServeFlags extends DiskFlags {
   readonly force?: boolean;
   readonly withoutSpare?: boolean;
   readonly forceTakeover?: boolean;
+  readonly wait?: string;
   readonly acceptMain?: boolean;
   readonly acceptChanges?: boolean;
   readonly reportDescriptor?: string;
@@ -39,7 +40,7 @@ export async function runServe(name: string | undefined, flags: ServeFlags): Pro
   try {
     // Not above: `assemble` needs the options only, and what serves is two thirds of the program.
     const { runDaemon } = await import('../../device/process/daemon.ts');
-    const end = await runDaemon(serveOptions(name, flags), {
+    const end = await runDaemon(await locatedOptions(name, flags), {
       runtimeDirectory: runtimeDirectory(),
       stateDirectory: stateDirectory(),
       workerUrl,
@@ -60,6 +61,30 @@ export async function runServe(name: string | undefined, flags: ServeFlags): Pro
   } finally {
     manager.close();
   }
+}
+
+/** A day: nobody waits longer for a disk. */
+const waitSecondsMax = 86_400;
+
+/** As `serveOptions`; a device that is named without its spare is looked for on all disks. Throws `SetupError`. */
+export async function locatedOptions(name: string | undefined, flags: ServeFlags): Promise<ServeOptions> {
+  const waitSeconds = waitOf(flags.wait);
+  if (name === undefined || flags.spare !== undefined || flags.withoutSpare === true) {
+    if (flags.wait !== undefined)
+      throw new SetupError('usage', '--wait is for a NAME without --spare, whose disks are looked for');
+    return serveOptions(name, flags);
+  }
+  const { locateDevice } = await import('../locate-spare.ts');
+  const { sparePath, mainPath } = await locateDevice(name, waitSeconds);
+  const hasMain = flags.main !== undefined || flags.mainTable !== undefined || mainPath === '';
+  return serveOptions(undefined, { ...flags, spare: sparePath, ...(hasMain ? {} : { main: mainPath }) });
+}
+
+function waitOf(text: string | undefined): number {
+  if (text === undefined) return 0;
+  const seconds = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (seconds <= waitSecondsMax) return seconds;
+  throw new SetupError('usage', `--wait ${text}: expected seconds from 0 to ${waitSecondsMax}`);
 }
 
 export function serveOptions(name: string | undefined, flags: ServeFlags): ServeOptions {
@@ -100,7 +125,7 @@ function refuseSpareChoice(name: string | undefined, flags: ServeFlags): boolean
   if (!without && flags.spare === undefined) {
     throw new SetupError(
       'usage',
-      'which spare? give --spare, or NAME --without-spare to only read what main has',
+      'which device? give its NAME or --spare; NAME --without-spare only reads what main has',
     );
   }
   return without;

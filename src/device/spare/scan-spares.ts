@@ -37,9 +37,12 @@ export interface ScanRow {
   readonly uuid: string;
   /** Where main was last seen. */
   readonly mainPath: string;
-  /** `found` by WWN, serial or inode; `unproven`: something is in its place; `missing`. Empty where nothing is recorded. */
-  readonly main: 'found' | 'unproven' | 'missing' | '';
-  /** Where it was found. */
+  /**
+   * `found` by WWN, serial or inode; `several` disks name themselves so; `unproven`: something is in its place; `missing`;
+   * `elsewhere`: an NBD export, or a table over some disks, which a scan does not open. Empty where nothing is recorded.
+   */
+  readonly main: 'found' | 'several' | 'unproven' | 'missing' | 'elsewhere' | '';
+  /** Where it was found; of `several` all of them. */
   readonly mainFoundPath: string;
   /** M12: of a copy of a spare, made with dd or restored from a backup: whose it is. Else empty. */
   readonly copyOf: string;
@@ -159,9 +162,13 @@ async function findMain(
   const mainPath = recorded['path'] ?? '';
   if (recorded['kind'] === undefined) return { mainPath, main: '', mainFoundPath: '' };
   const before = identityFromPairs(recorded);
-  const same = known.find((identity) => sameIdentity(before, identity).verdict === 'same');
-  if (same !== undefined) return { mainPath, main: 'found', mainFoundPath: same.path };
-  const there = await identifyDevice(mainPath.replace(/^table:/, '')).catch(ignored);
+  if (recorded['kind'] === 'nbd' || recorded['kind'] === 'table')
+    return { mainPath, main: 'elsewhere', mainFoundPath: '' };
+  const same = known.filter((identity) => sameIdentity(before, identity).verdict === 'same');
+  if (same.length > 1)
+    return { mainPath, main: 'several', mainFoundPath: same.map(({ path }) => path).join(' and ') };
+  if (same[0] !== undefined) return { mainPath, main: 'found', mainFoundPath: same[0].path };
+  const there = await identifyDevice(mainPath).catch(ignored);
   if (there === undefined) return { mainPath, main: 'missing', mainFoundPath: '' };
   const inode = inodeOf(before.key);
   const proven = recorded['kind'] === 'file' && inode !== '' && inode === inodeOf(there.key);

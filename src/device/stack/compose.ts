@@ -1,4 +1,5 @@
 import { sectorBytes } from '../../block/block-device.ts';
+import { udevNames } from '../../io/udev-names.ts';
 import { MetadataStore, type OpenedMetadata } from '../../metadata/metadata-store.ts';
 import type { NbdExport } from '../../nbd/export-list.ts';
 import { NbdServer } from '../../nbd/server.ts';
@@ -7,6 +8,7 @@ import type { RemapDevice } from '../../remap/remap-device.ts';
 import { AlignmentFilter } from '../../remap/request/alignment-filter.ts';
 import { type ClosingStepName, closingStep } from '../closing-deadlines.ts';
 import { type ClosingStep, runClosingSteps } from '../closing-steps.ts';
+import { HiddenMain, hiddenFolder } from '../host/hidden-main.ts';
 import { ownHostIdentity } from '../host/host-identity.ts';
 import { HostState } from '../host/host-state.ts';
 import { HostStateWriter } from '../host/host-state-writer.ts';
@@ -62,6 +64,8 @@ class StackOpening {
   readonly #notes: string[] = [];
   readonly #cutFiles: CutFiles;
   #hostWriter: HostStateWriter | undefined;
+  #hiddenMain: HiddenMain | undefined;
+  #remap: RemapDevice | undefined;
 
   constructor(options: ServeOptions, surroundings: StackSurroundings, steps: ClosingStep[]) {
     this.#options = options;
@@ -73,7 +77,7 @@ class StackOpening {
   async open(): Promise<Stack> {
     const { clock, claim } = this.#surroundings;
     // The last step: a file system that hangs must not keep the disks.
-    this.#closeBy('host state', () => this.#hostWriter?.close() ?? Promise.resolve());
+    this.#closeBy('host state', () => this.#settleHost());
     const disks = new Disks({
       ...this.#options,
       onCut: (path, hadBytes, hasBytes) => this.#cutFiles.note(path, hadBytes, hasBytes),
@@ -98,6 +102,7 @@ class StackOpening {
     const name = this.#options.name ?? properties.name;
     const folder = claim(name, metadata.facts.uuid);
     const main = await this.#openMain(disks, metadata);
+    await this.#hideMain(main);
     if (!main.device.capabilities.flush) {
       this.#notes.push('main offers no flush: what is acknowledged may be lost when its server ends');
     }
@@ -118,6 +123,7 @@ class StackOpening {
         },
       },
     );
+    this.#remap = remap;
     const hostWriter = this.#remember(hostState, name, main, spare, metadata, remap);
     const diskEvents = this.#watch(metadata, remap);
     this.#closeBy('remap', () => remap.close().finally(() => diskEvents.close()));
@@ -152,6 +158,28 @@ class StackOpening {
     const { force } = this.#options;
     this.#notes.push(...(await checkSpare({ spare, facts: metadata.facts, hostState, force })));
     return hostState;
+  }
+
+  /** M16: before anything can come to lie elsewhere. Without it the device is as safe as its operator is careful. */
+  async #hideMain(main: OpenedMain): Promise<void> {
+    const folder = hiddenFolder();
+    if (folder === undefined || main.access === 'table' || main.access === 'nbd') return;
+    try {
+      this.#hiddenMain = new HiddenMain(folder, await udevNames(main.path));
+    } catch (error) {
+      if (!isWorldError(error)) throw error;
+      this.#notes.push(
+        `main is not hidden from automounters: ${error instanceof Error ? error.message : ''}`,
+      );
+    }
+  }
+
+  /** What the host remembers; and a main that has all data again may be seen again. */
+  async #settleHost(): Promise<void> {
+    await this.#hostWriter?.close();
+    if (this.#hiddenMain === undefined || this.#remap === undefined) return;
+    const { remappedGranules, goneSectors, metadata } = this.#remap.status();
+    if (metadata.closedCleanly && remappedGranules + goneSectors === 0) this.#hiddenMain.show();
   }
 
   #remember(
