@@ -1,7 +1,15 @@
 import { fileSystemKinds } from '../acceptance/file-system-kinds.ts';
 import { kernelTests } from './kernel-tests.ts';
 import { powerCutTests } from './power-cut-tests.ts';
-import { degradationStory, faultStories, flakeyStories, freshStories, slowStories } from './story-calls.ts';
+import {
+  degradationStory,
+  faultStories,
+  flakeyStories,
+  freshStories,
+  slowStories,
+  vanishingStory,
+} from './story-calls.ts';
+import { vanishingWays } from './story-plan.ts';
 import { writeLogTests } from './write-log-tests.ts';
 
 /** What `npm run test:kernel` does: everything that `npm test` does in small, and the rest. */
@@ -12,7 +20,7 @@ const size = {
     [0, 2, 1000, 1001],
   ],
   touchedBad: 500,
-  touchedSeconds: 30,
+  touchedMebibytes: 128,
   removalRounds: 5,
   flakeySeconds: 600,
   flakeyBad: 50,
@@ -22,6 +30,7 @@ const degradationSize = { stages: 10, wornPerStage: 50, newMebibytesPerStage: 12
 const fileSystemMebibytes = 2048;
 
 kernelTests('bad disks', [...faultStories(size), ...slowStories(size)]);
+kernelTests('disks that vanish', [vanishingStory(vanishingWays)]);
 powerCutTests({ boots: 5, acknowledgementsPerBoot: 300 });
 writeLogTests({ badCount: 100, rounds: 3 });
 kernelTests('dead sectors below a new file system', freshStories(), fileSystemMebibytes);

@@ -1,12 +1,12 @@
 import { fileSystemKinds } from '../acceptance/file-system-kinds.ts';
-import type { StoryCall } from './story-plan.ts';
+import type { StoryCall, VanishingWay } from './story-plan.ts';
 
 /** How much of everything: a part for `npm test`, or all of it. */
 export interface KernelSize {
   /** Dead sectors of each main that a device is made over. */
   readonly creationPlaces: readonly (readonly number[])[];
   readonly touchedBad: number;
-  readonly touchedSeconds: number;
+  readonly touchedMebibytes: number;
   readonly removalRounds: number;
   readonly flakeySeconds: number;
   readonly flakeyBad: number;
@@ -24,8 +24,8 @@ export function faultStories(size: KernelSize): StoryCall[] {
     {
       title:
         'I17 dm-error: the bad sectors that were touched are remapped or lost, exactly, also after SIGKILL',
-      plan: { story: 'touched-sectors', badCount: size.touchedBad, seconds: size.touchedSeconds },
-      limitSeconds: 240 + 2 * size.touchedSeconds,
+      plan: { story: 'touched-sectors', badCount: size.touchedBad, mebibytes: size.touchedMebibytes },
+      limitSeconds: 240 + 5 * size.touchedMebibytes,
     },
     {
       title:
@@ -55,6 +55,15 @@ export function flakeyStories(size: KernelSize): StoryCall[] {
       limitSeconds: 180 + 16 * size.flakeyBad,
     },
   ];
+}
+
+export function vanishingStory(ways: readonly VanishingWay[]): StoryCall {
+  return {
+    title:
+      'R14 R17 R32 a disk that is pulled out, or has no size, costs waiting: 0 errors, 0 remaps; or EIO in bounded time',
+    plan: { story: 'vanishing', ways },
+    limitSeconds: 120 + 60 * ways.length,
+  };
 }
 
 /** At full size alone: they take long. */

@@ -2,12 +2,13 @@
 export type StoryPlan =
   | { readonly story: 'creation'; readonly places: readonly (readonly number[])[] }
   | { readonly story: 'fresh-file-system'; readonly kind: 'ext4' | 'xfs' | 'btrfs' }
-  | { readonly story: 'touched-sectors'; readonly badCount: number; readonly seconds: number }
+  | { readonly story: 'touched-sectors'; readonly badCount: number; readonly mebibytes: number }
   | { readonly story: 'removal'; readonly rounds: number }
   | { readonly story: 'dust' }
   | { readonly story: 'delay' }
   | { readonly story: 'flakey-traffic'; readonly seconds: number }
   | { readonly story: 'flakey-remaps'; readonly badCount: number }
+  | { readonly story: 'vanishing'; readonly ways: readonly VanishingWay[] }
   | { readonly story: 'soak'; readonly seconds: number }
   | {
       readonly story: 'degradation';
@@ -29,6 +30,16 @@ export type StoryPlan =
       readonly round: number;
     }
   | { readonly story: 'logged-remaps'; readonly badCount: number; readonly rounds: number };
+
+/** Which disk goes, and how it is gone. */
+export const vanishingWays = [
+  'scsi main pulled',
+  'scsi main offline',
+  'scsi spare pulled',
+  'mapped main shrunk',
+  'mapped main wiped',
+] as const;
+export type VanishingWay = (typeof vanishingWays)[number];
 
 /** A sector, and the version of it that was acknowledged last. */
 export type Acknowledged = readonly [sector: number, version: number];

@@ -23,26 +23,26 @@ export class TracedDisk {
   /** What it needs for sectors that fail writes alone, last first. */
   readonly #helpers: readonly MappedDisk[];
   readonly #below: string;
-  readonly #isTraced: boolean;
+  /** The statistics region, of an area for each sector; undefined: nobody counts. */
+  readonly #region: string | undefined;
   readonly #wear: Map<number, Wear> = new Map();
-  /** The statistics region of each worn sector. */
-  readonly #regions: Map<number, string> = new Map();
+  /** What was counted for each worn sector while it was good. */
+  readonly #before: Map<number, Touch> = new Map();
 
   private constructor(
-    { below, sectorCount, isTraced }: { below: string; sectorCount: number; isTraced: boolean },
+    { below, sectorCount, region }: { below: string; sectorCount: number; region: string | undefined },
     top: MappedDisk,
     faulty: MappedDisk,
     helpers: readonly MappedDisk[],
   ) {
     this.#below = below;
     this.sectorCount = sectorCount;
-    this.#isTraced = isTraced;
+    this.#region = region;
     this.#top = top;
     this.#faulty = faulty;
     this.#helpers = helpers;
   }
 
-  /** `isTraced` costs a command for each sector that goes bad, which takes a while. */
   static async create(
     name: string,
     below: string,
@@ -56,7 +56,8 @@ export class TracedDisk {
       `${name}-read-only`,
       `0 ${sectorCount} delay ${below} 0 0 ${dead.path} 0 0 ${below} 0 0`,
     );
-    return new TracedDisk({ below, sectorCount, isTraced }, top, faulty, [readOnly, dead]);
+    const region = isTraced ? await top.message('@stats_create', '-', '1') : undefined;
+    return new TracedDisk({ below, sectorCount, region }, top, faulty, [readOnly, dead]);
   }
 
   get path(): string {
@@ -80,11 +81,8 @@ export class TracedDisk {
   async wearOut(sectors: readonly number[], wear: Wear): Promise<void> {
     await this.#top.suspend();
     try {
-      for (const sector of sectors) {
-        this.#wear.set(sector, wear);
-        if (!this.#isTraced || this.#regions.has(sector)) continue;
-        this.#regions.set(sector, await this.#top.message('@stats_create', `${sector}+1`, '1'));
-      }
+      for (const sector of sectors) this.#wear.set(sector, wear);
+      if (this.#region !== undefined) await this.#noteBefore(sectors);
       await this.#faulty.reload(this.#table());
     } finally {
       await this.#top.resume();
@@ -93,20 +91,39 @@ export class TracedDisk {
 
   /** How often each worn sector was read and written since it is bad. */
   async touches(): Promise<Map<number, Touch>> {
-    assert.ok(this.#isTraced);
-    const touches = new Map<number, Touch>();
-    for (const [sector, region] of this.#regions) {
-      const fields = (await this.#top.message('@stats_print', region)).split(/\s+/);
-      assert.equal(fields[0], `${sector}+1`);
-      touches.set(sector, { reads: Number(fields[1]), writes: Number(fields[5]) });
-    }
-    return touches;
+    const counted = await this.#counted(new Set(this.#before.keys()));
+    return new Map(
+      [...this.#before].map(([sector, before]) => {
+        const { reads, writes } = counted.get(sector)!;
+        return [sector, { reads: reads - before.reads, writes: writes - before.writes }];
+      }),
+    );
   }
 
   async remove(): Promise<void> {
     await this.#top.remove();
     await this.#faulty.remove();
     for (const helper of this.#helpers) await helper.remove();
+  }
+
+  async #noteBefore(sectors: readonly number[]): Promise<void> {
+    for (const [sector, touch] of await this.#counted(new Set(sectors))) {
+      if (!this.#before.has(sector)) this.#before.set(sector, touch);
+    }
+  }
+
+  /** One command for all sectors of the disk: one for each of those would take minutes. */
+  async #counted(sectors: ReadonlySet<number>): Promise<Map<number, Touch>> {
+    assert.ok(this.#region !== undefined, 'nobody counts');
+    const lines = (await this.#top.message('@stats_print', this.#region)).split('\n');
+    assert.equal(lines.length, this.sectorCount);
+    const counted = new Map<number, Touch>();
+    for (const sector of sectors) {
+      const fields = lines[sector]!.split(/\s+/);
+      assert.equal(fields[0], `${sector}+1`);
+      counted.set(sector, { reads: Number(fields[1]), writes: Number(fields[5]) });
+    }
+    return counted;
   }
 
   #table(): string {

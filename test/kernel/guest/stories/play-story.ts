@@ -10,6 +10,7 @@ import { checkAfterBoot, writeUntilCut } from './power-cut.ts';
 import { removal } from './removal.ts';
 import { soak } from './soak.ts';
 import { touchedSectors } from './touched-sectors.ts';
+import { vanishing } from './vanishing.ts';
 
 /** Gives a line of what was seen; rejects when a promise was broken. */
 export function playStory(plan: StoryPlan, tell: (text: string) => void): Promise<string> {
@@ -30,6 +31,8 @@ export function playStory(plan: StoryPlan, tell: (text: string) => void): Promis
       return flakeyTraffic(plan.seconds);
     case 'flakey-remaps':
       return flakeyRemaps(plan.badCount);
+    case 'vanishing':
+      return vanishing(plan.ways);
     case 'soak':
       return soak(plan.seconds);
     case 'degradation':

@@ -2,17 +2,19 @@ import assert from 'node:assert/strict';
 import { spreadBadSectors } from '../../../end-to-end/bad-disk.ts';
 import { assertTouchedAreKnown, BlockLab, mebibyte, sectorBytes } from '../block-lab.ts';
 import { fioJob } from '../fio-job.ts';
-import { TracedDisk } from '../traced-disk.ts';
+import { type Touch, TracedDisk } from '../traced-disk.ts';
 
 const mainBytes = 64 * mebibyte;
+const fioSecondsMax = 300;
 
 export interface TouchedSectorsOptions {
   readonly badCount: number;
-  readonly seconds: number;
+  /** What is read, and what is read and written together behind that. */
+  readonly mebibytes: number;
 }
 
 /** I17 over dm-error: what the kernel says was touched is remapped or lost, and nothing else; before and after SIGKILL. */
-export function touchedSectors({ badCount, seconds }: TouchedSectorsOptions): Promise<string> {
+export function touchedSectors({ badCount, mebibytes }: TouchedSectorsOptions): Promise<string> {
   return BlockLab.use(async (disks) => {
     const { attachment, lab } = disks;
     const sectorCount = mainBytes / sectorBytes;
@@ -23,18 +25,20 @@ export function touchedSectors({ badCount, seconds }: TouchedSectorsOptions): Pr
     await main.wearOut(bad, 'everything');
     const spare = await disks.loop('spare.img', 48 * mebibyte);
     await disks.create(main.path, spare);
+    // Creation looks for signatures: what it could not read is nobody's request.
+    const atCreation = await main.touches();
     const device = await attachment.attach();
     // Reads of bad sectors are EIO; fio goes on behind them. A write that fails ends it.
     const words = [
       '--bsrange=512-8k',
       '--iodepth=8',
-      '--time_based',
-      `--runtime=${seconds}`,
+      // Not for a time: how much is touched must not depend on the machine.
+      `--io_size=${mebibytes}m`,
       '--randrepeat=1',
     ];
     const readsOnly = await fioJob(
       device,
-      seconds,
+      fioSecondsMax,
       '--rw=randread',
       ...words,
       '--size=16m',
@@ -42,7 +46,7 @@ export function touchedSectors({ badCount, seconds }: TouchedSectorsOptions): Pr
     );
     const mixed = await fioJob(
       device,
-      seconds,
+      fioSecondsMax,
       '--rw=randrw',
       ...words,
       '--offset=12m',
@@ -54,7 +58,7 @@ export function touchedSectors({ badCount, seconds }: TouchedSectorsOptions): Pr
     await attachment.undoAll();
 
     const [held, lost] = [await disks.held(), await disks.lost()];
-    const touched = assertTouchedAreKnown(await main.touches(), held, lost);
+    const touched = assertTouchedAreKnown(touchedSince(atCreation, await main.touches()), held, lost);
     assert.ok(
       held.size > badCount / 20 && lost.size > badCount / 20,
       `${held.size} remapped, ${lost.size} lost`,
@@ -69,4 +73,16 @@ export function touchedSectors({ badCount, seconds }: TouchedSectorsOptions): Pr
       `sectors: ${touched} touched = ${held.size} remapped + ${lost.size} lost`
     );
   });
+}
+
+function touchedSince(
+  before: ReadonlyMap<number, Touch>,
+  now: ReadonlyMap<number, Touch>,
+): ReadonlyMap<number, Touch> {
+  return new Map(
+    [...now].map(([sector, { reads, writes }]) => {
+      const was = before.get(sector)!;
+      return [sector, { reads: reads - was.reads, writes: writes - was.writes }];
+    }),
+  );
 }
