@@ -1,3 +1,4 @@
+import { AttachError } from '../attach/attach-error.ts';
 import { ControlError, type ControlErrorCode } from '../control/client.ts';
 import { oneLine, SetupError, type SetupReason } from '../device/setup-error.ts';
 import { EngineRefusal } from '../io/engine-refusal.ts';
@@ -39,6 +40,7 @@ export class LaunchError extends Error {
 export function failureOf(error: unknown): Failure {
   const as = (exitCode: number, message: string): Failure => ({ exitCode, message: oneLine(message) });
   if (error instanceof SetupError) return as(codeOfReason[error.reason], error.message);
+  if (error instanceof AttachError) return as(codeOfReason[error.reason], error.message);
   if (error instanceof LaunchError) return as(error.exitCode, error.message);
   if (error instanceof ControlError) {
     return as(codeOfControlError[error.code] ?? ExitCode.failed, error.message);

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { SetupError } from '../device/setup-error.ts';
+import { addAttachCommands } from './commands/attach-commands.ts';
 import { addDeviceCommands } from './commands/device-commands.ts';
 import { examples } from './commands/examples.ts';
 import { addListCommands } from './commands/list-commands.ts';
@@ -71,6 +72,7 @@ export function buildProgram(terminal: Terminal, running: Running = newRunning()
   addServingCommands(program, terminal, running);
   addSpareCommands(program, terminal);
   addMetadataCommands(program, terminal, running);
+  addAttachCommands(program, terminal);
   addDeviceCommands(program, terminal);
   addListCommands(program, terminal);
   addSetupCommand(program, terminal);

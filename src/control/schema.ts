@@ -138,6 +138,14 @@ export const statusAnswer: z.ZodMiniType<DeviceStatus> = z.object({
   spare: z.nullable(diskStatus),
   remap: remapSummary,
   exports: z.array(z.string()),
+  attachment: z.nullable(
+    z.object({
+      kind: z.enum(['nbd', 'loop']),
+      device: z.string(),
+      readOnly: z.boolean(),
+      queueSeconds: z.number(),
+    }),
+  ),
   connections: z.number(),
   requestsInFlight: z.number(),
   stuckRequests: waitingRequests,

@@ -139,6 +139,16 @@ export interface DiskRequests {
   readonly requests: number;
 }
 
+/** A block device of the kernel's that is this device (`dm-remap attach`). */
+export interface AttachmentStatus {
+  readonly kind: 'nbd' | 'loop';
+  /** `/dev/loop0`. */
+  readonly device: string;
+  readonly readOnly: boolean;
+  /** How long requests wait for a process that died; 0: they fail. */
+  readonly queueSeconds: number;
+}
+
 export interface DeviceStatus {
   readonly name: string;
   readonly uuid: string;
@@ -155,6 +165,8 @@ export interface DeviceStatus {
   readonly remap: RemapSummary;
   /** NBD URIs, the Unix socket first. */
   readonly exports: readonly string[];
+  /** Null while it is none. */
+  readonly attachment: AttachmentStatus | null;
   readonly connections: number;
   readonly requestsInFlight: number;
   /** Those that have had no answer for 10 s or longer (I22). */

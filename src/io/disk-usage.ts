@@ -172,7 +172,8 @@ async function loopDevices(roots: SystemRoots): Promise<readonly LoopDevice[]> {
   const devices: LoopDevice[] = [];
   for (const name of (await readNames(roots.sysfs, 'block')).filter((one) => one.startsWith('loop'))) {
     const backingPath = await readText(roots.sysfs, 'block', name, 'loop', 'backing_file');
-    if (backingPath === '') continue;
+    // A file that is the root of a file system without a place in the tree, as those of `attach`: nobody has it by a path.
+    if (backingPath === '' || backingPath === '/') continue;
     const startBytes = Number(await readText(roots.sysfs, 'block', name, 'loop', 'offset')) || 0;
     const sectors = Number(await readText(roots.sysfs, 'block', name, 'size')) || 0;
     devices.push({ name, backingPath, startBytes, endBytes: startBytes + sectors * sysfsSectorBytes });

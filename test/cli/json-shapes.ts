@@ -25,6 +25,15 @@ const remapStates = [
   'without-spare',
 ] as const;
 
+const attachment = z.nullable(
+  z.strictObject({
+    kind: z.enum(['nbd', 'loop']),
+    device: z.string(),
+    readOnly: z.boolean(),
+    queueSeconds: count,
+  }),
+);
+
 const statusFields = {
   name: z.string(),
   uuid: z.uuid(),
@@ -63,6 +72,7 @@ const statusFields = {
     counters: z.record(z.string(), count),
   }),
   exports: texts,
+  attachment,
   connections: count,
   requestsInFlight: count,
   stuckRequests: z.strictObject({
@@ -92,6 +102,17 @@ const statusFields = {
   notes: texts,
 };
 
+const attached = z.strictObject({
+  name: z.string(),
+  kind: z.enum(['nbd', 'loop']),
+  device: z.string(),
+  links: texts,
+  readOnly: z.boolean(),
+  queueSeconds: count,
+  wasAttached: z.boolean(),
+  warnings: texts,
+});
+
 const shapes = {
   create: z.strictObject({
     name: z.string(),
@@ -103,7 +124,10 @@ const shapes = {
     layout: z.string(),
     check: z.optional(z.strictObject({ slots: count, bad: count })),
     warnings: texts,
+    attachment: z.optional(attached),
   }),
+  attach: attached,
+  detach: z.strictObject({ name: z.string(), device: z.string() }),
   'spare-list': z.strictObject({
     name: z.string(),
     spares: z.array(
@@ -154,6 +178,7 @@ const shapes = {
       health: z.string(),
       sizeBytes: z.nullable(count),
       remapped: z.nullable(count),
+      attached: z.string(),
       export: z.string(),
     }),
   ),
@@ -168,6 +193,7 @@ const shapes = {
     sizeBytes: count,
     logicalBlockBytes: count,
     physicalBlockBytes: count,
+    attachment,
     exports: texts,
     table: texts,
     mainTable: texts,

@@ -39,6 +39,7 @@ export const exampleStatus: DeviceStatus = {
     counters: { reads: 10, writes: 20 },
   },
   exports: ['nbd+unix:///?socket=/run/dm-remap/disk/nbd.sock'],
+  attachment: { kind: 'loop', device: '/dev/loop0', readOnly: false, queueSeconds: 0 },
   connections: 2,
   requestsInFlight: 5,
   stuckRequests: {

@@ -45,8 +45,8 @@ const life: readonly (readonly [shape: string, words: string, before?: (lab: Dev
   ['version', 'version'],
 ];
 
-/** `status --watch`, `events` and `assemble --all` have tests of their own; `metadata restore` is below, for it wants a dump as text. */
-const elsewhere = ['status-watch', 'events', 'assemble-all', 'metadata-restore'];
+/** `status --watch`, `events`, `assemble --all`, `attach` and `detach` have tests of their own; `metadata restore` is below, for it wants a dump as text. */
+const elsewhere = ['status-watch', 'events', 'assemble-all', 'metadata-restore', 'attach', 'detach'];
 
 test('--json of every verb has the shape that docs/cli.md shows, and nothing else on standard output', async () => {
   const lab = new DeviceLab();

@@ -73,6 +73,7 @@ function addCreate(program: Command, terminal: Terminal): void {
     .option('--force-takeover', 'also one that another process marks as in use and can never write to again')
     .option('--check-spare', 'first write and read back all of the spare; bad places are never used')
     .option('--fresh', "main's old content is worthless: unreadable sectors read as zeros until written")
+    .option('--attach', 'make it a block device of the kernel too, as "attach" does')
     .option('--table <LINE>', "'0 LENGTH remap MAIN SPARE' instead of --main and --spare");
   addPolicyFlags(command);
   addExportFlags(command)

@@ -23,6 +23,7 @@ export function statusText(status: DeviceStatus): string {
   const rows: Row[] = [
     ['size', sizeText(status)],
     ...status.exports.map((uri): Row => ['export', uri]),
+    ...attachmentRow(status),
     ['clients', clientsText(status)],
     ...stuckRow(status),
     ...(status.spare === null ? sparelessRows(status) : diskRows(status, status.spare)),
@@ -36,6 +37,16 @@ export function statusText(status: DeviceStatus): string {
     ...status.notes.map((note): Row => ['note', note]),
   ];
   return titled(`${status.name}: ${status.state}, ${remap.health}`, rows);
+}
+
+/** Where it is a block device of the kernel. */
+function attachmentRow({ name, attachment }: DeviceStatus): Row[] {
+  if (attachment === null) return [];
+  const { device, kind, readOnly, queueSeconds } = attachment;
+  const loss =
+    queueSeconds > 0 ? `waits ${queueSeconds} s for a process that died` : 'fails with its process';
+  const words = [kind, ...(readOnly ? ['read-only'] : []), loss];
+  return [['attached', `${device}, /dev/dm-remap/${name} (${words.join(', ')})`]];
 }
 
 /** Only when something is wrong with it, or missing in it. */

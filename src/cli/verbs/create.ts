@@ -14,6 +14,7 @@ import { SetupError } from '../../device/setup-error.ts';
 import { type CreateOptions, type CreateReport, createDevice } from '../../device/spare/create-device.ts';
 import { makeSpareFile } from '../../device/spare/spare-file.ts';
 import { parseRemapTable } from '../../device/stack/remap-table.ts';
+import { type AttachReport, attachDevice, attachText } from '../attach-device.ts';
 import { policiesGiven } from '../commands/policy-flags.ts';
 import {
   cacheMode,
@@ -24,7 +25,7 @@ import {
   requestMemoryBytes,
 } from '../device-arguments.ts';
 import { refuseTakenExport } from '../export-places.ts';
-import { LaunchError } from '../failure.ts';
+import { failureOf, LaunchError } from '../failure.ts';
 import { launchDevice, type Ready } from '../launch.ts';
 import { printJson, type Terminal } from '../terminal.ts';
 import { parseBytes } from '../text/byte-size.ts';
@@ -35,6 +36,7 @@ export interface CreateFlags extends DiskFlags {
   readonly overwriteSpare?: boolean;
   readonly forceTakeover?: boolean;
   readonly fresh?: boolean;
+  readonly attach?: boolean;
   readonly checkSpare?: boolean;
   readonly [policy: string]: string | boolean | undefined;
   readonly json?: boolean;
@@ -98,9 +100,11 @@ async function createNamed(
   });
   for (const warning of report.warnings) terminal.warn(`dm-remap: create: warning: ${warning}`);
   const ready = await launchCreated(serve);
-  if (flags.json === true)
-    printJson(terminal, { name, exports: ready.exports, notes: ready.notes, ...report });
-  else terminal.print(createdText(ready, report));
+  const attachment = flags.attach === true ? await attachCreated(name) : undefined;
+  if (flags.json === true) {
+    const attached = attachment === undefined ? {} : { attachment };
+    printJson(terminal, { name, exports: ready.exports, notes: ready.notes, ...report, ...attached });
+  } else terminal.print(createdText(ready, report, attachment));
 }
 
 /** A spare that this command made itself goes again when the command fails: the next try would find it in its way. */
@@ -186,7 +190,20 @@ async function launchCreated(serve: ServeOptions): Promise<Ready> {
   }
 }
 
-function createdText(ready: Ready, report: CreateReport): string {
+/** With its defaults; the device is there by now, whoever gets an error must know that. */
+async function attachCreated(name: string): Promise<AttachReport> {
+  try {
+    return await attachDevice(name, { readOnly: false, queueSeconds: undefined, kind: undefined });
+  } catch (error) {
+    const { exitCode, message } = failureOf(error);
+    throw new LaunchError(
+      exitCode,
+      `${message} (the device is created and serves: next time use "dm-remap attach ${name}")`,
+    );
+  }
+}
+
+function createdText(ready: Ready, report: CreateReport, attachment: AttachReport | undefined): string {
   return [
     `${ready.name}: ${formatBytes(report.sizeBytes)}, serving`,
     `  main      ${report.main}`,
@@ -197,5 +214,6 @@ function createdText(ready: Ready, report: CreateReport): string {
       : [`  check     ${report.check.slots} slots written and read back, ${report.check.bad} bad`]),
     ...ready.notes.map((note) => `  note      ${note}`),
     ...ready.exports.map((uri) => `  export    ${uri}`),
+    ...(attachment === undefined ? [] : [`  attached  ${attachText(attachment)}`]),
   ].join('\n');
 }

@@ -17,6 +17,8 @@ export interface DeviceInfo {
   readonly sizeBytes: number;
   readonly logicalBlockBytes: number;
   readonly physicalBlockBytes: number;
+  /** Null while it is no block device of the kernel. */
+  readonly attachment: DeviceStatus['attachment'];
   readonly exports: readonly string[];
   readonly table: readonly string[];
   /** Of a main that is a table itself; empty otherwise. */
@@ -55,6 +57,7 @@ export function deviceInfo(status: DeviceStatus, table: DeviceTable): DeviceInfo
     sizeBytes: status.sizeBytes,
     logicalBlockBytes: status.logicalBlockBytes,
     physicalBlockBytes: status.physicalBlockBytes,
+    attachment: status.attachment,
     exports: status.exports,
     table: table.lines,
     mainTable: table.mainLines,
@@ -71,6 +74,7 @@ export function infoText(info: DeviceInfo): string {
     ['Size', `${info.sizeBytes} bytes`],
     ['Block size', `${info.logicalBlockBytes} bytes logical, ${info.physicalBlockBytes} physical`],
     ['UUID', info.uuid],
+    ...(info.attachment === null ? [] : [['Attached', info.attachment.device] satisfies [string, string]]),
     ...info.exports.map((uri): [string, string] => ['Export', uri]),
     ...info.table.map((line): [string, string] => ['Table', line]),
     ...info.mainTable.map((line): [string, string] => ['Main', line]),

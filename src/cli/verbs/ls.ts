@@ -14,6 +14,8 @@ export interface ListRow {
   readonly health: string;
   readonly sizeBytes: number | null;
   readonly remapped: number | null;
+  /** `/dev/loop0`; `-` where it is no block device of the kernel. */
+  readonly attached: string;
   readonly export: string;
 }
 
@@ -37,7 +39,7 @@ async function rowOf(device: ListedDevice): Promise<ListRow> {
 }
 
 function rowWithout(name: string, state: string, pid: number | null): ListRow {
-  return { name, state, pid, health: '-', sizeBytes: null, remapped: null, export: '-' };
+  return { name, state, pid, health: '-', sizeBytes: null, remapped: null, attached: '-', export: '-' };
 }
 
 function rowWith(status: DeviceStatus): ListRow {
@@ -48,6 +50,7 @@ function rowWith(status: DeviceStatus): ListRow {
     health: status.remap.health,
     sizeBytes: status.sizeBytes,
     remapped: status.remap.remappedGranules,
+    attached: status.attachment?.device ?? '-',
     export: status.exports[0] ?? '-',
   };
 }
@@ -55,7 +58,7 @@ function rowWith(status: DeviceStatus): ListRow {
 /** A table with a head, columns as wide as their widest entry. */
 export function listText(rows: readonly ListRow[]): string {
   return columns([
-    ['NAME', 'STATE', 'HEALTH', 'SIZE', 'REMAPPED', 'PID', 'EXPORT'],
+    ['NAME', 'STATE', 'HEALTH', 'SIZE', 'REMAPPED', 'PID', 'ATTACHED', 'EXPORT'],
     ...rows.map((row) => [
       row.name,
       row.state,
@@ -63,6 +66,7 @@ export function listText(rows: readonly ListRow[]): string {
       row.sizeBytes === null ? '-' : formatBytes(row.sizeBytes),
       String(row.remapped ?? '-'),
       String(row.pid ?? '-'),
+      row.attached,
       row.export,
     ]),
   ]);

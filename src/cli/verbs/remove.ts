@@ -12,6 +12,7 @@ import {
 } from '../../device/process/runtime-directory.ts';
 import { SetupError } from '../../device/setup-error.ts';
 import { describeLeftBehind } from '../../device/stack/describe-unanswered.ts';
+import { abandonAttachment, detachDevice } from '../detach-device.ts';
 import { noSuchDevice } from '../find-device.ts';
 import { printJson, type Terminal } from '../terminal.ts';
 
@@ -48,8 +49,15 @@ export async function runRemove(terminal: Terminal, name: string, options: Remov
   const directory = runtimeDirectory();
   const folder = deviceFolder(directory, name);
   const found = folderState(folder);
-  if (found.state === 'absent') throw noSuchDevice(name);
+  if (found.state === 'absent') {
+    // All that may be left of it: what a killed process had attached.
+    if (!(await removeAttachmentOf(name, options.force === true))) throw noSuchDevice(name);
+    return;
+  }
+  // Whoever uses its block device is named, and keeps it; one that nobody uses goes with the device.
+  if (options.force !== true) await detachDevice(name, 0);
   if (found.state === 'dead') {
+    abandonAttachment(name);
     removeDeadFolder(directory, folder);
     if (options.json === true) {
       printJson(terminal, { name, wasDead: true, killed: false, ...nothingDone, warnings: [] });
@@ -62,12 +70,18 @@ export async function runRemove(terminal: Terminal, name: string, options: Remov
     options.force === true
       ? await removeNow(client, found.process, directory, folder)
       : { report: await removeWhenIdle(client, found.process, name), killed: false };
+  abandonAttachment(name);
   if (options.json === true) {
     printJson(terminal, { name, wasDead: false, killed: ended.killed, ...ended.report, warnings });
   }
   for (const warning of warnings) terminal.warn(`dm-remap: remove: warning: ${warning}`);
   const wrong = whatWentWrong(ended);
   if (wrong !== undefined) throw new SetupError('failed', `${name}: removed, but not cleanly: ${wrong}`);
+}
+
+/** False when there was none. */
+async function removeAttachmentOf(name: string, force: boolean): Promise<boolean> {
+  return force ? abandonAttachment(name) : (await detachDevice(name, 0)) !== undefined;
 }
 
 /** M16: what somebody should know who uses main without us. A device that does not answer is removed all the same. */

@@ -13,6 +13,7 @@ import { isWorldError } from '../setup-failure.ts';
 import { openStack } from '../stack/compose.ts';
 import type { ServedStack } from '../stack/served-stack.ts';
 import { WrongStateError } from '../wrong-state-error.ts';
+import { attachmentStatus } from './attachment-status.ts';
 import { ControlPlane } from './control-plane.ts';
 import { installFailStop } from './fail-stop.ts';
 import { thisThreadIsIoFlusher } from './io-flusher.ts';
@@ -197,6 +198,7 @@ class Daemon {
             ...stack.describe(),
             process: this.#processStatus(stack),
             notes: this.#notes(stack),
+            attachment: attachmentStatus(this.#surroundings.runtimeDirectory, stack.name),
             state: this.#lifecycle.state,
             pid: process.pid,
             version: this.#surroundings.version,

@@ -5,7 +5,14 @@ import type { DeviceStatus, DeviceTable, DiskRequests, ProcessStatus, WaitingReq
 /** The part of the status that the stack knows. */
 export type StackStatus = Omit<
   DeviceStatus,
-  'state' | 'pid' | 'version' | 'startedUnixSeconds' | 'eventLog' | 'controlRestarts' | 'process'
+  | 'state'
+  | 'pid'
+  | 'version'
+  | 'startedUnixSeconds'
+  | 'eventLog'
+  | 'controlRestarts'
+  | 'process'
+  | 'attachment'
 >;
 
 /** One device, open and exported, as its process sees it. */

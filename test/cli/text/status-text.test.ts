@@ -41,6 +41,7 @@ test('the list has one row a device under its head, in columns', () => {
     health: '-',
     sizeBytes: null,
     remapped: null,
+    attached: '-',
     export: '-',
   };
   const live = {
@@ -51,12 +52,13 @@ test('the list has one row a device under its head, in columns', () => {
     health: 'ok',
     sizeBytes: 1_048_576,
     remapped: 2,
+    attached: '/dev/loop3',
   };
   const lines = listText([dead, live]).split('\n');
   assert.equal(lines.length, 3);
-  assert.match(lines[0]!, /^NAME +STATE +HEALTH +SIZE +REMAPPED +PID +EXPORT$/);
-  assert.match(lines[1]!, /^b +dead +- +- +- +- +-$/);
-  assert.match(lines[2]!, /^long-name +serving +ok +1 MiB +2 +7 +-$/);
+  assert.match(lines[0]!, /^NAME +STATE +HEALTH +SIZE +REMAPPED +PID +ATTACHED +EXPORT$/);
+  assert.match(lines[1]!, /^b +dead +- +- +- +- +- +-$/);
+  assert.match(lines[2]!, /^long-name +serving +ok +1 MiB +2 +7 +\/dev\/loop3 +-$/);
   const column = lines[0]!.indexOf('STATE');
   assert.deepEqual([lines[1]!.indexOf('dead'), lines[2]!.indexOf('serving')], [column, column]);
 });

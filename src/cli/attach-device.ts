@@ -1,0 +1,140 @@
+import { readFileSync } from 'node:fs';
+import { AttachError } from '../attach/attach-error.ts';
+import {
+  type Attachment,
+  type AttachmentKind,
+  backendName,
+  diskSequenceOf,
+  isAttached,
+  readAttachment,
+  removeAttachment,
+  writeAttachment,
+} from '../attach/attachment-record.ts';
+import { linkPath, makeLinks, removeLinks } from '../attach/links.ts';
+import { attachLoop, detachLoop, detachLoopLater } from '../attach/loop-attachment.ts';
+import type { DeviceStatus } from '../device/messages.ts';
+import { runtimeDirectory } from '../device/process/runtime-directory.ts';
+import { SetupError } from '../device/setup-error.ts';
+import { type FoundDevice, findDevice } from './find-device.ts';
+
+export interface AttachChoices {
+  readonly readOnly: boolean;
+  /** Seconds that the kernel's requests wait for a device whose process died; 0: they fail. Undefined: as the driver can. */
+  readonly queueSeconds: number | undefined;
+  /** Undefined: whichever the kernel has. */
+  readonly kind: AttachmentKind | undefined;
+}
+
+/** What `attach` did. */
+export interface AttachReport {
+  readonly name: string;
+  readonly kind: AttachmentKind;
+  /** `/dev/loop0`. */
+  readonly device: string;
+  /** `/dev/dm-remap/NAME`, and one for each partition. */
+  readonly links: readonly string[];
+  readonly readOnly: boolean;
+  readonly queueSeconds: number;
+  /** It was attached already. */
+  readonly wasAttached: boolean;
+  readonly warnings: readonly string[];
+}
+
+/** Makes a device a block device of the kernel's, or renews the links of one that is. Throws `SetupError`, `AttachError`. */
+export async function attachDevice(name: string, choices: AttachChoices): Promise<AttachReport> {
+  const directory = runtimeDirectory();
+  const found = findDevice(name, directory);
+  const servedBy = readFileSync(found.folder.pidPath, 'latin1').trim();
+  const status = await found.client.status();
+  const before = readAttachment(directory, name);
+  const warnings: string[] = [];
+  if (before !== undefined && isAttached(before)) {
+    if (before.servedBy === servedBy && before.uuid === status.uuid)
+      return report(name, before, true, warnings);
+    warnings.push(...(await clearDead(name, before)));
+  }
+  if (before !== undefined) removeLinks(name, before.deviceName);
+  const attachment = await attachNew(name, found, status, servedBy, choices);
+  return report(name, attachment, false, warnings);
+}
+
+async function attachNew(
+  name: string,
+  found: FoundDevice,
+  status: DeviceStatus,
+  servedBy: string,
+  choices: AttachChoices,
+): Promise<Attachment> {
+  const directory = runtimeDirectory();
+  const readOnly = choices.readOnly || status.spare === null;
+  if ((choices.queueSeconds ?? 0) > 0) {
+    throw new SetupError(
+      'failed',
+      `${name}: a loop device cannot wait for a process that died; use --on-daemon-loss=fail`,
+    );
+  }
+  const { uuid, logicalBlockBytes } = status;
+  const { path } = await found.client.openFile(readOnly);
+  let attachment: Attachment | undefined;
+  try {
+    const deviceName = attachLoop({
+      filePath: path,
+      logicalBlockBytes,
+      readOnly,
+      name: backendName(uuid),
+      onChosen: (chosen) => {
+        attachment = {
+          kind: 'loop',
+          deviceName: chosen,
+          uuid,
+          servedBy,
+          readOnly,
+          queueSeconds: 0,
+          diskSequence: '',
+        };
+        writeAttachment(directory, name, attachment);
+      },
+    });
+    attachment = { ...attachment!, diskSequence: diskSequenceOf(deviceName) };
+    writeAttachment(directory, name, attachment);
+    return attachment;
+  } catch (error) {
+    removeAttachment(directory, name);
+    throw error;
+  }
+}
+
+/** What a process that was killed left attached: taken away, or left to its last user, who gets errors from it. */
+async function clearDead(name: string, dead: Attachment): Promise<readonly string[]> {
+  try {
+    await detachLoop(dead.deviceName, backendName(dead.uuid), false);
+    return [];
+  } catch (error) {
+    if (!(error instanceof AttachError)) throw error;
+    detachLoopLater(dead.deviceName, backendName(dead.uuid));
+    return [
+      `/dev/${dead.deviceName}, where ${name} was attached before its process died, is still in use and gives errors only: unmount it`,
+    ];
+  }
+}
+
+function report(
+  name: string,
+  attachment: Attachment,
+  wasAttached: boolean,
+  warnings: readonly string[],
+): AttachReport {
+  const { kind, deviceName, readOnly, queueSeconds } = attachment;
+  const links = makeLinks(name, deviceName);
+  return { name, kind, device: `/dev/${deviceName}`, links, readOnly, queueSeconds, wasAttached, warnings };
+}
+
+/** For people. */
+export function attachText({ name, device, kind, readOnly, queueSeconds }: AttachReport): string {
+  const loss =
+    queueSeconds > 0
+      ? `requests wait ${queueSeconds} s for a process that died`
+      : 'fails when its process dies';
+  const how = kind === 'nbd' ? 'nbd' : 'loop over FUSE';
+  return `${linkPath(name)} is ${device} (${how}${readOnly ? ', read-only' : ''}; ${loss})`;
+}
