@@ -24,7 +24,7 @@ export interface CodeSpan {
 
 /**
  * How often V8 executed what of the compiled sources, in this thread. The sources know nothing of it. Counting costs the
- * simulator about a twentieth of its speed.
+ * simulator a tenth of its speed: 16.5 s of processor time instead of 15.0 for the same worlds.
  */
 export class CodeCounts {
   readonly #session = new Session();
