@@ -1,4 +1,5 @@
 import { fileSystemKinds } from '../acceptance/file-system-kinds.ts';
+import { bootByIdentityTests } from './boot-by-identity-tests.ts';
 import { kernelTests } from './kernel-tests.ts';
 import { powerCutTests } from './power-cut-tests.ts';
 import {
@@ -31,6 +32,7 @@ const fileSystemMebibytes = 2048;
 
 kernelTests('bad disks', [...faultStories(size), ...slowStories(size)]);
 kernelTests('disks that vanish', [vanishingStory(vanishingWays)]);
+bootByIdentityTests();
 powerCutTests({ boots: 5, acknowledgementsPerBoot: 300 });
 writeLogTests({ badCount: 100, rounds: 3 });
 kernelTests('dead sectors below a new file system', freshStories(), fileSystemMebibytes);

@@ -29,6 +29,20 @@ export type StoryPlan =
       /** What the last boot was writing when its power went. */
       readonly round: number;
     }
+  | {
+      readonly story: 'make-for-boot';
+      readonly main: string;
+      readonly spare: string;
+      readonly foreignMain: string;
+      readonly foreignSpare: string;
+    }
+  | {
+      readonly story: 'find-after-boot';
+      readonly main: string;
+      readonly spare: string;
+      readonly copy: string;
+      readonly foreignSpare: string;
+    }
   | { readonly story: 'logged-remaps'; readonly badCount: number; readonly rounds: number };
 
 /** Which disk goes, and how it is gone. */

@@ -169,7 +169,9 @@ async function findMain(
     return { mainPath, main: 'several', mainFoundPath: same.map(({ path }) => path).join(' and ') };
   if (same[0] !== undefined) return { mainPath, main: 'found', mainFoundPath: same[0].path };
   const there = await identifyDevice(mainPath).catch(ignored);
-  if (there === undefined) return { mainPath, main: 'missing', mainFoundPath: '' };
+  // What names itself as another disk is not doubtful: it has taken the name of one that is away.
+  if (there === undefined || sameIdentity(before, there).verdict === 'different')
+    return { mainPath, main: 'missing', mainFoundPath: '' };
   const inode = inodeOf(before.key);
   const proven = recorded['kind'] === 'file' && inode !== '' && inode === inodeOf(there.key);
   return { mainPath, main: proven ? 'found' : 'unproven', mainFoundPath: mainPath };

@@ -1,4 +1,5 @@
 import type { StoryPlan } from '../../story-plan.ts';
+import { findAfterBoot, makeForBoot } from './boot-by-identity.ts';
 import { creation } from './creation.ts';
 import { degradationOnKernelDisks } from './degradation.ts';
 import { delayedMain } from './delay.ts';
@@ -41,6 +42,10 @@ export function playStory(plan: StoryPlan, tell: (text: string) => void): Promis
       return writeUntilCut(plan);
     case 'check-after-boot':
       return checkAfterBoot(plan);
+    case 'make-for-boot':
+      return makeForBoot(plan);
+    case 'find-after-boot':
+      return findAfterBoot(plan);
     case 'logged-remaps':
       return loggedRemaps(plan);
   }
