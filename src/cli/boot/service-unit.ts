@@ -12,15 +12,20 @@ export interface ProgramPlace {
  *
  * - Before local-fs-pre.target: started before every local file system, so ended after all of them.
  * - `serve` looks for the disks of NAME itself, by identity: a unit that waited for a name under /dev would wait for the wrong one.
+ * - It is attached before anything that is ordered behind it goes on, and let go of before it ends. A machine that cannot
+ *   (no FUSE) serves all the same: `-`.
  * - A refusal (2, 4, 6) is for a person and is not tried again; a disk that is late, a bug or a watchdog's end is.
  * - Swapped-out memory of what the kernel writes its pages through would be a deadlock.
  */
 export function serviceUnit({ node, main }: ProgramPlace): string {
+  const program = `${quoted(node)} ${quoted(main)}`;
   return `${ownMark}
 [Unit]
 Description=dm-remap device %i
 DefaultDependencies=no
 After=systemd-udevd.service systemd-remount-fs.service systemd-journald.socket
+Wants=modprobe@fuse.service modprobe@loop.service
+After=modprobe@fuse.service modprobe@loop.service
 Before=local-fs-pre.target shutdown.target
 Wants=local-fs-pre.target
 Conflicts=shutdown.target
@@ -31,7 +36,9 @@ StartLimitBurst=10
 [Service]
 Type=notify
 NotifyAccess=main
-ExecStart=${quoted(node)} ${quoted(main)} serve %i --wait 60
+ExecStart=${program} serve %i --wait 60
+ExecStartPost=-${program} attach %i
+ExecStop=-${program} detach %i --wait 30
 Restart=on-failure
 RestartSec=2
 RestartPreventExitStatus=2 4 6

@@ -89,6 +89,14 @@ async function rollBack({ lab }: BlockLab, { spare }: NextBoot): Promise<void> {
 
 /** M15: somebody writes to main behind the device's back. */
 async function writeRawMain({ lab }: BlockLab, { main }: NextBoot): Promise<void> {
-  await mustRunTool('dd', 'if=/dev/urandom', `of=${main}`, 'bs=1M', 'count=32', 'conv=fsync,notrunc', 'status=none');
+  await mustRunTool(
+    'dd',
+    'if=/dev/urandom',
+    `of=${main}`,
+    'bs=1M',
+    'count=32',
+    'conv=fsync,notrunc',
+    'status=none',
+  );
   await lab.mustFail(ExitCode.refused, /main-changed/, 'assemble', 'disk');
 }
