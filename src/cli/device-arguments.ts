@@ -3,13 +3,10 @@ import { arenaPageBytes } from '../block/buffer-arena.ts';
 import type { CacheMode, MainChoice } from '../device/serve-options.ts';
 import { SetupError } from '../device/setup-error.ts';
 import { requestMemory } from '../device/stack/request-memory.ts';
-import { readTextInput } from '../device/text-input.ts';
+import { readTextInput, tableBytesMax } from '../device/text-input.ts';
 import { isEngineChoice } from '../io/choose-engine.ts';
 import { type EngineChoice, engineChoices } from '../io/io-engine.ts';
 import { parseBytes } from './text/byte-size.ts';
-
-/** A table of a million lines would be somebody's mistake. */
-const tableBytesMax = 1_048_576;
 
 /** Options of `create`, `assemble` and `serve` as commander gives them. */
 export interface DiskFlags {

@@ -1,6 +1,7 @@
 import process from 'node:process';
 import { createInterface } from 'node:readline/promises';
 import { ExitCode } from './exit-code.ts';
+import { printable } from './text/printable.ts';
 
 /** Where a command prints; tests put a list in its place. */
 export interface Terminal {
@@ -42,10 +43,10 @@ export function processTerminal(): Terminal {
   });
   return {
     print: (text) => {
-      process.stdout.write(`${text}\n`);
+      process.stdout.write(`${printable(text)}\n`);
     },
     warn: (line) => {
-      process.stderr.write(`${line}\n`);
+      process.stderr.write(`${printable(line)}\n`);
     },
     progress: (text) => {
       if (!process.stderr.isTTY) return;

@@ -1,5 +1,9 @@
 import { closeSync, openSync, readSync } from 'node:fs';
+import { refuseZeroByte } from '../io/open-error.ts';
 import { SetupError } from './setup-error.ts';
+
+/** A table of a million lines would be somebody's mistake. */
+export const tableBytesMax = 1_048_576;
 
 const standardInput = 0;
 const chunkBytes = 262_144;
@@ -13,6 +17,7 @@ export function readTextInput(path: string, bytesMax: number, what: string): str
   let length = 0;
   let descriptor = standardInput;
   try {
+    refuseZeroByte(path);
     if (path !== '-') descriptor = openSync(path, 'r');
     for (;;) {
       const chunk = Buffer.alloc(chunkBytes);

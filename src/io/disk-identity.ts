@@ -5,6 +5,7 @@
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { DiskIdentity } from './identity-verdict.ts';
+import { refuseZeroByte } from './open-error.ts';
 import {
   blockDirectory,
   deviceNumberOf,
@@ -35,10 +36,11 @@ const sysfsSectorBytes = 512;
 const stackDepthMax = 16;
 
 /**
- * Identity of a block device or a file. Rejects with the system's error when there is nothing at `path`, and with a plain
- * `Error` for what is neither.
+ * Identity of a block device or a file. Rejects with the system's error when there is nothing at `path`, with an `OpenError`
+ * for a name that none can have, and with a plain `Error` for what is neither.
  */
 export async function identifyDevice(path: string, roots: SystemRoots = systemRoots): Promise<DiskIdentity> {
+  refuseZeroByte(path);
   const facts = await stat(path, { bigint: true });
   if (facts.isBlockDevice())
     return identifyBlock(await resolvePath(path), formatDeviceNumber(facts.rdev), roots);

@@ -6,7 +6,7 @@ import { directAlignment, dropCachedPages, lockOpenFile } from '../linux/file-ca
 import { SystemCallError } from '../linux/system-call.ts';
 import { type DiskQueue, readDiskQueue } from './disk-queue.ts';
 import { findUsers } from './disk-usage.ts';
-import { asOpenError, endUse, OpenError, openErrorOfErrno } from './open-error.ts';
+import { asOpenError, endUse, OpenError, openErrorOfErrno, refuseZeroByte } from './open-error.ts';
 
 // All of these run on libuv's threads: opening a dying disk may take minutes.
 const openAsync = promisify(open);
@@ -51,6 +51,7 @@ export interface OpenedDescriptor {
 /** @throws OpenError with one clear line and a stable code. Leaves nothing open behind. */
 export async function openDescriptor(request: OpenRequest): Promise<OpenedDescriptor> {
   const { path } = request;
+  refuseZeroByte(path);
   // Looked at before it is opened: opening a tape rewinds it, opening a FIFO waits.
   const before = await orRefuse(path, 'stat', statAsync(path));
   const kind = kindOf(path, before);

@@ -81,6 +81,16 @@ export function openErrorOfErrno(
   return new OpenError('OPEN_FAILED', path, `${doing} failed: ${errnoName(errno)}`, cause);
 }
 
+/**
+ * Throws for a path with a zero byte, which no file has and `node:fs` takes for a bug of its caller's: paths also come out of
+ * superblocks and tables.
+ */
+export function refuseZeroByte(path: string): void {
+  if (path.includes('\0')) {
+    throw new OpenError('OPEN_NOT_FOUND', path, 'no such file or device: the name has a zero byte');
+  }
+}
+
 /** As `openErrorOfErrno` for what `node:fs` throws; anything else is our bug and is thrown on. */
 export function asOpenError(path: string, error: unknown, doing: string): OpenError {
   if (error instanceof OpenError) return error;

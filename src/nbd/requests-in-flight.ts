@@ -256,8 +256,11 @@ export class RequestsInFlight {
   #tellOfFailedFlush(request: ClientRequest): void {
     const flushEpoch = this.#device.flushEpoch;
     if (flushEpoch === this.#flushEpoch) return;
+    // Of another failure, that of an ill-formed request for one, a client learns nothing about what it wrote before.
+    const isTold = request.command === Command.flush && request.errno === WireError.EIO;
+    if (request.errno !== WireError.none && !isTold) return;
     this.#flushEpoch = flushEpoch;
-    if (request.errno === WireError.none) request.errno = WireError.EIO;
+    request.errno = WireError.EIO;
   }
 
   #admit(header: RequestDecoder, pieceBytes: number): ClientRequest {

@@ -1,3 +1,11 @@
 import { describeFuzzing } from './engine/test-stage.ts';
 
-describeFuzzing(['superblock', 'journal', 'checkpoint', 'metadata-dump', 'table-copy']);
+describeFuzzing([
+  'superblock',
+  'journal',
+  'checkpoint',
+  'metadata-dump',
+  'table-copy',
+  'disk-signatures',
+  'disk-descriptions',
+]);

@@ -1,3 +1,3 @@
 import { describeFuzzing } from './engine/test-stage.ts';
 
-describeFuzzing(['nbd-handshake', 'nbd-transmission', 'nbd-client', 'control-bodies']);
+describeFuzzing(['nbd-handshake', 'nbd-transmission', 'nbd-client', 'nbd-clients', 'control-bodies']);

@@ -344,3 +344,7 @@ test('device numbers are taken apart as the C library does', () => {
   assert.equal(formatDeviceNumber(0xffffffffn), '4095:1048575');
   assert.equal(formatDeviceNumber(0x11004c4b17040n), '70000:5000000');
 });
+
+test('a name with a zero byte is one that no file has, and no bug', async () => {
+  await assert.rejects(identifyDevice('/dev/sd\0a'), { code: 'OPEN_NOT_FOUND' });
+});

@@ -428,6 +428,30 @@ test('R7 a failed flush is told to every connection once, on its next FLUSH or F
   });
 });
 
+test('R7 a FLUSH or FUA that fails for another reason tells nobody of a failed flush: the next one does', async () => {
+  const inner = new FailingDevice(new MemoryDevice({ name: 'disk', sizeBytes: mebibyte }), 4096, 512);
+  const device = new DoubtfulDevice(inner);
+  await withServer({ device }, async (fixture) => {
+    const payload = pattern(512, 1);
+    const others: readonly (readonly [string, number])[] = [
+      [requestHex(write, 1, mebibyte, 512, { flags: 1, payload }), 28],
+      [requestHex(write, 1, 100, 512, { flags: 1, payload }), 22],
+      [requestHex(flush, 1, 512, 0), 22],
+      [requestHex(write, 1, 4096, 512, { flags: 1, payload }), 5],
+    ];
+    for (const [hex, errno] of others) {
+      const wire = await fixture.transmission();
+      await settle();
+      device.failedFlushes += 1;
+      await wire.send(hex + requestHex(flush, 2, 0, 0) + requestHex(flush, 3, 0, 0));
+      await wire.expect(replyHex(1, errno) + replyHex(2, 5) + replyHex(3));
+      await wire.stream.close();
+      await settle();
+    }
+    assert.equal(inner.failures, 1, 'the bad sector was met');
+  });
+});
+
 test('a client that takes no replies is dropped in time, and its memory comes back', async () => {
   await withServer({ limits: { stallTimeoutMs: 60_000 } }, async (fixture) => {
     const wire = await fixture.transmission({ capacityBytes: 4096 });

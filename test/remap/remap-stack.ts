@@ -38,6 +38,8 @@ export interface StackOptions {
   /** Between the recorder and the simulated device. */
   readonly wrapSpare?: (spare: BlockDevice) => BlockDevice;
   readonly wrapMain?: (main: BlockDevice, clock: VirtualClock) => BlockDevice;
+  /** A flush of main has failed, and some of what it was to make durable is gone. */
+  readonly onMainCacheDropped?: () => void;
 }
 
 /** A remap device over two simulated disks under virtual time, every device operation recorded. */
@@ -71,6 +73,7 @@ export function makeStack(options: StackOptions = {}): Stack {
     exactRanges,
     // Writes are sent as they come, unless a test is about main's cache (R8).
     capabilities: { volatileCache: false, ...options.mainCapabilities },
+    ...(options.onMainCacheDropped === undefined ? {} : { onCacheDropped: options.onMainCacheDropped }),
   });
   const spareDisk = new SimulatedDisk({
     name: 'spare',

@@ -27,10 +27,29 @@ export function decodeKnownSession(text: string): KnownSession | undefined {
   const [line, checksum, end, ...rest] = text.split('\n');
   if (line === undefined || end !== '' || rest.length > 0 || String(crc32c(line)) !== checksum)
     return undefined;
-  // The checksum is right: this program wrote it, or a later one with another number of the format.
-  const value = JSON.parse(line) as KnownSession & { readonly format: number };
-  const { format, ...session } = value;
-  return format === 1 ? session : undefined;
+  // The checksum is right, and yet a later program may have written it, or somebody's hand: it is advice, and must not keep a
+  // device from being served.
+  const value = parsed(line);
+  if (value['format'] !== 1) return undefined;
+  const { uuid, sequence, sessionNonce, generation, closedRevision, writtenUnixSeconds } = value;
+  if (typeof uuid !== 'string' || typeof sessionNonce !== 'string') return undefined;
+  if (!isCount(sequence) || !isCount(generation) || !isCount(closedRevision)) return undefined;
+  if (!isCount(writtenUnixSeconds)) return undefined;
+  return { uuid, sequence, sessionNonce, generation, closedRevision, writtenUnixSeconds };
+}
+
+/** Empty for anything but an object. */
+function parsed(line: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === 'object' && value !== null ? { ...value } : {};
+  } catch {
+    return {};
+  }
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }
 
 /**

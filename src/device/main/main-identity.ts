@@ -1,10 +1,12 @@
-import { readFileSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { type DiskIdentity, identityFromPairs, identityToPairs } from '../../io/disk-identity.ts';
 import { describeIdentity, sameIdentity } from '../../io/identity-verdict.ts';
+import { refuseZeroByte } from '../../io/open-error.ts';
 import type { MainChoice } from '../serve-options.ts';
 import { SetupError } from '../setup-error.ts';
 import type { OpenedDisk, OpenedTable } from '../stack/disks.ts';
 import { inodeOf } from '../stack/inode.ts';
+import { readTextInput, tableBytesMax } from '../text-input.ts';
 
 /** What the superblock keeps about a disk (M15), all text. Of a table: `path`, `kind`, and the inodes under it. */
 export type IdentityRecord = Readonly<Record<string, string>>;
@@ -92,7 +94,10 @@ export function recordedMain(recorded: IdentityRecord): MainChoice {
   if (!path.startsWith(tablePrefix)) return { kind: 'path', path };
   const label = path.slice(tablePrefix.length);
   try {
-    return { kind: 'table', text: readFileSync(label, 'utf8'), label };
+    // The name comes from a disk: a pipe would keep us waiting, and `-` is standard input no more.
+    refuseZeroByte(label);
+    if (!statSync(label).isFile()) throw new SetupError('refused', `${label}: is no file`);
+    return { kind: 'table', text: readTextInput(label, tableBytesMax, 'a device-mapper table'), label };
   } catch (error) {
     throw new SetupError('usage', `main was a table from ${label}, which cannot be read; give --main-table`, {
       cause: error,

@@ -258,9 +258,14 @@ function removeSocketElsewhere(notePath: string): void {
   if (!existsSync(notePath)) return;
   const match = /^(\d+) (.+)$/s.exec(readFileSync(notePath, 'utf8'));
   const path = match?.[2];
-  if (path === undefined) return;
-  const found = lstatSync(path, { throwIfNoEntry: false });
-  if (found?.isSocket() === true && String(found.ino) === match?.[1]) unlinkSync(path);
+  if (path === undefined || path.includes('\0')) return;
+  try {
+    const found = lstatSync(path, { throwIfNoEntry: false });
+    if (found?.isSocket() === true && String(found.ino) === match?.[1]) unlinkSync(path);
+  } catch (error) {
+    // A socket that is not to be reached any more must not keep the name from being used again.
+    if (errorCode(error) === undefined) throw error;
+  }
 }
 
 function isHeldBy(folder: DeviceFolder, pid: number): boolean {

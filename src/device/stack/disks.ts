@@ -3,7 +3,7 @@ import { createDataPlane, type DataPlane } from '../../io/data-plane.ts';
 import { type DiskIdentity, identifyDevice } from '../../io/disk-identity.ts';
 import type { FileDevice } from '../../io/file-device.ts';
 import type { EngineChoice } from '../../io/io-engine.ts';
-import { asOpenError } from '../../io/open-error.ts';
+import { asOpenError, refuseZeroByte } from '../../io/open-error.ts';
 import { createMappedDevice } from '../../mapping/create-mapped-device.ts';
 import type { MappedDevice } from '../../mapping/mapped-device.ts';
 import { TargetRegistry } from '../../mapping/registry.ts';
@@ -161,6 +161,7 @@ export async function withDisks<T>(work: (disks: Disks) => Promise<T>): Promise<
 }
 
 async function realPath(path: string): Promise<string> {
+  refuseZeroByte(path);
   try {
     return await realpath(path);
   } catch (error) {

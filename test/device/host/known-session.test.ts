@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { crc32c } from '@node-rs/crc32';
 import fc from 'fast-check';
 import {
   decodeKnownSession,
@@ -61,4 +62,20 @@ test('M12 what the host noted is read back as it was, and not at all when a byte
       assert.equal(decodeKnownSession(text.slice(0, at)), undefined);
     }),
   );
+});
+
+test('what has a right checksum and is no session is as nothing, whoever wrote it', () => {
+  const lines = [
+    'null',
+    '[]',
+    '7',
+    '{',
+    '{"format":1}',
+    JSON.stringify({ ...known, format: 1, sequence: '40' }),
+  ];
+  for (const line of [...lines, JSON.stringify({ ...known, format: 1, generation: -1 })]) {
+    assert.equal(decodeKnownSession(`${line}\n${crc32c(line)}\n`), undefined, line);
+  }
+  const line = JSON.stringify({ ...known, format: 1, later: 'field' });
+  assert.deepEqual(decodeKnownSession(`${line}\n${crc32c(line)}\n`), known);
 });

@@ -72,3 +72,9 @@ test('main is where the spare last saw it', () => {
   assert.throws(() => recordedMain({}), SetupError);
   assert.throws(() => recordedMain({ path: 'table:/does/not/exist' }), /give --main-table/);
 });
+
+test('a spare that names something without an end as the file of a table is refused, not read', () => {
+  for (const label of ['/dev/zero', '/', '-', '/a\0b']) {
+    assert.throws(() => recordedMain({ path: `table:${label}` }), /give --main-table/);
+  }
+});

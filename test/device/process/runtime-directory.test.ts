@@ -196,3 +196,15 @@ test("a device that is another user's is not called dead, and nothing of it is r
   }
   assert.equal(folderState(folder).state, 'live');
 });
+
+test('a note about a socket elsewhere that cannot be followed keeps no name from being used again', () => {
+  const longName = 'x'.repeat(5_000);
+  for (const note of ['1 /a\0b', `1 /${longName}`, `1 ${join(directory, 'file', 'below')}`, '1 ', 'x']) {
+    writeFileSync(join(directory, 'file'), '');
+    makeDead('disk');
+    const folder = deviceFolder(directory, 'disk');
+    writeFileSync(folder.elsewherePath, note);
+    assert.equal(removeDeadFolder(directory, folder), true, note);
+    assert.deepEqual(readdirSync(directory), ['file']);
+  }
+});

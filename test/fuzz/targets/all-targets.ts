@@ -4,6 +4,7 @@ export const targetNames = [
   'nbd-handshake',
   'nbd-transmission',
   'nbd-client',
+  'nbd-clients',
   'control-bodies',
   'superblock',
   'journal',
@@ -15,6 +16,10 @@ export const targetNames = [
   'bad-sector-lists',
   'command-words',
   'event-log',
+  'host-state',
+  'runtime-folder',
+  'disk-signatures',
+  'disk-descriptions',
 ] as const;
 export type TargetName = (typeof targetNames)[number];
 
@@ -23,6 +28,7 @@ const places: Readonly<Record<TargetName, () => Promise<FuzzTarget>>> = {
   'nbd-handshake': async () => (await import('./nbd-server-targets.ts')).nbdHandshake,
   'nbd-transmission': async () => (await import('./nbd-server-targets.ts')).nbdTransmission,
   'nbd-client': async () => (await import('./nbd-client-target.ts')).nbdClient,
+  'nbd-clients': async () => (await import('./nbd-clients.ts')).nbdClients,
   'control-bodies': async () => (await import('./control-bodies.ts')).controlBodies,
   superblock: async () => (await import('./spare-targets.ts')).superblocks,
   journal: async () => (await import('./spare-targets.ts')).journals,
@@ -34,6 +40,10 @@ const places: Readonly<Record<TargetName, () => Promise<FuzzTarget>>> = {
   'bad-sector-lists': async () => (await import('./text-targets.ts')).badSectorLists,
   'command-words': async () => (await import('./text-targets.ts')).wordsOfCommands,
   'event-log': async () => (await import('./event-log.ts')).eventLog,
+  'host-state': async () => (await import('./host-folders.ts')).hostState,
+  'runtime-folder': async () => (await import('./host-folders.ts')).runtimeFolder,
+  'disk-signatures': async () => (await import('./disk-targets.ts')).diskSignatures,
+  'disk-descriptions': async () => (await import('./disk-targets.ts')).diskDescriptions,
 };
 
 export function isTargetName(name: string): name is TargetName {
