@@ -90,6 +90,9 @@ async function openDevice(
   const candidates = candidatesOf(found.filter(({ superblock }) => isMember(superblock.replica)));
   const places = shared.layout.replicas.filter((_, index) => isMember(index));
   const blocks = await scanJournals(io, shared.layout, shared.uuid, places);
+  // What replicas outside the set hold counts for nothing, but a new generation must be above it: they may be taken in.
+  const outside = shared.layout.replicas.filter((_, index) => !isMember(index));
+  const outsideBlocks = await scanJournals(io, shared.layout, shared.uuid, outside);
   const reached = Math.max(
     0,
     ...candidates.map(({ superblock }) =>
@@ -120,7 +123,7 @@ async function openDevice(
           takenOver: undefined,
           forced: !strict,
         };
-        return sessionStart(shared, chosen, found, blocks, journal, report);
+        return sessionStart(shared, chosen, found, [...blocks, ...outsideBlocks], journal, report);
       } catch (error) {
         if (!(error instanceof MetadataError)) throw error;
         refusal ??= error;
@@ -278,6 +281,7 @@ function replicaStart(
     slotInDoubt: false,
     checkpoint: base?.superblock.checkpoint ?? { ...chosen.superblock.checkpoint, area: 1 },
     late: false,
+    fenced: false,
   };
 }
 

@@ -4,6 +4,7 @@ import { sameBytes } from './block-checksum.ts';
 import { blockBytes } from './block-size.ts';
 import type { ReplicaPlace } from './layout.ts';
 import { Mutex } from './mutex.ts';
+import { fenceReplica } from './replica-fence.ts';
 import { isPlaceFault, mismatch, type SpareIo } from './spare-io.ts';
 import { type CheckpointFacts, decodeSuperblock, encodeSuperblock, type SharedFacts } from './superblock.ts';
 
@@ -28,6 +29,8 @@ export interface Replica {
   checkpoint: CheckpointFacts;
   /** A write to it passed its deadline and may still arrive: it is never taken in again (R3). */
   late: boolean;
+  /** It keeps a superblock that cannot be overwritten, and cannot be opened with it: not taken in again in this session. */
+  fenced: boolean;
 }
 
 export type SharedChanges = Partial<Pick<SharedFacts, 'cleanlyClosed' | 'properties' | 'layout'>>;
@@ -91,7 +94,7 @@ export class ReplicaSet {
    */
   takeIn(): Replica[] {
     assert(this.#consistent, 'a replica comes back after its leaving is durable');
-    const joining = this.replicas.filter(({ state, late }) => state !== 'in-sync' && !late);
+    const joining = this.replicas.filter(mayComeBack);
     for (const replica of joining) {
       replica.state = 'joining';
       this.#forgetContents(replica);
@@ -105,7 +108,7 @@ export class ReplicaSet {
    */
   reviveFailed(): Replica[] {
     const isMember = ({ index }: Replica): boolean => (this.#shared.inSyncMask & (1 << index)) !== 0;
-    const revived = this.replicas.filter(({ state, late }) => state !== 'in-sync' && !late);
+    const revived = this.replicas.filter(mayComeBack);
     for (const replica of revived) {
       replica.state = 'out';
       if (!isMember(replica)) this.#forgetContents(replica);
@@ -285,8 +288,13 @@ export class ReplicaSet {
     else if (isPlaceFault(error)) this.markFailed(replica, error);
   }
 
-  /** Takes both superblocks away: overwritten, or at least neither readable nor valid. */
+  /**
+   * Takes both superblocks away: overwritten, or at least neither readable nor valid. One that can be read and not be
+   * overwritten must not keep all others from serving: the replica is fenced.
+   */
   async #invalidate(replica: Replica): Promise<void> {
+    let staleGeneration = 0;
+    let failure: DeviceError | undefined;
     for (const slot of [0, 1] as const) {
       const offset = slotOffset(replica, slot);
       await this.#io.withPiece(1, async (piece) => {
@@ -294,26 +302,43 @@ export class ReplicaSet {
           piece.fill(0);
           await this.#io.write(piece, offset);
         } catch (error) {
-          if (!isPlaceFault(asDeviceError(error))) throw error;
-          if (await this.#holdsSuperblock(piece, offset)) throw error;
+          const blamed = asDeviceError(error);
+          if (!isPlaceFault(blamed)) throw error;
+          const generation = await this.#generationAt(piece, offset);
+          if (generation === undefined) return;
+          // Zeros on their way are no superblock, but nobody knows when they arrive.
+          if (blamed.kind === 'timed-out') throw error;
+          failure = blamed;
+          staleGeneration = Math.max(staleGeneration, generation);
         }
       });
     }
+    if (failure === undefined || replica.fenced) return;
+    // What may still arrive may land on the fence (R3).
+    if (replica.late || this.#lateWrite) throw failure;
+    await fenceReplica(this.#io, this.#shared, replica, staleGeneration);
+    replica.fenced = true;
   }
 
-  async #holdsSuperblock(piece: Uint8Array, offset: number): Promise<boolean> {
+  /** Of the superblock there; undefined where none can be read. */
+  async #generationAt(piece: Uint8Array, offset: number): Promise<number | undefined> {
     try {
       await this.#io.read(piece, offset);
     } catch (error) {
       if (!isPlaceFault(asDeviceError(error))) throw error;
-      return false;
+      return undefined;
     }
-    return decodeSuperblock(piece).found === 'superblock';
+    const finding = decodeSuperblock(piece);
+    return finding.found === 'superblock' ? finding.superblock.checkpoint.generation : undefined;
   }
 }
 
 export function slotOffset(replica: Replica, slot: 0 | 1): number {
   return replica.place.superblockOffset + slot * blockBytes;
+}
+
+function mayComeBack({ state, late, fenced }: Replica): boolean {
+  return state !== 'in-sync' && !late && !fenced;
 }
 
 function otherSlot(replica: Replica): 0 | 1 {

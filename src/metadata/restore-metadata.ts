@@ -63,6 +63,7 @@ export async function restoreMetadata(
       slotInDoubt: false,
       checkpoint: { ...checkpoint, area: 1 },
       late: false,
+      fenced: false,
     }),
   );
   const lastSequence = highest(sequences);
