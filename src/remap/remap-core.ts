@@ -3,6 +3,7 @@ import type { BufferArena } from '../block/buffer-arena.ts';
 import type { Clock } from '../block/clock.ts';
 import { asDeviceError, deviceError } from '../block/device-error.ts';
 import { isGone } from '../block/errno.ts';
+import { Permits } from '../block/permits.ts';
 import type { MappingRecord } from '../metadata/mapping-state.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
@@ -17,6 +18,7 @@ import type { ProbeDirection } from './path/probe-round.ts';
 import { type Policies, policiesOf } from './policies.ts';
 import { newCounters, type RemapCounters } from './remap-counters.ts';
 import type { RemapObserver } from './remap-observer.ts';
+import { discardsAtOnceMax } from './request/discard-request.ts';
 import { MainCache } from './request/main-cache.ts';
 import { OptionalCommands } from './request/optional-commands.ts';
 import type { Place } from './request/request-plan.ts';
@@ -91,6 +93,11 @@ export class RemapCore {
   /** Which ways to the two devices are open, and who waits for one that is not (R5, R17). */
   readonly paths: DevicePaths;
   readonly optional: OptionalCommands;
+  /** Discards of all clients, by the disk that they go to. */
+  readonly discards: Readonly<Record<DevicePlace, Permits>> = {
+    main: new Permits(discardsAtOnceMax),
+    spare: new Permits(discardsAtOnceMax),
+  };
   readonly zeroMemory: ZeroMemory;
   /** Goes on with what reads could not decide (R18). */
   salvager: UndecidedTaker = { waiting: 0, has: () => false, add: () => undefined };

@@ -147,6 +147,39 @@ describe('extents of the remap device', () => {
     await finish(silent);
   });
 
+  it('R1 hold up no move, however long main takes to answer', async () => {
+    const answers: (() => void)[] = [];
+    class SlowToTell extends FilterDevice {
+      override async extents(_offset: number, length: number): Promise<readonly Extent[]> {
+        await new Promise<void>((resolve) => answers.push(resolve));
+        return [{ state: 'hole', length }];
+      }
+    }
+    const stack = await woundedStack((main) => new SlowToTell(main));
+    const asking = stack.device.extents(64 * sectorBytes, 64 * sectorBytes);
+    await stack.clock.runFor(100);
+    assert.equal(answers.length, 1);
+    stack.mainDisk.faults.addBadSectors(120, 1, { on: 'write' });
+    await writeSectors(stack, 120, patternOf(120, 8));
+    assert.equal(stack.core.table.get(15)?.held, 0xff, 'it moved while main was being asked');
+    const answered = { yet: false };
+    const extents = asking.finally(() => {
+      answered.yet = true;
+    });
+    while (!answered.yet) {
+      for (const answer of answers.splice(0)) answer();
+      await stack.clock.runFor(1);
+    }
+    const words = (await extents).map(({ length, state }) => `${state} ${length / sectorBytes}`).join(', ');
+    assert.equal(
+      words,
+      'hole 16, remapped 8, hole 9, unreadable 1, hole 14, gone 8, hole 8',
+      'as it was asked',
+    );
+    assert.match(await extentWords(stack, 120, 8), /^remapped 8$/);
+    await finish(stack);
+  });
+
   it('R29 covers a bounded part of what was asked', async () => {
     const stack = makeStack({ mainBytes: 2 * extentsBytesMax });
     assert.equal(await extentWords(stack, 8, 200_000), `data ${extentsBytesMax / sectorBytes}`);

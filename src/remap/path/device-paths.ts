@@ -111,10 +111,10 @@ export class DevicePaths {
     const device = place === 'main' ? this.#parts.main : this.#parts.spare;
     if (device.reopen === undefined) return false;
     this.#gone.add(place);
-    if (place === 'spare') this.spare.noteFailed();
+    if (place === 'spare') this.spare.noteGone();
     else {
-      this.mainReads.noteFailed();
-      this.mainWrites.noteFailed();
+      this.mainReads.noteGone();
+      this.mainWrites.noteGone();
     }
     return true;
   }

@@ -33,6 +33,8 @@ export class PathState {
   /** When the last one did, whatever windows an operator opened since. */
   #outageMs = 0;
   #refused = false;
+  /** The device has said in this outage that it has gone. */
+  #goneNoted = false;
   #closed = false;
   #asking = false;
   #lastAskedMs = 0;
@@ -74,6 +76,18 @@ export class PathState {
     this.#parts.onChange(true, 0);
   }
 
+  /**
+   * The device says that it has gone. Where it was away already something else is wrong from now on, perhaps that somebody
+   * changes the cable: who comes has a whole window, once in an outage. Those who wait keep theirs.
+   */
+  noteGone(): void {
+    this.noteFailed();
+    if (this.#refused || this.#goneNoted) return;
+    this.#goneNoted = true;
+    this.#sinceMs = this.#parts.clock.nowMs();
+    this.#backOffMs = reprobeMs;
+  }
+
   /** As `noteFailed`, and nobody is held: there is nothing that waiting could mend (R16). */
   refuse(): void {
     this.noteFailed();
@@ -87,6 +101,7 @@ export class PathState {
     const awayMs = this.#parts.clock.nowMs() - this.#outageMs;
     this.#sinceMs = undefined;
     this.#refused = false;
+    this.#goneNoted = false;
     this.#parts.onChange(false, awayMs);
     this.#answer(true);
   }

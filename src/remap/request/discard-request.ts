@@ -9,8 +9,14 @@ import { type Piece, planPieces } from './request-plan.ts';
  */
 export const discardPartBytesMax: number = 64 * 1024 * 1024;
 
-/** Pieces of one plan, and so requests to the disks at once, whatever the table looks like. */
+/** Pieces of one plan, whatever the table looks like. */
 export const discardPiecesMax = 64;
+
+/**
+ * Discards of all clients that one disk has at once: thousands of them over a table of many pieces would take all places in
+ * the disk's queue, which refuses what comes then, other requests too.
+ */
+export const discardsAtOnceMax = 64;
 
 /**
  * R20: best effort. Mappings and marks stay as they are, nothing is remapped, and a disk that fails it has said nothing
@@ -54,7 +60,8 @@ async function discardPiece(core: RemapCore, piece: Piece): Promise<void> {
   if (from >= to) return;
   try {
     // A spare that gives its room away has none when a sector must be saved (M17).
-    await device.discard(from, to - from, place === 'main' ? IoFlags.none : IoFlags.keepAllocated);
+    const flags = place === 'main' ? IoFlags.none : IoFlags.keepAllocated;
+    await core.discards[place].run(() => device.discard(from, to - from, flags));
     (place === 'main' ? core.mainFlush : core.spareFlush).wroteUnstable();
   } catch (error) {
     core.optional.noteFailure(place, 'discard', asDeviceError(error));

@@ -16,27 +16,24 @@ export const extentPiecesMax = 1024;
  * not remapped, not lost.
  */
 export async function extentsOf(core: RemapCore, offset: number, length: number): Promise<readonly Extent[]> {
-  const { inFlight, locks, table, parts } = core;
+  const { locks, table, parts } = core;
   const covered = Math.min(length, extentsBytesMax);
   const first = Math.floor(offset / parts.granuleBytes);
   const last = Math.floor((offset + covered - 1) / parts.granuleBytes);
   while (locks.blocked(first, last)) await locks.whenUnblocked(first, last);
-  // Main is asked about what is main's: a move that begins later waits for this ticket (R1).
   const pieces = planPieces(table, parts.granuleBytes, offset, covered, extentPiecesMax);
-  const ticket = inFlight.begin(first, last);
-  try {
-    const extents: Extent[] = [];
-    for (const piece of pieces) {
-      const states =
-        piece.place === 'main'
-          ? await mainExtents(core, piece)
-          : specialExtents(table, piece, parts.granuleBytes);
-      for (const extent of states) append(extents, extent.state, extent.length);
-    }
-    return extents;
-  } finally {
-    inFlight.end(ticket);
+  // What the table says now, before anybody else has a turn.
+  const special = pieces.map((piece) =>
+    piece.place === 'main' ? undefined : specialExtents(table, piece, parts.granuleBytes),
+  );
+  // No ticket: up to a thousand questions would hold up a move for as long. What moves meanwhile was not moved when this was
+  // asked, and a hole that main has then was one before: a write that left it has not reached main.
+  const extents: Extent[] = [];
+  for (const [index, piece] of pieces.entries()) {
+    const states = special[index] ?? (await mainExtents(core, piece));
+    for (const extent of states) append(extents, extent.state, extent.length);
   }
+  return extents;
 }
 
 /** What the table says of a piece that is not simply main's. */

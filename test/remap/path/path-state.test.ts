@@ -85,6 +85,42 @@ describe('PathState', () => {
     assert(!path.failed);
   });
 
+  it('R17 R32 a disk that was away and then goes has a whole window, for those who come then', async () => {
+    const { clock, device, path } = makePath(3000);
+    path.noteFailed();
+    const early = watch(path.whenWorking());
+    await clock.runFor(2900);
+    path.noteGone();
+    await clock.runFor(100);
+    assert.equal(early.works, false, 'who waited has waited long enough');
+    const late = watch(path.whenWorking());
+    await clock.runFor(1000);
+    assert.equal(late.works, undefined);
+    device.works = true;
+    await clock.runFor(1000);
+    assert.equal(late.works, true);
+    assert.deepEqual(device.changes, [true, false], 'one outage');
+    await clock.runUntilIdle();
+  });
+
+  it('R17 R32 a window that was over begins again when the disk goes', async () => {
+    const { clock, path } = makePath(3000);
+    path.noteFailed();
+    await clock.runFor(60_000);
+    path.noteGone();
+    const late = watch(path.whenWorking());
+    await clock.runFor(2900);
+    assert.equal(late.works, undefined);
+    path.noteGone();
+    await clock.runFor(200);
+    assert.equal(late.works, false);
+    path.noteGone();
+    const later = watch(path.whenWorking());
+    await clock.runFor(1);
+    assert.equal(later.works, false, 'once in an outage, however often it is said');
+    await clock.runUntilIdle();
+  });
+
   it('R17 a path time-out of 0 holds nobody', async () => {
     const { clock, device, path } = makePath(0);
     path.noteFailed();

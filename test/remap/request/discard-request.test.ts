@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { IoFlags } from '../../../src/block/block-device.ts';
 import { Errno } from '../../../src/block/errno.ts';
-import { discardPiecesMax } from '../../../src/remap/request/discard-request.ts';
+import { discardPiecesMax, discardsAtOnceMax } from '../../../src/remap/request/discard-request.ts';
 import type { RecordedOperation } from '../../../src/simulator/recording-device.ts';
 import {
   failedRead,
@@ -20,6 +20,17 @@ function discards({ operations }: Stack['main']): string[] {
   return operations
     .filter(({ kind, phase }) => kind === 'discard' && phase === 'submit')
     .map(({ offset, length }) => `${offset / 512}+${length / 512}`);
+}
+
+function mostAtOnce({ operations }: Stack['main']): number {
+  let now = 0;
+  let most = 0;
+  for (const { kind, phase } of operations) {
+    if (kind !== 'discard') continue;
+    now += phase === 'submit' ? 1 : -1;
+    most = Math.max(most, now);
+  }
+  return most;
 }
 
 function discard(stack: Stack, sector: number, sectorCount: number): Promise<void> {
@@ -66,14 +77,21 @@ describe('a discard', () => {
     await stack.clock.runUntilIdle();
     await discard(stack, 0, 4000);
     assert.equal(discards(stack.main).length, 200, 'each healthy piece between two lost granules');
-    let inFlight = 0;
-    let inFlightMax = 0;
-    for (const { kind, phase } of stack.main.operations) {
-      if (kind !== 'discard') continue;
-      inFlight += phase === 'submit' ? 1 : -1;
-      inFlightMax = Math.max(inFlightMax, inFlight);
-    }
+    const inFlightMax = mostAtOnce(stack.main);
     assert.ok(inFlightMax > 1 && inFlightMax <= discardPiecesMax, `${inFlightMax}`);
+    await finish(stack);
+  });
+
+  it('R20 asks each disk for a bounded number at once, however many clients discard', async () => {
+    const stack = makeStack({ mainBytes: 4 << 20, lostGranulesMax: 2000 });
+    for (let granule = 0; granule < 200; granule += 2)
+      stack.mainDisk.faults.addBadSectors(granule * 8, 8, { on: 'read' });
+    for (let granule = 0; granule < 200; granule += 2) await failedRead(stack, granule * 8, 8);
+    await stack.clock.runUntilIdle();
+    const clients = Array.from({ length: 20 }, () => stack.device.discard(0, 1600 * 512));
+    await stack.clock.run(Promise.all(clients));
+    assert.equal(discards(stack.main).length, 20 * 100);
+    assert.equal(mostAtOnce(stack.main), discardsAtOnceMax);
     await finish(stack);
   });
 
