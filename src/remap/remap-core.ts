@@ -15,6 +15,7 @@ import { DevicePaths, type DevicePlace, type PathChange } from './path/device-pa
 import { PathProbe } from './path/path-probe.ts';
 import { PathState } from './path/path-state.ts';
 import type { ProbeDirection } from './path/probe-round.ts';
+import { SlotStorm } from './path/slot-storm.ts';
 import { type Policies, policiesOf } from './policies.ts';
 import { newCounters, type RemapCounters } from './remap-counters.ts';
 import type { RemapObserver } from './remap-observer.ts';
@@ -90,6 +91,7 @@ export class RemapCore {
   readonly spareFlush: FlushGate;
   readonly probe: PathProbe;
   readonly spareProbe: PathProbe;
+  readonly slotStorm: SlotStorm = new SlotStorm();
   /** Which ways to the two devices are open, and who waits for one that is not (R5, R17). */
   readonly paths: DevicePaths;
   readonly optional: OptionalCommands;

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { BlockDevice } from '../../src/block/block-device.ts';
 import { Errno } from '../../src/block/errno.ts';
+import { FilterDevice } from '../../src/block/filter-device.ts';
+import { slotStormMin } from '../../src/remap/path/slot-storm.ts';
 import {
   failedRead,
   failedSectors,
@@ -30,6 +33,18 @@ async function drainTransient({ clock, spare, spareDisk }: Stack): Promise<void>
     before = counts.transient;
     await clock.run(spare.read(new Uint8Array(512), 0).catch(() => undefined));
   }
+}
+
+/** Set while `forgetful` spares drop what they are given. */
+let forgets = false;
+
+function forgetful(spare: BlockDevice): BlockDevice {
+  class Forgetful extends FilterDevice {
+    override write(source: Uint8Array, offset: number, flags?: number): Promise<void> {
+      return forgets ? Promise.resolve() : this.below.write(source, offset, flags);
+    }
+  }
+  return new Forgetful(spare);
 }
 
 describe('R5 when the spare fails', () => {
@@ -85,6 +100,43 @@ describe('R5 when the spare fails', () => {
     assert.equal(stack.device.status().slotsRetired, 4);
     await finish(stack);
   });
+
+  for (const dying of ['fails all writes', 'fails to read what it took', 'keeps nothing'] as const) {
+    it(`R5 a spare that ${dying}, by definite errors, loses a few slots and not all`, async () => {
+      const stack = makeStack({
+        storedPolicies: { 'path-timeout': '0' },
+        wrapSpare: (spare) => forgetful(spare),
+      });
+      await remapGranule10(stack);
+      const { allocator } = stack.core.parts;
+      const freeBefore = allocator.freeSlots;
+      const slotCount = stack.spareDisk.geometry.sizeBytes / 4096;
+      const errnos = { writeErrno: Errno.ENODATA, readErrno: Errno.ENODATA };
+      forgets = dying === 'keeps nothing';
+      const on = dying === 'fails all writes' ? 'write' : 'read';
+      // What is read back is bad; the slot that is in use is not.
+      const from = stack.core.stateOf(10).slot + 1;
+      if (!forgets) stack.spareDisk.faults.addBadSectors(from * 8, (slotCount - from) * 8, { on, ...errnos });
+      stack.mainDisk.faults.addBadSectors(160, 400, { on: 'write' });
+      for (let sector = 160; sector < 560; sector += 8) {
+        const error = await failureOf(
+          stack.clock.run(stack.device.write(patternOf(sector, 1), sector * 512)),
+        );
+        assert.equal(error.errno, Errno.EIO);
+        await stack.clock.runFor(1001);
+      }
+      assert.equal(stack.device.status().slotsRetired, slotStormMin);
+      assert.equal(allocator.freeSlots, freeBefore - slotStormMin);
+      assert.deepEqual(await readSectors(stack, 80, 8), patternOf(80, 8), 'what is there is read');
+      forgets = false;
+      stack.spareDisk.faults.removeBadSectors(0, slotCount * 8);
+      await stack.clock.runFor(1001);
+      await writeSectors(stack, 160, patternOf(160, 8));
+      assert.deepEqual(await readSectors(stack, 160, 8), patternOf(160, 8));
+      assert.equal(stack.device.status().slotsRetired, slotStormMin);
+      await finish(stack);
+    });
+  }
 
   it('R5 a spare that is readable and fails all writes with EIO: none is retired, who needs a slot waits, then EIO', async () => {
     const stack = makeStack();

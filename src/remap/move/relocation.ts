@@ -39,7 +39,7 @@ export interface RelocationOptions {
   readonly oldSlotIsBad: boolean;
 }
 
-/** `unproved`: writes to it fail, which may be the spare's fault. Neither free nor retired yet. */
+/** `unproved`: it cannot be filled, which may be the spare's fault. Neither free nor retired yet. */
 type Attempt = 'moved' | 'try-another-slot' | 'unproved' | RelocationFailure;
 
 /**
@@ -265,6 +265,7 @@ async function trySlot(
   const stored = await storeInSlot(core, target.slot, content, readBack);
   if (stored !== 'moved') return stored;
   unproved.retire();
+  core.slotStorm.noteWorked();
   try {
     await core.commit([recordOf(target)], dataEpoch);
   } catch (error) {
@@ -302,6 +303,13 @@ async function storeInSlot(
   if (read !== 'moved') return read;
   if (Buffer.compare(content, readBack) === 0) return 'moved';
   core.counters.verifyMismatches += 1;
+  return badSlot(core, slot);
+}
+
+/** R5: one slot is bad by its own word, many in a row only when another one can be filled. */
+function badSlot(core: RemapCore, slot: number): Attempt {
+  if (core.slotStorm.raging) return 'unproved';
+  core.slotStorm.noteRetired();
   core.retireSlot(slot);
   return 'try-another-slot';
 }
@@ -328,9 +336,10 @@ async function onSlot(
   if (failure === undefined) return 'moved';
   const { kind } = failure;
   if (kind === 'suspect' && works && name === 'write') return 'unproved';
+  if ((kind === 'medium' || kind === 'suspect') && works && name !== 'flush') return badSlot(core, slot);
   // A request without an answer may still reach the slot: it is never used again (R3).
   const aboutSlot = kind === 'medium' || kind === 'suspect' || kind === 'timed-out';
-  if (aboutSlot && works && name !== 'flush') core.retireSlot(slot);
+  if (kind === 'timed-out' && works && name !== 'flush') core.retireSlot(slot);
   else core.parts.allocator.free(slot);
   // A late answer may still fill the memory of a read: no second slot is read into it (I27).
   const memoryIsLent = kind === 'timed-out' && name === 'read';

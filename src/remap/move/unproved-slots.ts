@@ -1,8 +1,8 @@
 import type { RemapCore } from '../remap-core.ts';
 
 /**
- * Fresh slots that one move found to fail writes with EIO, although the spare can be read elsewhere: a spare that is
- * write-locked or worn out as a whole does the same (R5). The next slots that the move tries are the probe.
+ * Fresh slots that one move could not fill, with EIO although the spare can be read elsewhere, or after many others: a spare
+ * that is write-locked or worn out as a whole does the same (R5). The next slots that the move tries are the probe.
  */
 export class UnprovedSlots {
   readonly #core: RemapCore;
