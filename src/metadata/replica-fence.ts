@@ -1,9 +1,15 @@
 import { asDeviceError, type DeviceError } from '../block/device-error.ts';
 import { blockBytes } from './block-size.ts';
+import type { ReplicaPlace } from './layout.ts';
 import { decodeRecordBlock, encodeRecordBlock } from './record-block.ts';
-import type { Replica } from './replica-set.ts';
 import { isPlaceFault, mismatch, type SpareIo } from './spare-io.ts';
-import type { SharedFacts } from './superblock.ts';
+import type { CheckpointFacts, SharedFacts } from './superblock.ts';
+
+/** What is fenced. */
+interface FencedReplica {
+  readonly place: ReplicaPlace;
+  readonly checkpoint: CheckpointFacts;
+}
 
 /** Blocks of its journals that are tried, from their ends on: what is bad lies at the place of the superblocks. */
 const fencePlacesMax = 4;
@@ -17,7 +23,7 @@ const fencePlacesMax = 4;
 export async function fenceReplica(
   io: SpareIo,
   shared: SharedFacts,
-  replica: Replica,
+  replica: FencedReplica,
   staleGeneration: number,
 ): Promise<void> {
   let failure: DeviceError | undefined;
@@ -40,7 +46,7 @@ export async function fenceReplica(
 async function storeFence(
   io: SpareIo,
   shared: SharedFacts,
-  { checkpoint }: Replica,
+  { checkpoint }: FencedReplica,
   generation: number,
   piece: Uint8Array,
   offset: number,

@@ -3,7 +3,6 @@ import type { BufferArena } from '../block/buffer-arena.ts';
 import type { Clock } from '../block/clock.ts';
 import { asDeviceError, deviceError } from '../block/device-error.ts';
 import { isGone } from '../block/errno.ts';
-import { Permits } from '../block/permits.ts';
 import type { MappingRecord } from '../metadata/mapping-state.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
@@ -19,7 +18,7 @@ import { SlotStorm } from './path/slot-storm.ts';
 import { type Policies, policiesOf } from './policies.ts';
 import { newCounters, type RemapCounters } from './remap-counters.ts';
 import type { RemapObserver } from './remap-observer.ts';
-import { discardsAtOnceMax } from './request/discard-request.ts';
+import { type DiscardPermits, newDiscardPermits } from './request/discard-permits.ts';
 import { MainCache } from './request/main-cache.ts';
 import { OptionalCommands } from './request/optional-commands.ts';
 import type { Place } from './request/request-plan.ts';
@@ -96,10 +95,7 @@ export class RemapCore {
   readonly paths: DevicePaths;
   readonly optional: OptionalCommands;
   /** Discards of all clients, by the disk that they go to. */
-  readonly discards: Readonly<Record<DevicePlace, Permits>> = {
-    main: new Permits(discardsAtOnceMax),
-    spare: new Permits(discardsAtOnceMax),
-  };
+  readonly discards: DiscardPermits = newDiscardPermits();
   readonly zeroMemory: ZeroMemory;
   /** Goes on with what reads could not decide (R18). */
   salvager: UndecidedTaker = { waiting: 0, has: () => false, add: () => undefined };

@@ -13,12 +13,6 @@ export const discardPartBytesMax: number = 64 * 1024 * 1024;
 export const discardPiecesMax = 64;
 
 /**
- * Discards of all clients that one disk has at once: thousands of them over a table of many pieces would take all places in
- * the disk's queue, which refuses what comes then, other requests too.
- */
-export const discardsAtOnceMax = 64;
-
-/**
  * R20: best effort. Mappings and marks stay as they are, nothing is remapped, and a disk that fails it has said nothing
  * about its sectors. For order it is a write: it waits for moves, and moves wait for it. Never rejects for the world.
  */

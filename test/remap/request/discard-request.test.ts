@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { IoFlags } from '../../../src/block/block-device.ts';
 import { Errno } from '../../../src/block/errno.ts';
-import { discardPiecesMax, discardsAtOnceMax } from '../../../src/remap/request/discard-request.ts';
+import { discardsAtOnceMax } from '../../../src/remap/request/discard-permits.ts';
+import { discardPiecesMax } from '../../../src/remap/request/discard-request.ts';
 import type { RecordedOperation } from '../../../src/simulator/recording-device.ts';
 import {
   failedRead,
