@@ -1,5 +1,6 @@
 import { chmodSync, rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { getRequestListener } from '@hono/node-server';
 import { type Asker, controlApplication } from './application.ts';
@@ -14,13 +15,11 @@ export const headBytesMax = 8_192;
 export interface ServerDeadlines {
   /** A client that takes longer to send its request, or to take its answer, is cut off. */
   readonly requestMs: number;
-  /** How often those are looked for. */
-  readonly lookMs: number;
   /** No request takes longer: the longest of the data plane's own deadlines, and some. */
   readonly connectionMs: number;
 }
 
-const deadlinesDefault: ServerDeadlines = { requestMs: 10_000, lookMs: 5_000, connectionMs: 240_000 };
+const deadlinesDefault: ServerDeadlines = { requestMs: 10_000, connectionMs: 240_000 };
 
 /**
  * Serves the API on a Unix socket that only its owner may open, to those whom `guard` admits; a socket left by a crashed worker
@@ -48,16 +47,17 @@ function createControlServer(dataPlane: Asker, guard: PeerGuard, deadlines: Serv
   // It puts its own Request in place of the thread's: `bodyLimit` needs it, and this thread is ours.
   const handle = getRequestListener(controlApplication(dataPlane).fetch);
   const denied = new WeakSet<Duplex>();
+  const requests = new WeakMap<Duplex, IncomingMessage>();
   const server = createServer(
     {
       maxHeaderSize: headBytesMax,
-      headersTimeout: deadlines.requestMs,
-      requestTimeout: deadlines.requestMs,
-      connectionsCheckingInterval: deadlines.lookMs,
+      // Node would look at its connections every so often, and wake a machine that sleeps although there is none.
+      connectionsCheckingInterval: neverMs,
       keepAlive: false,
     },
     (incoming, outgoing) => {
       const { socket } = incoming;
+      requests.set(socket, incoming);
       if (denied.has(socket)) {
         socket.end(answerBytes(403, 'Forbidden', 'DENIED'));
         return;
@@ -73,6 +73,9 @@ function createControlServer(dataPlane: Asker, guard: PeerGuard, deadlines: Serv
   server.maxConnections = connectionsMax;
   server.setTimeout(deadlines.connectionMs);
   server.on('connection', (socket) => {
+    afterDeadline(socket, deadlines.requestMs, () => {
+      if (requests.get(socket)?.complete !== true) cutOff(socket);
+    });
     if (guard.admits(socket)) return;
     denied.add(socket);
     // Long enough to send a request and to read why it is refused.
@@ -85,10 +88,24 @@ function createControlServer(dataPlane: Asker, guard: PeerGuard, deadlines: Serv
   return server;
 }
 
-/** What is no HTTP, too long, or too slow. */
+/** The greatest delay of a timer: 25 days. */
+const neverMs = 2 ** 31 - 1;
+
+/** Once, unless the connection has ended by then: not moved by bytes that trickle in. */
+function afterDeadline(socket: Socket, deadlineMs: number, action: () => void): void {
+  const timer = setTimeout(action, deadlineMs);
+  socket.once('close', () => clearTimeout(timer));
+}
+
+/** Whose request is not whole in time. What it still sends, it sends to nobody. */
+function cutOff(socket: Socket): void {
+  if (socket.writable) socket.write(answerBytes(408, 'Request Timeout'));
+  socket.destroySoon();
+}
+
+/** What is no HTTP, or too long. */
 function answerToBroken(code: string | undefined): string {
   if (code === 'HPE_HEADER_OVERFLOW') return answerBytes(431, 'Request Header Fields Too Large');
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return answerBytes(408, 'Request Timeout');
   return answerBytes(400, 'Bad Request');
 }
 

@@ -12,10 +12,15 @@ import { listenOnSocket } from './server.ts';
 
 function settingsOf(data: unknown): WorkerSettings {
   assert(
-    typeof data === 'object' && data !== null && 'socketPath' in data && typeof data.socketPath === 'string',
+    typeof data === 'object' &&
+      data !== null &&
+      'socketPath' in data &&
+      typeof data.socketPath === 'string' &&
+      'turnSign' in data &&
+      data.turnSign instanceof SharedArrayBuffer,
     'control worker: started without settings',
   );
-  return { socketPath: data.socketPath };
+  return { socketPath: data.socketPath, turnSign: data.turnSign };
 }
 
 const port = parentPort;
@@ -23,16 +28,10 @@ assert(port !== null, 'control worker: not started as a worker');
 const settings = settingsOf(workerData);
 const tell = (message: WorkerMessage): void => port.postMessage(message);
 const guard = new PeerGuard({ onDenied: (denied) => tell({ kind: 'denied', ...denied }) });
-const watch = new DataThreadWatch({
-  post: tell,
-  nowMs: () => performance.now(),
-  every: (intervalMs, action) => void setInterval(action, intervalMs).unref(),
-  afterMessages: (action) => void setImmediate(action),
-});
+const watch = new DataThreadWatch(settings.turnSign);
 const client = new DataPlaneClient(port, answerDeadlineMs, () => watch.stalledMs);
 const server = await listenOnSocket(settings.socketPath, client, guard);
 port.on('message', (message: DataPlaneMessage) => {
-  watch.receive(message);
   if (message.kind !== 'finish') return;
   server.close(() => port.close());
   server.closeIdleConnections();

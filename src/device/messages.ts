@@ -269,21 +269,23 @@ export interface DeniedPeer {
 export type WorkerMessage =
   | { readonly kind: 'listening' }
   | ({ readonly kind: 'denied' } & DeniedPeer)
-  /** R35: answered by `pong` as soon as the data thread turns. */
-  | { readonly kind: 'ping' }
-  /** It has not turned for so long, and does again. */
-  | { readonly kind: 'stalled'; readonly forMs: number }
   | { readonly kind: 'ask'; readonly id: number; readonly ask: ControlAsk };
 
 /** Data plane to worker. */
 export type DataPlaneMessage =
   | { readonly kind: 'answer'; readonly id: number; readonly answer: ControlAnswers[keyof ControlAnswers] }
   | { readonly kind: 'failure'; readonly id: number; readonly failure: ControlFailure }
-  | { readonly kind: 'pong' }
   /** Send what is still to be sent, then end. */
   | { readonly kind: 'finish' };
+
+/** R35: how often the data thread gives a sign that it turns, to a quarter: it is given beside other work. */
+export const turnSignIntervalMs = 10_000;
+/** Silent for so long: a sign is overdue by almost ten seconds, and the thread has not turned for as long. */
+export const stalledAfterMs: number = turnSignIntervalMs * 2.25;
 
 /** What the worker is started with. */
 export interface WorkerSettings {
   readonly socketPath: string;
+  /** R35: when the data thread last gave a sign, as `TurnSign` keeps it. */
+  readonly turnSign: SharedArrayBuffer;
 }

@@ -284,7 +284,7 @@ test('connections past the limit are cut off, and the API answers again when the
 /** A second server beside the first, in which time passes quickly. */
 async function impatient(work: (path: string) => Promise<void>): Promise<void> {
   const path = join(directory, 'impatient.sock');
-  const deadlines = { requestMs: 300, lookMs: 50, connectionMs: 1_000 };
+  const deadlines = { requestMs: 300, connectionMs: 1_000 };
   const second = await listenOnSocket(path, { ask: (ask) => answer(ask) }, guard, deadlines);
   try {
     await work(path);
@@ -325,6 +325,13 @@ test('a client that sends its head or its body drop by drop is cut off after a d
     await dribble(path, '', '');
     assert.ok(performance.now() - startMs < 3_000, 'nor does one that sends nothing stay');
     assert.deepEqual(asks, []);
+  }));
+
+test('whose request has come whole may wait for its answer longer than a request may take', () =>
+  impatient(async (path) => {
+    answer = () => new Promise((resolve) => setTimeout(resolve, 700, pong));
+    const client = new ControlClient(path);
+    assert.deepEqual(await Promise.all([client.ping(), client.resume()]), [pong, { state: 'serving' }]);
   }));
 
 test('a client that does not read its answer is cut off after a deadline', () =>

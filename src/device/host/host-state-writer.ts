@@ -8,8 +8,8 @@ import type { HostStateStatus } from '../messages.ts';
 import { isWorldError } from '../setup-failure.ts';
 import type { HostState } from './host-state.ts';
 
-/** M12, M13: how often the writer looks whether something changed; nothing runs in between. */
-export const lookIntervalMs = 5_000;
+/** M12, M13: how often the writer looks whether something changed, in a wake-up that the heartbeat needs in any case. */
+export const lookIntervalMs = 10_000;
 /** A commit is in the copy of the table at most this and one look later, with time to write it: within 60 s. */
 export const tableDelayMs = 30_000;
 /** How often the log may hear that the host state cannot be written. */

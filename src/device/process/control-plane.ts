@@ -37,8 +37,6 @@ export interface ControlPlaneOptions {
   readonly settings: WorkerSettings;
   readonly clock: Clock;
   readonly answer: AskHandler;
-  /** R35: this thread did not turn for so long, and does again. */
-  readonly onStall: (forMs: number) => void;
   /** Told of every crash; `restart` counts them. */
   readonly onCrash: (reason: string, restart: number) => void;
   /** Told at most once a second of processes that may not use the API. */
@@ -153,14 +151,6 @@ export class ControlPlane {
     if (message.kind === 'denied') {
       const { uid, pid, count } = message;
       this.#options.onDenied({ uid, pid, count });
-      return;
-    }
-    if (message.kind === 'ping') {
-      this.#post(worker, { kind: 'pong' });
-      return;
-    }
-    if (message.kind === 'stalled') {
-      this.#options.onStall(message.forMs);
       return;
     }
     if (this.#asksInFlight >= asksInFlightMax) {

@@ -26,6 +26,7 @@ import { Removal } from './removal.ts';
 import { claimFolder, type DeviceFolder, deviceFolder, releaseFolder } from './runtime-directory.ts';
 import { SharedTicks } from './shared-ticks.ts';
 import { StuckWatch, stuckEvent } from './stuck-watch.ts';
+import { TurnSign } from './turn-sign.ts';
 
 /** What the process around the device gives it. */
 export interface DaemonSurroundings {
@@ -72,6 +73,10 @@ class Daemon {
   readonly #surroundings: DaemonSurroundings;
   readonly #clock: Clock = new RealClock();
   readonly #ticks: Clock = new SharedTicks(this.#clock);
+  readonly #turnSign = new TurnSign({
+    ticks: this.#ticks,
+    onStall: (forMs) => this.#tell({ kind: 'data-thread-stalled', forMs }),
+  });
   readonly #lifecycle = new Lifecycle();
   readonly #startedUnixSeconds: number;
   #oomScoreAdjust = 0;
@@ -177,10 +182,9 @@ class Daemon {
   async #startControl(): Promise<void> {
     this.#control = new ControlPlane({
       workerUrl: this.#surroundings.workerUrl,
-      settings: { socketPath: this.#folder!.controlSocketPath },
+      settings: { socketPath: this.#folder!.controlSocketPath, turnSign: this.#turnSign.memory },
       clock: this.#clock,
       answer: (ask) => this.#answer(ask),
-      onStall: (forMs) => this.#tell({ kind: 'data-thread-stalled', forMs }),
       onCrash: (reason, restart) => this.#tell({ kind: 'control-restarted', reason, restart }),
       onDenied: (denied) => this.#tell({ kind: 'control-denied', ...denied }),
     });
@@ -354,6 +358,7 @@ class Daemon {
   }
 
   async #release(): Promise<void> {
+    this.#turnSign.close();
     await this.#events?.close();
     if (this.#folder !== undefined) releaseFolder(this.#folder);
     process.off('SIGTERM', this.#onSignal);

@@ -25,17 +25,23 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true });
 });
 
+/** Of a data thread that turns. */
+function freshTurnSign(): SharedArrayBuffer {
+  const memory = new SharedArrayBuffer(8);
+  new BigInt64Array(memory)[0] = process.hrtime.bigint();
+  return memory;
+}
+
 /** A control plane whose data plane answers a message with its first word. */
 function planeWith(worker: URL): ControlPlane {
   return new ControlPlane({
     workerUrl: worker,
-    settings: { socketPath },
+    settings: { socketPath, turnSign: freshTurnSign() },
     clock,
     answer: async (ask) =>
       ask.type === 'message'
         ? { answer: { reply: ask.words[0] ?? '' } }
         : { answer: { name: 'disk', state: 'serving', pid: 1 } },
-    onStall: () => undefined,
     onCrash: (reason) => crashes.push(reason),
     onDenied: () => undefined,
   });
@@ -103,10 +109,9 @@ test('a control plane that never comes to listen fails the start, after a few tr
   const delays: number[] = [];
   const plane = new ControlPlane({
     workerUrl: new URL('data:text/javascript,throw new Error("never starts")'),
-    settings: { socketPath },
+    settings: { socketPath, turnSign: freshTurnSign() },
     clock: fastClock(delays),
     answer: () => Promise.reject(new Error('nobody asks')),
-    onStall: () => undefined,
     onCrash: (reason) => crashes.push(reason),
     onDenied: () => undefined,
   });
@@ -120,10 +125,9 @@ test('a worker that crashes again and again is started again at a bounded rate, 
   const delays: number[] = [];
   const plane = new ControlPlane({
     workerUrl: new URL('./short-lived-worker.js', import.meta.url),
-    settings: { socketPath },
+    settings: { socketPath, turnSign: freshTurnSign() },
     clock: fastClock(delays),
     answer: () => Promise.reject(new Error('nobody asks')),
-    onStall: () => undefined,
     onCrash: (reason) => crashes.push(reason),
     onDenied: () => undefined,
   });
