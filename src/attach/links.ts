@@ -5,13 +5,24 @@ import { AttachError } from './attach-error.ts';
 /** Where stable names of attached devices are. */
 export const linkFolder = '/dev/dm-remap';
 
+/** Where links are made, and where the kernel tells of block devices. */
+export interface LinkPlaces {
+  readonly folder: string;
+  readonly sysfs: string;
+}
+
+const linkPlaces: LinkPlaces = { folder: linkFolder, sysfs: '/sys/block' };
+
 /** `/dev/dm-remap/NAME`. */
 export function linkPath(name: string, folder: string = linkFolder): string {
   return join(folder, name);
 }
 
 /** Names of the partitions of a disk that the kernel knows, by their number: `1` → `loop0p1`. */
-export function partitionsOf(deviceName: string, sysfs = '/sys/block'): ReadonlyMap<number, string> {
+export function partitionsOf(
+  deviceName: string,
+  sysfs: string = linkPlaces.sysfs,
+): ReadonlyMap<number, string> {
   const found = new Map<number, string>();
   const prefix = /\d$/.test(deviceName) ? `${deviceName}p` : deviceName;
   for (const entry of readdirSync(join(sysfs, deviceName))) {
@@ -25,14 +36,19 @@ export function partitionsOf(deviceName: string, sysfs = '/sys/block'): Readonly
  * Makes `/dev/dm-remap/NAME` and, for each partition, `NAME-partN` as in /dev/disk/by-id; takes away those of partitions that
  * are no more. Returns the paths. Throws `AttachError` busy when a name is another device's.
  */
-export function makeLinks(name: string, deviceName: string, folder: string = linkFolder): readonly string[] {
+export function makeLinks(
+  name: string,
+  deviceName: string,
+  { folder, sysfs }: LinkPlaces = linkPlaces,
+): readonly string[] {
   mkdirSync(folder, { recursive: true, mode: 0o755 });
   const wanted = new Map([[name, deviceName]]);
-  for (const [number, partition] of partitionsOf(deviceName)) wanted.set(`${name}-part${number}`, partition);
+  for (const [number, partition] of partitionsOf(deviceName, sysfs))
+    wanted.set(`${name}-part${number}`, partition);
   for (const [link] of linksOf(name, deviceName, folder)) {
     if (!wanted.has(link)) rmSync(join(folder, link), { force: true });
   }
-  return [...wanted].map(([link, target]) => makeLink(join(folder, link), target, deviceName));
+  return [...wanted].map(([link, target]) => makeLink(join(folder, link), target, deviceName, sysfs));
 }
 
 /** Takes away the links of a device that is attached no more; those that point elsewhere stay. */
@@ -68,13 +84,13 @@ function isOf(target: string, deviceName: string): boolean {
   );
 }
 
-function makeLink(path: string, target: string, deviceName: string): string {
+function makeLink(path: string, target: string, deviceName: string, sysfs: string): string {
   const there = targetOf(path);
   if (there === target) return path;
   if (there === undefined && lstatSync(path, { throwIfNoEntry: false }) !== undefined) {
     throw new AttachError('busy', `${path}: is there and is no link of ours; move it away`);
   }
-  if (there !== undefined && !isOf(there, deviceName) && isInUse(there)) {
+  if (there !== undefined && !isOf(there, deviceName) && isInUse(there, sysfs)) {
     throw new AttachError('busy', `${path}: is the name of /dev/${there}, another device; detach that first`);
   }
   rmSync(path, { force: true });
@@ -92,9 +108,9 @@ function targetOf(path: string): string | undefined {
 }
 
 /** Whether a loop or nbd device, or one of its partitions, has something in it. */
-function isInUse(deviceName: string): boolean {
+function isInUse(deviceName: string, sysfs: string): boolean {
   const disk = /^(?:loop|nbd)\d+/.exec(deviceName)?.[0];
   if (disk === undefined) return true;
-  const entries = ['loop/backing_file', 'pid'].map((file) => join('/sys/block', disk, file));
+  const entries = ['loop/backing_file', 'pid'].map((file) => join(sysfs, disk, file));
   return entries.some((entry) => lstatSync(entry, { throwIfNoEntry: false }) !== undefined);
 }

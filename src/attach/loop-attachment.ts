@@ -120,8 +120,8 @@ export function detachLoopLater(deviceName: string, name: string): void {
   }
 }
 
-/** O_EXCL of a block device: nobody has mounted or claimed it, and nobody does while it is open. */
-function openClaimed(path: string): number {
+/** O_EXCL of a block device: nobody has mounted or claimed it, and nobody does while it is open. Throws `AttachError` busy. */
+export function openClaimed(path: string): number {
   try {
     return openSync(path, constants.O_RDONLY | constants.O_EXCL);
   } catch (error) {

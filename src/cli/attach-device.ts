@@ -12,6 +12,13 @@ import {
 } from '../attach/attachment-record.ts';
 import { linkPath, makeLinks, removeLinks } from '../attach/links.ts';
 import { attachLoop, detachLoop, detachLoopLater } from '../attach/loop-attachment.ts';
+import {
+  attachNbd,
+  disconnectNbd,
+  hasNbd,
+  type NbdAttachmentOptions,
+  reconnectNbd,
+} from '../attach/nbd-attachment.ts';
 import type { DeviceStatus } from '../device/messages.ts';
 import { runtimeDirectory } from '../device/process/runtime-directory.ts';
 import { SetupError } from '../device/setup-error.ts';
@@ -40,7 +47,12 @@ export interface AttachReport {
   readonly warnings: readonly string[];
 }
 
-/** Makes a device a block device of the kernel's, or renews the links of one that is. Throws `SetupError`, `AttachError`. */
+/** What an nbd device waits for its server's next process, where nobody said how long. */
+const queueSecondsDefault = 30;
+
+/**
+ * Makes a device a block device of the kernel's. Of one that is, it renews the links; an nbd device whose server died gets the
+ * one that serves now. Throws `SetupError`, `AttachError`. */
 export async function attachDevice(name: string, choices: AttachChoices): Promise<AttachReport> {
   const directory = runtimeDirectory();
   const found = findDevice(name, directory);
@@ -51,6 +63,12 @@ export async function attachDevice(name: string, choices: AttachChoices): Promis
   if (before !== undefined && isAttached(before)) {
     if (before.servedBy === servedBy && before.uuid === status.uuid)
       return report(name, before, true, warnings);
+    if (before.kind === 'nbd' && before.uuid === status.uuid) {
+      const reconnected = { ...before, servedBy };
+      await reconnectNbd(before.deviceName, nbdOptions(found, status, before));
+      writeAttachment(directory, name, reconnected);
+      return report(name, reconnected, true, warnings);
+    }
     warnings.push(...(await clearDead(name, before)));
   }
   if (before !== undefined) removeLinks(name, before.deviceName);
@@ -67,10 +85,27 @@ async function attachNew(
 ): Promise<Attachment> {
   const directory = runtimeDirectory();
   const readOnly = choices.readOnly || status.spare === null;
+  const kind = choices.kind ?? (hasNbd() ? 'nbd' : 'loop');
+  if (kind === 'nbd') {
+    const queueSeconds = choices.queueSeconds ?? queueSecondsDefault;
+    const deviceName = await attachNbd(nbdOptions(found, status, { readOnly, queueSeconds }));
+    const { uuid } = status;
+    const attachment: Attachment = {
+      kind,
+      deviceName,
+      uuid,
+      servedBy,
+      readOnly,
+      queueSeconds,
+      diskSequence: '',
+    };
+    writeAttachment(directory, name, attachment);
+    return attachment;
+  }
   if ((choices.queueSeconds ?? 0) > 0) {
     throw new SetupError(
       'failed',
-      `${name}: a loop device cannot wait for a process that died; use --on-daemon-loss=fail`,
+      `${name}: a loop device cannot wait for a process that died, and this kernel ${choices.kind === undefined ? 'has no nbd' : 'is to use one'}; give --on-daemon-loss=fail`,
     );
   }
   const { uuid, logicalBlockBytes } = status;
@@ -104,8 +139,30 @@ async function attachNew(
   }
 }
 
+function nbdOptions(
+  found: FoundDevice,
+  { name, uuid, logicalBlockBytes, exports }: DeviceStatus,
+  { readOnly, queueSeconds }: Pick<Attachment, 'readOnly' | 'queueSeconds'>,
+): NbdAttachmentOptions {
+  // Elsewhere with --socket; the first export is on the Unix socket.
+  const elsewhere = /\?socket=(.+)$/.exec(exports[0] ?? '')?.[1];
+  return {
+    socketPath: elsewhere ?? found.folder.nbdSocketPath,
+    exportName: name,
+    logicalBlockBytes,
+    readOnly,
+    queueSeconds,
+    backend: backendName(uuid),
+  };
+}
+
 /** What a process that was killed left attached: taken away, or left to its last user, who gets errors from it. */
 async function clearDead(name: string, dead: Attachment): Promise<readonly string[]> {
+  // An nbd device of another device of this name: its requests have nobody to wait for.
+  if (dead.kind === 'nbd') {
+    disconnectNbd(dead.deviceName);
+    return [];
+  }
   try {
     await detachLoop(dead.deviceName, backendName(dead.uuid), false);
     return [];

@@ -10,6 +10,7 @@ import {
 import { usersOfDevice } from '../attach/device-users.ts';
 import { removeLinks } from '../attach/links.ts';
 import { detachLoop, detachLoopLater } from '../attach/loop-attachment.ts';
+import { detachNbd, disconnectNbd } from '../attach/nbd-attachment.ts';
 import { deviceFolder, folderState, runtimeDirectory } from '../device/process/runtime-directory.ts';
 import { SetupError } from '../device/setup-error.ts';
 
@@ -42,11 +43,13 @@ export async function detachDevice(name: string, waitMs: number): Promise<Detach
 }
 
 /** False while somebody uses it. */
-async function tryDetach(name: string, { deviceName, uuid }: Attachment): Promise<boolean> {
+async function tryDetach(name: string, { kind, deviceName, uuid }: Attachment): Promise<boolean> {
   if ((await usersOfDevice(`/dev/${deviceName}`)).length > 0) return false;
   const folder = deviceFolder(runtimeDirectory(), name);
   try {
-    await detachLoop(deviceName, backendName(uuid), folderState(folder).state === 'live');
+    const isServed = folderState(folder).state === 'live';
+    if (kind === 'nbd') await detachNbd(deviceName, isServed);
+    else await detachLoop(deviceName, backendName(uuid), isServed);
     return true;
   } catch (error) {
     if (error instanceof AttachError && error.reason === 'busy') return false;
@@ -67,8 +70,11 @@ export function abandonAttachment(name: string): boolean {
   const directory = runtimeDirectory();
   const attachment = readAttachment(directory, name);
   if (attachment === undefined) return false;
-  const { deviceName, uuid } = attachment;
-  if (isAttached(attachment)) detachLoopLater(deviceName, backendName(uuid));
+  const { kind, deviceName, uuid } = attachment;
+  if (isAttached(attachment)) {
+    if (kind === 'nbd') disconnectNbd(deviceName);
+    else detachLoopLater(deviceName, backendName(uuid));
+  }
   removeLinks(name, deviceName);
   removeAttachment(directory, name);
   return true;

@@ -65,13 +65,17 @@ interface OptionAnswer {
   readonly data: Uint8Array;
 }
 
-/** The client's side of the fixed newstyle handshake, by GO. Rejects with `NbdProtocolError` when there is no export. */
+/**
+ * The client's side of the fixed newstyle handshake, by GO. `wantsStructured`: ask for structured replies, which not every client
+ * understands. Rejects with `NbdProtocolError` when there is no export.
+ */
 export async function shakeHands(
   stream: ByteStream,
   reader: StreamReader,
   exportName: string,
+  wantsStructured = true,
 ): Promise<RemoteExport> {
-  return await new ClientHandshake(stream, reader, exportName).run();
+  return await new ClientHandshake(stream, reader, exportName).run(wantsStructured);
 }
 
 class ClientHandshake {
@@ -88,14 +92,15 @@ class ClientHandshake {
   }
 
   /** Option by option: not every server takes them in a row. */
-  async run(): Promise<RemoteExport> {
+  async run(wantsStructured: boolean): Promise<RemoteExport> {
     const handshakeFlags = decodeServerHello(await this.#taken(serverHelloBytes));
     if ((handshakeFlags & HandshakeFlag.fixedNewstyle) === 0) {
       throw new NbdProtocolError('the NBD server does not speak fixed newstyle');
     }
     const clientFlags = HandshakeFlag.fixedNewstyle | (handshakeFlags & HandshakeFlag.noZeroes);
     await this.#stream.send([encodeClientFlags(clientFlags)]);
-    const structuredReplies = (await this.#ask(Option.structuredReply, new Uint8Array())) !== undefined;
+    const structuredReplies =
+      wantsStructured && (await this.#ask(Option.structuredReply, new Uint8Array())) !== undefined;
     const allocationId = structuredReplies ? await this.#chooseAllocation() : undefined;
     return await this.#go(structuredReplies, allocationId);
   }

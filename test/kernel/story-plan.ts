@@ -6,6 +6,8 @@ export type StoryPlan =
   | { readonly story: 'removal'; readonly rounds: number }
   | { readonly story: 'dust' }
   | { readonly story: 'delay' }
+  | { readonly story: 'attached-queue' }
+  | { readonly story: 'attached-fail' }
   | { readonly story: 'flakey-traffic'; readonly seconds: number }
   | { readonly story: 'flakey-remaps'; readonly badCount: number }
   | { readonly story: 'vanishing'; readonly ways: readonly VanishingWay[] }

@@ -35,7 +35,10 @@ function addAttachFlags(command: Command): Command {
     .option('--read-only', 'let nobody write through it')
     .option(
       '--on-daemon-loss <WHAT>',
-      "when the device's process dies: fail lets requests fail, queue:30s lets them wait for the next one, where the driver can (default: fail)",
+      "when the device's process dies: queue:30s lets requests wait for the next one, fail lets them fail (default: queue:30s with nbd, fail with loop, which knows no other)",
     )
-    .option('--driver <DRIVER>', 'by which driver of the kernel: loop');
+    .option(
+      '--driver <DRIVER>',
+      'by which driver of the kernel: nbd or loop (default: nbd where it is there)',
+    );
 }

@@ -44,6 +44,6 @@ function queueSecondsOf(text: string | undefined): number | undefined {
 }
 
 function kindOf(text: string | undefined): AttachmentKind | undefined {
-  if (text === undefined || text === 'loop') return text;
-  throw new SetupError('usage', `--driver ${text}: expected loop`);
+  if (text === undefined || text === 'nbd' || text === 'loop') return text;
+  throw new SetupError('usage', `--driver ${text}: expected nbd or loop`);
 }

@@ -8,6 +8,7 @@ import type { ReadinessReport, ServeOptions } from '../../device/serve-options.t
 import { SetupError } from '../../device/setup-error.ts';
 import { refusePolicies } from '../../device/stack/chosen-policies.ts';
 import { RealClock } from '../../io/real-clock.ts';
+import { attachAgain } from '../attach-again.ts';
 import { policiesGiven } from '../commands/policy-flags.ts';
 import {
   cacheMode,
@@ -48,6 +49,7 @@ export async function runServe(name: string | undefined, flags: ServeFlags): Pro
       detached: reporter !== undefined,
       onReady: (ready) => {
         reporter?.tell({ ready: true, ...ready });
+        attachAgain(ready.name);
         manager.ready(`${ready.name}: serving ${ready.exports.join(' ')}`);
       },
       onEnding: () => manager.stopping(),

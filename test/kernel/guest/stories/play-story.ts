@@ -1,4 +1,5 @@
 import type { StoryPlan } from '../../story-plan.ts';
+import { attachedThatFails, attachedThatWaits } from './attached.ts';
 import { findAfterBoot, makeForBoot } from './boot-by-identity.ts';
 import { creation } from './creation.ts';
 import { degradationOnKernelDisks } from './degradation.ts';
@@ -28,6 +29,10 @@ export function playStory(plan: StoryPlan, tell: (text: string) => void): Promis
       return dustyMain();
     case 'delay':
       return delayedMain();
+    case 'attached-queue':
+      return attachedThatWaits();
+    case 'attached-fail':
+      return attachedThatFails();
     case 'flakey-traffic':
       return flakeyTraffic(plan.seconds);
     case 'flakey-remaps':
