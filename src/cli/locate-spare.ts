@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HostState } from '../device/host/host-state.ts';
 import { stateDirectory } from '../device/host/state-directory.ts';
@@ -28,7 +27,7 @@ async function rememberedImages(): Promise<Awaited<ReturnType<typeof findSpares>
   const images = headers
     .filter(({ spareIdentity }) => spareIdentity['kind'] === 'file')
     .map(({ spareIdentity }) => spareIdentity['path'] ?? '')
-    .filter((path) => path !== '' && existsSync(path));
+    .filter((path) => path !== '');
   return images.length === 0 ? [] : await findSpares([...new Set(images)]);
 }
 

@@ -9,6 +9,10 @@ const exitGraceMs = 2_000;
 const words = process.argv.slice(2);
 // The device of `serve` lives in this very process. One that was launched is what it should be already.
 if (words[0] === 'serve') (await import('./prepare-process.ts')).prepareProcess(words);
+else if (words[0] === 'scan' || words[0] === 'assemble') {
+  const { looksAtDisks, prepareLook } = await import('../device/process/prepare-look.ts');
+  if (looksAtDisks(words)) prepareLook();
+}
 
 // Set, not exited with: what is still in the pipe of standard output must get out.
 process.exitCode = await runProgram(words, processTerminal());

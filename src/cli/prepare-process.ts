@@ -1,5 +1,6 @@
 import { heapFlags } from '../device/process/heap-flags.ts';
 import { restartAsIoFlusher } from '../device/process/io-flusher.ts';
+import { environmentForLooking, looksAtDisks } from '../device/process/prepare-look.ts';
 import { environmentForMemory } from '../device/process/process-environment.ts';
 import { environmentForEngine, isEngineChoice } from '../io/choose-engine.ts';
 import type { EngineChoice } from '../io/io-engine.ts';
@@ -19,6 +20,10 @@ function engineOfWords(words: readonly string[]): EngineChoice | undefined {
 
 /** What a process that serves a disk has to be from its very start: begun again with it, if it is not. */
 export function prepareProcess(words: readonly string[]): void {
-  const environment = { ...environmentForMemory(), ...environmentForEngine(engineOfWords(words)) };
+  const environment = {
+    ...environmentForMemory(),
+    ...environmentForEngine(engineOfWords(words)),
+    ...(looksAtDisks(words) ? environmentForLooking() : {}),
+  };
   restartAsIoFlusher(environment, heapFlags());
 }

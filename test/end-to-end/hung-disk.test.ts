@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import process from 'node:process';
 import { afterEach, beforeEach, test } from 'node:test';
 import type { DeviceStatus } from '../../src/device/messages.ts';
 import { isRunning } from '../../src/device/process/process-identity.ts';
 import { DeviceLab, pattern } from './device-lab.ts';
-import { missingTool } from './foreign-tool.ts';
+import { missingForMounts, missingTool, runTool } from './foreign-tool.ts';
 import { assertNothingLeftOver } from './nothing-left-over.ts';
 
 const mib = 1_048_576;
@@ -171,4 +171,35 @@ test('R35 a process that does not turn at all is killed by remove --force, and a
   assert.deepEqual(Buffer.from(bytes), Buffer.from(pattern(0, 4096, 1)));
   await again.disconnect();
   await lab.mustRun('remove', 'disk');
+});
+
+test('scan reads all disks at one time: ones that hang cost five seconds, and hide no other', {
+  skip: missingTool('nbdfuse', 'nbdkit', 'fusermount3') || missingForMounts(),
+}, async () => {
+  lab.image('main.img', mainBytes);
+  lab.image('spare.img', 24 * mib);
+  await lab.mustRun('create', 'disk', '--main', 'main.img', '--spare', 'spare.img', '--overwrite-spare');
+  await lab.mustRun('remove', 'disk');
+  const { uri } = await stoppableDisk('hung', mib);
+  const path = lab.image('file', 0);
+  const fuse = spawn('nbdfuse', [path, uri], { stdio: 'ignore' });
+  servers.push(fuse);
+  try {
+    await until('the file', () => statSync(path).size === mib);
+    await stop(fuse);
+    // As many of them as would take all threads that libuv has by itself.
+    const begun = performance.now();
+    const output = await lab.mustRun('scan', ...Array<string>(8).fill(path), 'spare.img', '--json');
+    const seconds = (performance.now() - begun) / 1000;
+    const rows = JSON.parse(output) as { state: string; detail: string; name: string }[];
+    assert.deepEqual(rows.pop()!.name, 'disk');
+    for (const { state, detail } of rows) {
+      assert.equal(state, 'failed');
+      assert.match(detail, /no answer within 5 s/);
+    }
+    assert.ok(seconds < 60, `${seconds} s; one after the other they would take 40`);
+  } finally {
+    fuse.kill('SIGCONT');
+    await until('the unmount', async () => (await runTool('fusermount3', '-u', path)).status === 0);
+  }
 });

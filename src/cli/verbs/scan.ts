@@ -1,7 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ControlClient } from '../../control/client.ts';
 import { listDevices, runtimeDirectory } from '../../device/process/runtime-directory.ts';
 import { isWorldError } from '../../device/setup-failure.ts';
-import { type ScanRow, scanSpares } from '../../device/spare/scan-spares.ts';
+import { type ScanRow, scanDeadlineMs, scanSpares } from '../../device/spare/scan-spares.ts';
 import { identifyDevice } from '../../io/disk-identity.ts';
 import { printJson, type Terminal } from '../terminal.ts';
 import { columns } from '../text/columns.ts';
@@ -31,18 +32,23 @@ export async function findSpares(paths: readonly string[]): Promise<readonly Sca
 
 /** Names by the key of their spare: a copy of it has the same UUID, and is not served. */
 async function liveDevices(): Promise<ReadonlyMap<string, string>> {
-  const names = new Map<string, string>();
-  for (const { folder, state } of listDevices(runtimeDirectory())) {
-    if (state.state !== 'live') continue;
-    try {
-      const { spare, name } = await new ControlClient(folder.controlSocketPath).status();
-      if (spare !== null) names.set((await identifyDevice(spare.path)).key, name);
-    } catch (error) {
-      // It does not answer, or its spare was pulled out.
-      if (!isWorldError(error)) throw error;
-    }
+  const live = listDevices(runtimeDirectory()).filter(({ state }) => state.state === 'live');
+  const found = await Promise.all(live.map(({ folder }) => servedSpare(folder.controlSocketPath)));
+  return new Map(found.filter((one) => one !== undefined));
+}
+
+/** The key of its spare, and its name; undefined where it does not answer, or its spare was pulled out or hangs. */
+async function servedSpare(controlSocketPath: string): Promise<[key: string, name: string] | undefined> {
+  try {
+    const { spare, name } = await new ControlClient(controlSocketPath).status();
+    if (spare === null) return undefined;
+    const late = sleep(scanDeadlineMs, undefined, { ref: false });
+    const identity = await Promise.race([identifyDevice(spare.path), late]);
+    return identity === undefined ? undefined : [identity.key, name];
+  } catch (error) {
+    if (!isWorldError(error)) throw error;
+    return undefined;
   }
-  return names;
 }
 
 export function scanText(spares: readonly ScannedSpare[]): string {
