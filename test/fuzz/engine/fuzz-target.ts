@@ -1,3 +1,5 @@
+import { DeviceError } from '../../../src/block/device-error.ts';
+
 /** What is fuzzed, once it is ready. One input after the other. */
 export interface FuzzSession {
   /** Resolves when everything held that must hold; rejects with what did not. Errors that may be are its own affair. */
@@ -49,6 +51,11 @@ export async function expecting<T>(
     mustBeOneLine(error);
     return undefined;
   }
+}
+
+/** A device was asked for what it does not have: whoever asked went outside its bounds. */
+export function isOutOfBounds(error: unknown): boolean {
+  return error instanceof DeviceError && error.kind === 'invalid';
 }
 
 /** Bytes of a message to people at most, with what it quotes. */

@@ -7,8 +7,8 @@ import { Violation } from './fuzz-target.ts';
 const residentGrowthBytesMax = 700 * 1024 * 1024;
 /** What may stay behind: a few bytes an execution show after some thousand. */
 const heapGrowthBytesMax = 24 * 1024 * 1024;
-/** Looks until everything is compiled and cached. */
-const warmLooks = 200;
+/** Looks, behind the whole corpus, until everything is compiled and cached: so few that the slowest target in CI gets there. */
+const warmLooks = 15;
 
 /** Whether the process grows without end. */
 export class MemoryWatch {

@@ -11,6 +11,7 @@ import { VirtualClock } from '../../../src/simulator/virtual-clock.ts';
 import { tableOf } from '../../metadata/metadata-fixture.ts';
 import { expecting, type FuzzSession, type FuzzTarget, must, textWords } from '../engine/fuzz-target.ts';
 import { blockBytes, readSpareImages, type SpareImage } from './spare-image.ts';
+import { mustBeInside, WatchedSpare } from './spare-session.ts';
 
 const closedImage = 0;
 const restoresMax = 2 ** 20;
@@ -77,17 +78,24 @@ class DumpSession implements FuzzSession {
     const clock = new VirtualClock(new SeededRandom('clock'), { eventsMax: 20_000 });
     const memory = new ArrayBuffer(1 << 20);
     const arena = new PagedArena(memory, { remapBytes: 4096, metadataBytes: 128 << 10, poison: true });
-    const parts = { spare: disk, arena, clock, random: new SeededRandom('process') };
+    const spare = new WatchedSpare(disk);
+    const parts = { spare, arena, clock, random: new SeededRandom('process') };
     const state = new RecordedState(dump.records);
     must(state.recordCountMax() <= restoresMax, 'a state larger than any spare');
+    let mayWrite = false;
     const restoring = restoreMetadata(parts, dump, state, {
       force: true,
       taker: { host: undefined, takeover: false },
-      beforeWriting: () => Promise.resolve(),
+      beforeWriting: () => {
+        mayWrite = true;
+        return Promise.resolve();
+      },
     });
     const restored = await expecting(clock.run(restoring), (error) => error instanceof MetadataError);
+    must(mayWrite || spare.written.length === 0, 'a refused dump was written');
     if (restored === undefined) return;
     const opened = await clock.run(MetadataStore.open(parts));
+    mustBeInside(spare.written, opened.layout);
     const is = JSON.stringify(tableOf(opened.records).contents());
     must(is === JSON.stringify(tableOf(dump.records).contents()), 'restored other records than the dump has');
   }

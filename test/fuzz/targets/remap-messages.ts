@@ -5,7 +5,7 @@ import { MessageError } from '../../../src/remap/message/message-error.ts';
 import { messageVerbs } from '../../../src/remap/message/remap-messages.ts';
 import { policyNames } from '../../../src/remap/policies.ts';
 import { finish, makeStack, patternOf, type Stack, writeSectors } from '../../remap/remap-stack.ts';
-import { expecting, type FuzzTarget, must, textWords } from '../engine/fuzz-target.ts';
+import { expecting, type FuzzTarget, isOutOfBounds, must, textWords } from '../engine/fuzz-target.ts';
 
 const linesMax = 24;
 /** Characters of a reply: the longest is a full list. */
@@ -25,7 +25,9 @@ const pieces: readonly (readonly [sector: number, count: number])[] = [
   [88, sectorCount - 88],
 ];
 const isTyped = (error: unknown): boolean =>
-  error instanceof MessageError || error instanceof DeviceError || error instanceof MetadataError;
+  error instanceof MessageError ||
+  (error instanceof DeviceError && !isOutOfBounds(error)) ||
+  error instanceof MetadataError;
 
 export const remapMessages: FuzzTarget = {
   name: 'remap-messages',
@@ -94,7 +96,7 @@ async function mustReadAlike({ clock, device }: Stack): Promise<void> {
     const read = clock.run(device.read(bytes, first * 512));
     const isRead = await expecting(
       read.then(() => true),
-      (error) => error instanceof DeviceError,
+      (error) => error instanceof DeviceError && !isOutOfBounds(error),
     );
     // Only these fail reads.
     const mayBeZero = first === 16 || first === 17 || (first >= 80 && first < 88);

@@ -15,7 +15,7 @@ import type { RemapDevice } from '../../../src/remap/remap-device.ts';
 import { SeededRandom } from '../../../src/simulator/seeded-random.ts';
 import { VirtualClock } from '../../../src/simulator/virtual-clock.ts';
 import { tableOf } from '../../metadata/metadata-fixture.ts';
-import { expecting, type FuzzSession, must } from '../engine/fuzz-target.ts';
+import { expecting, type FuzzSession, isOutOfBounds, must } from '../engine/fuzz-target.ts';
 import { blockBytes, type PlacedBlock, readSpareImages, type SpareImage } from './spare-image.ts';
 import { readProgram, runProgram, type SpareProgram } from './spare-program.ts';
 
@@ -45,7 +45,7 @@ interface Range {
 }
 
 /** Notes what is written. */
-class WatchedSpare extends FilterDevice {
+export class WatchedSpare extends FilterDevice {
   readonly written: Range[] = [];
 
   override write(source: Uint8Array, offset: number, flags?: number): Promise<void> {
@@ -144,7 +144,9 @@ export class SpareSession implements FuzzSession {
   async #use(device: RemapDevice, opened: OpenedMetadata): Promise<void> {
     const clock = this.#clock;
     const isTyped = (error: unknown): boolean =>
-      error instanceof DeviceError || error instanceof MessageError || error instanceof MetadataError;
+      (error instanceof DeviceError && !isOutOfBounds(error)) ||
+      error instanceof MessageError ||
+      error instanceof MetadataError;
     const block = new Uint8Array(device.geometry.physicalBlockBytes);
     mustBeApart((await expecting(clock.run(device.message(['list', 'blocks'])), isTyped)) ?? '');
     const last = device.geometry.sizeBytes - device.geometry.logicalBlockBytes;
@@ -239,7 +241,7 @@ function mustHaveAll(opened: OpenedMetadata, image: SpareImage): void {
 }
 
 /** Everything that settling writes is metadata: no slot, and nothing of anybody else. */
-function mustBeInside(written: readonly Range[], layout: SpareLayout): void {
+export function mustBeInside(written: readonly Range[], layout: SpareLayout): void {
   const reserved = layout.reservedRanges();
   for (const { offset, length } of written) {
     mustBeOnSpare(offset, length, layout);

@@ -7,11 +7,12 @@ import { TargetError } from '../../../src/mapping/target-error.ts';
 import { SeededRandom } from '../../../src/simulator/seeded-random.ts';
 import { VirtualClock } from '../../../src/simulator/virtual-clock.ts';
 import { standardTargets } from '../../../src/targets/standard-targets.ts';
-import { expecting, type FuzzTarget, must, textWords } from '../engine/fuzz-target.ts';
+import { expecting, type FuzzTarget, isOutOfBounds, must, textWords } from '../engine/fuzz-target.ts';
 
 const diskBytes = 64 * 1024;
 const eventsMax = 20_000;
-const isTyped = (error: unknown): boolean => error instanceof TargetError || error instanceof DeviceError;
+const isTyped = (error: unknown): boolean =>
+  error instanceof TargetError || (error instanceof DeviceError && !isOutOfBounds(error));
 
 /** Lines of the table; behind a line `message`, lines `SECTOR WORDS…` for what it made. */
 const seedTexts = [
