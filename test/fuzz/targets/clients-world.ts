@@ -91,7 +91,6 @@ export class ClientsWorld {
       spareBytes: 1 << 20,
       mainBlockBytes: blockBytes,
       spareBlockBytes: options.spareBlockBytes,
-      remapBytes: 64 * 1024,
       mainCapabilities: { fua: options.mainHasFua },
       onMainCacheDropped: () => this.#flushes.flushFailed(),
     });

@@ -1,3 +1,4 @@
+import process from 'node:process';
 import { printable } from '../../../src/cli/text/printable.ts';
 import { identityDifference } from '../../../src/device/main/main-identity.ts';
 import {
@@ -172,6 +173,8 @@ class DescriptionSession implements FuzzSession {
 
   constructor() {
     addSataDisk(this.#machine);
+    // After a finding nobody closes a session.
+    process.once('exit', () => this.#machine[Symbol.dispose]());
   }
 
   async run(input: Buffer): Promise<void> {

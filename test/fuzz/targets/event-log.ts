@@ -1,10 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventLine } from '../../../src/cli/text/event-line.ts';
 import { EventReader } from '../../../src/device/log/event-reader.ts';
 import { encodeEvent } from '../../../src/device/log/event-record.ts';
 import { type FuzzTarget, must, textWords } from '../engine/fuzz-target.ts';
+import { temporaryFolder } from '../engine/temporary-folder.ts';
 
 const origin = { device: 'disk', uuid: '6f1c3b52-6a5e-4b4e-9d9b-0d6f6a5b7c11', pid: 4242 };
 const unixMs = 1_767_225_600_000;
@@ -71,7 +71,7 @@ export const eventLog: FuzzTarget = {
     ],
   ),
   open: () => {
-    const folder = mkdtempSync(join(tmpdir(), 'dm-remap-fuzz-'));
+    const folder = temporaryFolder();
     const path = join(folder, 'events.jsonl');
     return Promise.resolve({
       run: (input) => readLog(path, input),

@@ -1,6 +1,5 @@
-import { lstatSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { crc32c } from '@node-rs/crc32';
@@ -15,6 +14,7 @@ import {
 } from '../../../src/device/process/runtime-directory.ts';
 import { SetupError } from '../../../src/device/setup-error.ts';
 import { type FuzzSession, type FuzzTarget, must, mustBeOneLine, textWords } from '../engine/fuzz-target.ts';
+import { temporaryFolder } from '../engine/temporary-folder.ts';
 
 const uuid = '6f1c3b52-6a5e-4b4e-9d9b-0d6f6a5b7c11';
 const session = {
@@ -55,7 +55,7 @@ export const hostState: FuzzTarget = {
 };
 
 class HostStateSession implements FuzzSession {
-  readonly #folder = mkdtempSync(join(tmpdir(), 'dm-remap-fuzz-'));
+  readonly #folder = temporaryFolder();
   readonly #state = new HostState(this.#folder);
 
   constructor() {
@@ -122,7 +122,7 @@ class RuntimeSession implements FuzzSession {
 
   /** A live socket and a file of somebody else lie beside the folder of devices. */
   static async open(): Promise<RuntimeSession> {
-    const folder = mkdtempSync(join(tmpdir(), 'dm-remap-fuzz-'));
+    const folder = temporaryFolder();
     writeFileSync(join(folder, 'file'), 'of somebody');
     symlinkSync(join(folder, 'socket'), join(folder, 'link'));
     return new RuntimeSession(folder, await listening(join(folder, 'socket')));
@@ -181,5 +181,6 @@ class RuntimeSession implements FuzzSession {
 async function listening(path: string): Promise<Server> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(path, resolve));
+  server.unref();
   return server;
 }

@@ -62,7 +62,7 @@ export const remapMessages: FuzzTarget = {
 };
 
 async function sendAll(text: string): Promise<void> {
-  const stack = makeStack({ mainBytes: diskBytes, spareBytes: diskBytes, remapBytes: 64 * 1024 });
+  const stack = makeStack({ mainBytes: diskBytes, spareBytes: diskBytes });
   stack.mainDisk.load(pattern);
   breakSome(stack);
   await writeSectors(stack, 40, written);
