@@ -122,6 +122,7 @@ class Daemon {
       claim: (name, uuid) => this.#claim(name, uuid),
       events: { append: (event) => this.#tell(event) },
       onBusySecond: () => this.#stuckWatch?.look(),
+      endsBySignal: () => this.#signalled,
     });
     this.#stack = stack;
     this.#stuckWatch = new StuckWatch({

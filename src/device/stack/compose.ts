@@ -174,10 +174,14 @@ class StackOpening {
     }
   }
 
-  /** What the host remembers; and a main that has all data again may be seen again. */
+  /**
+   * What the host remembers; and a main that has all data again may be seen again. Not when the machine or a service ends: at the
+   * next boot somebody would mount it before it is served.
+   */
   async #settleHost(): Promise<void> {
     await this.#hostWriter?.close();
-    if (this.#hiddenMain === undefined || this.#remap === undefined) return;
+    if (this.#hiddenMain === undefined || this.#remap === undefined || this.#surroundings.endsBySignal())
+      return;
     const { remappedGranules, goneSectors, metadata } = this.#remap.status();
     if (metadata.closedCleanly && remappedGranules + goneSectors === 0) this.#hiddenMain.show();
   }
