@@ -1,9 +1,15 @@
-import { closeSync, constants, fsyncSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, fsyncSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Errno, errnoName } from '../block/errno.ts';
 import { clearLoop, configureLoop, freeLoopNumber, LoopFlag, loopName } from '../linux/loop-ioctl.ts';
 import { SystemCallError } from '../linux/system-call.ts';
 import { AttachError } from './attach-error.ts';
+
+/**
+ * FUSE cuts what is longer than 256 pages of memory; where the memory begins within a page, the cut is not at a block's end, and the
+ * rest would be refused. Half of that is never cut.
+ */
+const requestKibibytesMax = 512;
 
 /** Somebody else may take the loop device that the kernel called free. */
 const attemptsMax = 32;
@@ -46,7 +52,10 @@ function configureFree(controlFd: number, fileFd: number, options: LoopAttachmen
     try {
       onChosen(deviceName);
       configureLoop(loopFd, { fileFd, blockBytes, flags, name });
-      if (isDirect(deviceName)) return deviceName;
+      if (isDirect(deviceName)) {
+        writeFileSync(`/sys/block/${deviceName}/queue/max_sectors_kb`, String(requestKibibytesMax));
+        return deviceName;
+      }
       clearLoop(loopFd);
       throw new AttachError(
         'failed',

@@ -105,6 +105,7 @@ describe('attach, by the loop driver', { skip: tools }, () => {
       assert.deepEqual([links, wasAttached], [[link], false]);
       assert.equal(ofSysfs(device, 'queue/logical_block_size'), String(blockBytes));
       assert.equal(ofSysfs(device, 'loop/dio'), '1');
+      assert.equal(ofSysfs(device, 'queue/max_sectors_kb'), '512', 'FUSE cuts no request');
       assert.equal(ofSysfs(device, 'size'), String(mainBytes / 512));
       assert.equal(ofSysfs(device, 'queue/write_cache'), 'write back', 'flushes are asked for');
       await mountNew(link);

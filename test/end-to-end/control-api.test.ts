@@ -54,7 +54,7 @@ test('the commands of docs/control-api.md are answered as the page says, and eac
     let output = '';
     for (const command of commands) {
       output = await shell(command.replaceAll('/run/dm-remap', lab.runtime));
-      const resource = /localhost(\/[\w.]+)/.exec(command)?.[1] ?? '';
+      const resource = /localhost(\/[\w.-]+)/.exec(command)?.[1] ?? '';
       asked.add(resource);
       const schema = operations.find((one) => one.path === resource)?.answer?.schema;
       if (schema !== undefined && !output.startsWith('{"error"'))
