@@ -7,6 +7,7 @@ interface StepDeadlines {
 }
 
 export type ClosingStepName =
+  | 'replacement'
   | 'export'
   | 'raw view'
   | 'flush'
@@ -20,9 +21,11 @@ export type ClosingStepName =
 
 /**
  * Every step of closing a device, in its order (I6). A drive's own error recovery is 7 s where it has a limit at all. The sum
- * is 82 s, below the 90 s after which systemd kills a unit that does not stop; in a hurry it is below 6 s.
+ * is 89 s, below the 90 s after which systemd kills a unit that does not stop; in a hurry it is below 6 s.
  */
 export const closingDeadlines: Readonly<Record<ClosingStepName, StepDeadlines>> = {
+  /** A spare that is being replaced: copying ends at once, what has begun to take effect comes to its end. */
+  replacement: { deadlineMs: 7_000, hurriedDeadlineMs: 100 },
   /** Clients get their last answers, then their connections are closed. */
   export: { deadlineMs: 10_000, hurriedDeadlineMs: 2_500 },
   /** Main beside the device, read-only (R29). */

@@ -69,6 +69,17 @@ export interface EventFields {
     readonly slotsFree: number;
     readonly slotsTotal: number;
   };
+  /** Another disk is to take the place of the spare. `giveUp`: the old one is lost. */
+  readonly 'spare-replacing': { readonly path: string; readonly giveUp: boolean };
+  /** It has. `oldWiped`: the old one has no superblock any more, and is an ordinary disk. */
+  readonly 'spare-replaced': {
+    readonly path: string;
+    readonly from: string;
+    /** That only the old one held, and did not give. */
+    readonly goneSectors: number;
+    readonly oldWiped: boolean;
+  };
+  readonly 'spare-replace-failed': { readonly path: string; readonly reason: string };
   /** `RemapState` of before and now. */
   readonly 'state-changed': { readonly from: string; readonly to: string };
   readonly 'path-lost': { readonly disk: 'main' | 'spare'; readonly direction: 'read' | 'write' };

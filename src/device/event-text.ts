@@ -56,6 +56,22 @@ const wordings: { readonly [K in EventKind]: Wording<K> } = {
     text: ({ percent, slotsFree, slotsTotal }) =>
       `the spare is ${percent} % full, ${slotsFree} of ${slotsTotal} slots are free`,
   },
+  'spare-replacing': {
+    level: 'info',
+    text: ({ path, giveUp }) =>
+      `${path} is to be the spare${giveUp ? '; what only the old one holds is given up' : ''}`,
+  },
+  'spare-replaced': {
+    level: ({ goneSectors }) => (goneSectors > 0 ? 'error' : 'info'),
+    text: ({ path, from, goneSectors, oldWiped }) =>
+      `${path} is the spare now, in place of ${from}` +
+      `${goneSectors > 0 ? `; ${goneSectors} sectors that only that one held are gone` : ''}` +
+      `${oldWiped ? '' : `; ${from} still looks like a spare: never assemble from it, wipe it`}`,
+  },
+  'spare-replace-failed': {
+    level: 'error',
+    text: ({ path, reason }) => `${path} could not take the place of the spare: ${reason}`,
+  },
   'state-changed': {
     level: ({ to }) => (to === 'ok' ? 'info' : 'error'),
     text: ({ from, to }) => `state ${to}, was ${from}`,

@@ -113,6 +113,25 @@ export class CommitPipeline {
     return this.#recovering;
   }
 
+  /**
+   * The spare is another disk now: a session of its own on all replicas, from the table. Between commits, of which none may
+   * come meanwhile. Rejects with `METADATA_FAILED`, and is failed then; may be tried again.
+   */
+  async startAnew(sessionNonce: Uint8Array): Promise<void> {
+    await this.drained();
+    if (this.#state === 'abandoned') throw failedError();
+    this.#lateBatch = false;
+    this.#set.beginAnew();
+    this.journal.renewSession(sessionNonce);
+    try {
+      await this.#checkpoints.writeWithoutDoubt(this.#set.replicas);
+    } catch (error) {
+      this.#state = 'failed';
+      throw failedError(asDeviceError(error));
+    }
+    this.#state = 'open';
+  }
+
   /** M2: see `Checkpoints.startRepair`. Resolves when no more can be done now; does not reject. */
   repair(): Promise<void> {
     if (this.failed) return Promise.resolve();

@@ -2,6 +2,7 @@ import { assert } from '../block/assert.ts';
 import { asDeviceError } from '../block/device-error.ts';
 import { sameBytes } from './block-checksum.ts';
 import { blockBytes } from './block-size.ts';
+import { zeroBlocks } from './empty-spare.ts';
 import { planLayout, type SpareLayout, superblockPlaces, superblockSlots } from './layout.ts';
 import { MetadataError } from './metadata-error.ts';
 import type { CreateParameters, MetadataParts } from './opened-metadata.ts';
@@ -82,25 +83,15 @@ function refuseGeometry({ spare }: MetadataParts, parameters: CreateParameters):
 }
 
 async function emptySuperblocks(io: SpareIo, layout: SpareLayout): Promise<void> {
-  for (const place of superblockPlaces(layout.spareSizeBytes)) await zero(io, place, superblockSlots);
+  for (const place of superblockPlaces(layout.spareSizeBytes)) await zeroBlocks(io, place, superblockSlots);
   await io.flusher.flush();
 }
 
 async function emptyJournals(io: SpareIo, layout: SpareLayout): Promise<void> {
   for (const place of layout.replicas) {
-    for (const offset of place.journalOffsets) await zero(io, offset, layout.journalBlocks);
+    for (const offset of place.journalOffsets) await zeroBlocks(io, offset, layout.journalBlocks);
   }
   await io.flusher.flush();
-}
-
-async function zero(io: SpareIo, offset: number, blocks: number): Promise<void> {
-  await io.withPiece(Math.min(blocks, io.pieceBlocks), async (piece) => {
-    piece.fill(0);
-    for (let first = 0; first < blocks; first += io.pieceBlocks) {
-      const count = Math.min(io.pieceBlocks, blocks - first);
-      await io.write(piece.subarray(0, count * blockBytes), offset + first * blockBytes);
-    }
-  });
 }
 
 async function writeSuperblocks(io: SpareIo, parts: MetadataParts, shared: SharedFacts): Promise<void> {

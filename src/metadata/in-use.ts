@@ -119,7 +119,7 @@ export class InUse {
   readonly #shared: MarkedSpare;
   readonly #mutex = new Mutex();
   /** What was there when the spare was judged to be free. */
-  readonly #before: InUseMark | undefined;
+  #before: InUseMark | undefined;
   readonly #takeover: boolean;
   #mark: InUseMark;
   /** The mark was seen on the spare. */
@@ -166,6 +166,16 @@ export class InUse {
    */
   beat(): Promise<boolean> {
     return this.#mutex.run(() => this.#beat(false));
+  }
+
+  /** The spare is another disk, or another session has begun on it: as `claim`, under that session's name. */
+  renew(nonce: string): Promise<void> {
+    return this.#mutex.run(() => {
+      this.#before = this.#mark;
+      this.#mark = { ...this.#mark, nonce };
+      this.#claimed = false;
+      return this.claim();
+    });
   }
 
   /** The session has ended with close. */

@@ -32,7 +32,7 @@ export interface JournalStart {
 export class JournalWriter {
   readonly #io: SpareIo;
   readonly #set: ReplicaSet;
-  readonly #sessionNonce: Uint8Array;
+  #sessionNonce: Uint8Array;
   #generation: number;
   #journal: 0 | 1;
   #lastSequence: number;
@@ -88,6 +88,13 @@ export class JournalWriter {
 
   hasRoomFor(blocks: number): boolean {
     return this.usedBlocks + blocks <= this.#set.shared.layout.journalBlocks;
+  }
+
+  /** Another session begins with the next generation; no block of it follows one of the last. */
+  renewSession(sessionNonce: Uint8Array): void {
+    assert(this.#pending === undefined, 'a session begins between two batches');
+    this.#sessionNonce = sessionNonce;
+    this.#predecessorChecksum = 0;
   }
 
   /** Goes on in the other journal. What is there belongs to a generation that no superblock names any more. */

@@ -233,6 +233,31 @@ export class MetadataStore {
   }
 
   /**
+   * The spare below is another disk now, emptied by `emptySpare`: the state goes there as a checkpoint of a new session, with
+   * these properties. While nothing is committed. Rejects with a `MetadataError`; the new disk may then be openable or not,
+   * and this may be called again, over whichever disk is below by then.
+   */
+  async startAnew(change: Partial<DeviceProperties>): Promise<void> {
+    if (this.#closing !== undefined) throw closedError();
+    const pipeline = this.#pipeline;
+    assert(pipeline !== undefined, 'a store is settled before its spare is replaced (M5)');
+    if (this.#taken !== undefined) throw this.#taken;
+    const { properties: area } = this.#set.shared;
+    const properties = { ...area, properties: { ...area.properties, ...change } };
+    encodeProperties(properties, propertyBytesMax);
+    this.#set.change({ cleanlyClosed: false, properties });
+    const sessionNonce = new Uint8Array(8);
+    this.#parts.random.fill(sessionNonce);
+    try {
+      await this.#inUse?.renew(hexText(sessionNonce));
+    } catch (error) {
+      if (error instanceof MetadataError) throw error;
+      throw failedError(asDeviceError(error));
+    }
+    await pipeline.startAnew(sessionNonce);
+  }
+
+  /**
    * M11: says on the spare that this session is alive; every `heartbeatIntervalMs`. False when the spare did not take it.
    * Rejects with `METADATA_IN_USE` when somebody else has taken the spare over: nothing is written to it any more, and its
    * owner must not write to main either.

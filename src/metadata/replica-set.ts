@@ -116,6 +116,20 @@ export class ReplicaSet {
     return revived.sort((a, b) => Number(isMember(b)) - Number(isMember(a)));
   }
 
+  /**
+   * The spare is another disk now, whose superblocks and journals are empty: nothing that happened to the replicas of the old
+   * one counts any more. Each becomes a member with its first superblock.
+   */
+  beginAnew(): void {
+    for (const replica of this.replicas) {
+      replica.state = 'out';
+      replica.slotInDoubt = false;
+      replica.late = false;
+    }
+    this.#consistent = true;
+    this.#lateWrite = false;
+  }
+
   /** No superblock of this replica counts, so no area of it must be kept. */
   #forgetContents(replica: Replica): void {
     const area = replica.checkpoint.area === 0 ? 1 : 0;

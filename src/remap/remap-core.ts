@@ -302,6 +302,34 @@ export class RemapCore {
     this.observer?.slotRetired(slot);
   }
 
+  /** The spare is about to be another disk, whose slots have proved nothing. Returns what `restoreRetired` takes. */
+  forgetRetired(): readonly number[] {
+    const slots = this.live.retired.all();
+    for (const slot of slots) {
+      this.live.retired.delete(slot);
+      this.parts.allocator.revive(slot);
+    }
+    this.#unrecordedRetired = [];
+    return slots;
+  }
+
+  restoreRetired(slots: readonly number[]): void {
+    for (const slot of slots) {
+      if (this.parts.allocator.claim(slot, 1)) this.retireSlot(slot);
+    }
+  }
+
+  /** The spare is another disk from now on: what is known of the old one does not count. */
+  spareReplaced(): void {
+    this.paths.noteSpareReplaced();
+    this.#freeDoubtful();
+  }
+
+  /** What clients wrote to the old spare and nobody flushed is in doubt (R7). */
+  spareGivenUp(): void {
+    this.#poison('spare');
+  }
+
   /** On open: takes the retired slots of the stored table out of use. A slot that is also mapped stays mapped. */
   claimRetired(): void {
     for (const slot of this.live.retired.all()) {
@@ -405,12 +433,16 @@ export class RemapCore {
     try {
       await this.parts.metadata.recover();
       // No record of theirs has ever been: they are nobody's.
-      for (const slot of this.#doubtfulSlots.splice(0)) this.parts.allocator.free(slot);
+      this.#freeDoubtful();
       return true;
     } catch (error) {
       commitErrorCode(error);
       return false;
     }
+  }
+
+  #freeDoubtful(): void {
+    for (const slot of this.#doubtfulSlots.splice(0)) this.parts.allocator.free(slot);
   }
 
   #poison(place: DevicePlace): void {

@@ -31,6 +31,7 @@ import { extentsOf } from './request/remapped-extents.ts';
 import { WriteRequest } from './request/write-request.ts';
 import { ZeroRequest } from './request/zero-request.ts';
 import { phaseOf, type RemapPhase } from './request-phase.ts';
+import { SpareReplacement, type SpareReplacementParts } from './spare/spare-replacement.ts';
 import type { FreshMap } from './table/fresh-map.ts';
 
 /** What the device needs of the metadata beyond commits. */
@@ -242,6 +243,16 @@ export class RemapDevice implements PartWriter {
   /** R32: opens a disk anew that has gone, whether or not a request met with that. What was not flushed is in doubt. */
   async openAnew(place: DevicePlace): Promise<void> {
     if (this.#core.paths.noteGone(place)) await this.#core.paths.retry();
+  }
+
+  /** Another disk in place of the spare, while this device serves: not begun yet. One at a time. */
+  spareReplacement(parts: Omit<SpareReplacementParts, 'core' | 'gate' | 'suspension'>): SpareReplacement {
+    return new SpareReplacement({
+      ...parts,
+      core: this.#core,
+      gate: this.#gate,
+      suspension: this.#suspension,
+    });
   }
 
   /** Somebody else has the spare, and so the device (M11): no more writes, to main either. Reads go on. */

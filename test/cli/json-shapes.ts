@@ -146,6 +146,12 @@ const shapes = {
       }),
     ),
   }),
+  'spare-replace': z.strictObject({
+    name: z.string(),
+    from: z.string(),
+    spare: z.string(),
+    goneSectors: count,
+  }),
   assemble: z.strictObject({ name: z.string(), exports: texts, notes: texts }),
   'assemble-all': z.array(
     z.strictObject({

@@ -46,7 +46,15 @@ const life: readonly (readonly [shape: string, words: string, before?: (lab: Dev
 ];
 
 /** `status --watch`, `events`, `assemble --all`, `attach` and `detach` have tests of their own; `metadata restore` is below, for it wants a dump as text. */
-const elsewhere = ['status-watch', 'events', 'assemble-all', 'metadata-restore', 'attach', 'detach'];
+const elsewhere = [
+  'spare-replace',
+  'status-watch',
+  'events',
+  'assemble-all',
+  'metadata-restore',
+  'attach',
+  'detach',
+];
 
 test('--json of every verb has the shape that docs/cli.md shows, and nothing else on standard output', async () => {
   const lab = new DeviceLab();

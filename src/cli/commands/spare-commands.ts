@@ -28,7 +28,26 @@ function addServedSpares(program: Command, terminal: Terminal): void {
     .option('--json', 'as JSON')
     .addHelpText('after', examples('spare list old-disk', 'spare list old-disk --json'))
     .action(async (name, options) => {
-      await (await import('../verbs/spare.ts')).runSpareList(terminal, name, options);
+      await (await import('../verbs/spare-list.ts')).runSpareList(terminal, name, options);
+    });
+  spare
+    .command('replace')
+    .description(
+      'put another disk in place of the spare while the device serves; what the old one holds is copied, then it is an ordinary disk',
+    )
+    .summary('put another disk in place of the spare')
+    .argument('<NAME>')
+    .argument('<DEVICE>', 'at least as large as the old one; its contents are lost')
+    .option('--overwrite-spare', 'also a disk that carries something')
+    .option('--give-up', 'the old spare does not answer any more: what only it holds is lost')
+    .option('--yes', 'do give it up')
+    .option('--json', 'as JSON')
+    .addHelpText(
+      'after',
+      examples('spare replace old-disk /dev/sdd1', 'spare replace old-disk /dev/sdd1 --give-up --yes'),
+    )
+    .action(async (name, device, options) => {
+      await (await import('../verbs/spare-replace.ts')).runSpareReplace(terminal, name, device, options);
     });
 }
 

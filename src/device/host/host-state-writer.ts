@@ -50,6 +50,7 @@ export class HostStateWriter {
   #copiedCheckpoints = 0;
   #dirtySinceMs: number | undefined;
   #tableUnixSeconds = 0;
+  #spareIdentity: TableCopyHeader['spareIdentity'] | undefined;
   #trouble = '';
   #complainedMs: number | undefined;
 
@@ -65,6 +66,12 @@ export class HostStateWriter {
   report(): HostStateStatus {
     const { directory } = this.#parts.state;
     return { directory, tableUnixSeconds: this.#tableUnixSeconds, trouble: this.#trouble };
+  }
+
+  /** The spare is another disk now: copies of the table written from now on say so. */
+  noteSpare(spareIdentity: TableCopyHeader['spareIdentity']): void {
+    this.#spareIdentity = spareIdentity;
+    this.#copiedCommits = -1;
   }
 
   /** Resolves when nothing is being written. */
@@ -138,6 +145,7 @@ export class HostStateWriter {
     const header: TableCopyHeader = {
       format: 1,
       ...device,
+      spareIdentity: this.#spareIdentity ?? device.spareIdentity,
       sequence: acknowledgedSequence,
       sessionNonce,
       complete,

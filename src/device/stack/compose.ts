@@ -6,6 +6,7 @@ import { NbdServer } from '../../nbd/server.ts';
 import { openRemapDevice } from '../../remap/open-remap.ts';
 import type { RemapDevice } from '../../remap/remap-device.ts';
 import { AlignmentFilter } from '../../remap/request/alignment-filter.ts';
+import { ReplaceableSpare } from '../../remap/spare/replaceable-spare.ts';
 import { type ClosingStepName, closingStep } from '../closing-deadlines.ts';
 import { type ClosingStep, runClosingSteps } from '../closing-steps.ts';
 import { HiddenMain, hiddenFolder } from '../host/hidden-main.ts';
@@ -33,6 +34,7 @@ import { refuseWithoutFlush } from './nbd-disk.ts';
 import { takeoverNotes } from './open-spare.ts';
 import { openSpareless } from './open-spareless.ts';
 import type { ServedStack } from './served-stack.ts';
+import { SpareExchange } from './spare-exchange.ts';
 import { Stack, type StackParts } from './stack.ts';
 import type { StackSurroundings } from './stack-surroundings.ts';
 
@@ -85,13 +87,14 @@ class StackOpening {
     this.#notes.push(...disks.engineNotes);
     this.#closeBy('engine', () => disks.close());
     const spare = await disks.open(this.#options.sparePath, this.#options.cache);
-    this.#closeBy('spare', () => spare.device.close());
+    const replaceable = new ReplaceableSpare(spare.device);
+    this.#closeBy('spare', () => replaceable.close());
     refuseWithoutFlush(spare);
     await refuseUsed(spare, 'spare');
     const { arena, random } = disks.plane;
     const host = ownHostIdentity();
     const found = await MetadataStore.open(
-      { spare: spare.device, arena, clock, random },
+      { spare: replaceable, arena, clock, random },
       { force: this.#options.force, takeover: this.#options.takeover ?? false, ...(host && { host }) },
     );
     const { notes, records } = await checkCutSpare({ spare, metadata: found, force: this.#options.force });
@@ -108,7 +111,7 @@ class StackOpening {
     }
     this.#notes.push(...(await fillSpareHoles(spare)));
     const remap = await openRemapDevice(
-      { main: main.device, spare: spare.device, metadata, arena, clock },
+      { main: main.device, spare: replaceable, metadata, arena, clock },
       {
         // Reading back through the page cache proves nothing about a disk (R24).
         verifySlots: spare.access !== 'buffered',
@@ -134,6 +137,12 @@ class StackOpening {
     this.#closeBy('flush', () => remap.flushAdmitted());
     this.#noteReplicas(metadata);
     const { server, exports } = this.#export(disks, remap, name, folder);
+    const exchange = new SpareExchange({
+      ...{ disks, clock, main, spare, replaceable, metadata, remap, hostWriter },
+      events: this.#surroundings.events,
+      cache: this.#options.cache,
+    });
+    this.#closeBy('replacement', () => exchange.close());
     const parts: StackParts = {
       name,
       exports,
@@ -141,7 +150,7 @@ class StackOpening {
       engine: disks.engine,
       cache: this.#options.cache,
       main,
-      spare,
+      exchange,
       metadata,
       remap,
       server,

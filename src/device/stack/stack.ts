@@ -4,6 +4,7 @@ import { TargetError } from '../../mapping/target-error.ts';
 import type { OpenedMetadata } from '../../metadata/metadata-store.ts';
 import { NbdCounter } from '../../nbd/counters.ts';
 import type { NbdServer } from '../../nbd/server.ts';
+import { MessageError } from '../../remap/message/message-error.ts';
 import type { SuspendOptions } from '../../remap/order/suspension.ts';
 import type { DevicePlace } from '../../remap/path/device-paths.ts';
 import type { RemapDevice } from '../../remap/remap-device.ts';
@@ -20,6 +21,7 @@ import { remapSummary } from './remap-summary.ts';
 import { formatRemapTable } from './remap-table.ts';
 import { requestsByDisk } from './requests-by-disk.ts';
 import type { ServedStack, StackStatus } from './served-stack.ts';
+import type { SpareExchange } from './spare-exchange.ts';
 import { waitingRequests } from './waiting-requests.ts';
 
 /** Everything that one device is made of, open. */
@@ -30,7 +32,7 @@ export interface StackParts {
   readonly engine: ServedStack['engine'];
   readonly cache: CacheMode;
   readonly main: OpenedMain;
-  readonly spare: OpenedDisk;
+  readonly exchange: SpareExchange;
   readonly metadata: OpenedMetadata;
   readonly remap: RemapDevice;
   readonly server: NbdServer;
@@ -74,7 +76,7 @@ export class Stack implements ServedStack {
   }
 
   describe(): StackStatus {
-    const { name, exports, cache, main, spare, metadata, remap, server, hostWriter } = this.#parts;
+    const { name, exports, cache, main, exchange, metadata, remap, server, hostWriter } = this.#parts;
     const status = remap.status();
     return {
       name,
@@ -83,7 +85,7 @@ export class Stack implements ServedStack {
       logicalBlockBytes: remap.geometry.logicalBlockBytes,
       physicalBlockBytes: remap.geometry.physicalBlockBytes,
       main: diskStatus(main),
-      spare: diskStatus(spare),
+      spare: diskStatus(exchange.spare),
       remap: remapSummary(status),
       exports,
       connections: server.counters[NbdCounter.connectionsOpen] ?? 0,
@@ -112,15 +114,15 @@ export class Stack implements ServedStack {
   }
 
   unansweredByDisk(): readonly DiskRequests[] {
-    const { main, spare } = this.#parts;
-    return requestsByDisk([...disksOf(main), spare]);
+    const { main, exchange } = this.#parts;
+    return requestsByDisk([...disksOf(main), exchange.spare]);
   }
 
   table(): DeviceTable {
-    const { main, spare, remap } = this.#parts;
+    const { main, exchange, remap } = this.#parts;
     const lengthBytes = remap.geometry.sizeBytes;
     return {
-      lines: [formatRemapTable({ mainPath: main.path, sparePath: spare.path, lengthBytes })],
+      lines: [formatRemapTable({ mainPath: main.path, sparePath: exchange.spare.path, lengthBytes })],
       mainLines: main.access === 'table' ? main.device.status('table') : [],
     };
   }
@@ -130,7 +132,8 @@ export class Stack implements ServedStack {
    * and serves on.
    */
   async suspend(options: SuspendOptions): Promise<void> {
-    const { server, remap } = this.#parts;
+    const { server, remap, exchange } = this.#parts;
+    await exchange.notHolding();
     const wasSuspended = remap.suspended;
     server.suspend();
     try {
@@ -146,8 +149,9 @@ export class Stack implements ServedStack {
    * (R32). Rejects with `SetupError`, and stays suspended.
    */
   async resume(): Promise<void> {
-    const { main, spare, server, remap } = this.#parts;
-    const disks: [DevicePlace, OpenedDisk][] = [['spare', spare]];
+    const { main, exchange, server, remap } = this.#parts;
+    await exchange.notHolding();
+    const disks: [DevicePlace, OpenedDisk][] = [['spare', exchange.spare]];
     for (const disk of disksOf(main)) disks.push(['main', disk]);
     for (const [place, disk] of disks) {
       if ((await disk.device.identityTrouble()) !== undefined) await remap.openAnew(place);
@@ -171,6 +175,7 @@ export class Stack implements ServedStack {
         `sector ${sector} is outside the device of ${sectorCount} sectors`,
       );
     }
+    if (words[0] === 'spare') return await this.#spareMessage(words);
     if (words[0] !== 'main') return await remap.message(words);
     if (main.access !== 'table') {
       throw new TargetError(
@@ -186,6 +191,28 @@ export class Stack implements ServedStack {
       );
     }
     return await main.device.message(mainSector, words.slice(2));
+  }
+
+  /** `spare`, with how far a replacement is; `spare replace PATH [give-up] [overwrite]`, which only begins it. */
+  async #spareMessage(words: readonly string[]): Promise<string> {
+    const { exchange, remap } = this.#parts;
+    const [, verb, path, ...choices] = words;
+    if (verb !== 'replace') return [await remap.message(words), ...exchange.lines()].join('\n');
+    const unknown = choices.find((word) => word !== 'give-up' && word !== 'overwrite');
+    if (path === undefined || unknown !== undefined) {
+      throw new MessageError('MESSAGE_INVALID', 'spare replace: expected PATH [give-up] [overwrite]');
+    }
+    if (remap.suspended) {
+      throw new MessageError(
+        'MESSAGE_SUSPENDED',
+        "the device is suspended: resume it before 'spare replace'",
+      );
+    }
+    await exchange.begin(path, {
+      giveUp: choices.includes('give-up'),
+      overwrite: choices.includes('overwrite'),
+    });
+    return `replacing the spare by ${path}`;
   }
 }
 

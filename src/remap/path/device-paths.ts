@@ -119,6 +119,11 @@ export class DevicePaths {
     return true;
   }
 
+  /** Another disk is in the place of the spare: it need not be opened anew. */
+  noteSpareReplaced(): void {
+    this.#gone.delete('spare');
+  }
+
   /** A request was answered as it should be. A good write shows that reads are answered, too. */
   noteWorked(place: DevicePlace, direction: ProbeDirection): void {
     // What an old descriptor still answers says nothing about the disk that is to be opened anew.

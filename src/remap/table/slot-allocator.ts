@@ -112,6 +112,13 @@ export class SlotAllocator {
     this.#retired += 1;
   }
 
+  /** A retired slot is free again: it is on another disk now. */
+  revive(slot: number): void {
+    this.#retired -= 1;
+    this.#used += 1;
+    this.free(slot);
+  }
+
   /** The first free slot at or behind the last one given out, round the end; `allocate` has checked that there is one. */
   #nextFree(): number {
     let slot = this.#next;
