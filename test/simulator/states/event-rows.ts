@@ -56,6 +56,10 @@ export const eventRows: readonly EventRow[] = [
   { event: 'the spare does not answer', seen: state('spare-failed'), anchors: [held] },
   { event: 'main or spare pulled out', anchors: [at('path/device-paths.ts', 'this.#gone.delete(place)')] },
   {
+    event: 'an image file is cut while it is served',
+    elsewhere: { why: 'simulated disks are no files, and keep their size', test: 'test/io/cut-file.test.ts' },
+  },
+  {
     event: 'another disk in its place',
     anchors: [at('path/device-paths.ts', 'asDeviceError(error)')],
     seen: ({ foreignReopens }) => foreignReopens,
