@@ -122,6 +122,7 @@ test('the end is told step by step, and the process then ends by itself', async 
   assert.deepEqual(
     steps.map(({ step, result }) => `${step} ${result}`),
     [
+      'replacement done',
       'export done',
       'raw view done',
       'flush done',
