@@ -1,7 +1,7 @@
 import { apart } from '../../block/block-device.ts';
 import { asDeviceError, type FailedRange } from '../../block/device-error.ts';
 import { isGone } from '../../block/errno.ts';
-import { noSlot, type StateCause, StateFlags } from '../../metadata/mapping-state.ts';
+import { noSlot, StateCause, StateFlags } from '../../metadata/mapping-state.ts';
 import { commitErrorCode, type RemapCore } from '../remap-core.ts';
 import { transientRetriesMax } from '../request/request-rounds.ts';
 import type { GranuleState } from '../table/granule-table.ts';
@@ -80,9 +80,7 @@ export async function relocate(
   const kept = await gather(core, state, bytes, content, readBack);
   if (kept === undefined) return 'spare-path';
   if (kept.held === 0) return forget(core, state, kept, options.oldSlotIsBad);
-  // Marks that stay behind are still guesses of whoever imported them (R34), or of sectors that were never written (R13).
-  const ofMarks = kept.unreadable === 0 ? StateFlags.none : StateFlags.suspect | StateFlags.freshZero;
-  const flags = (state.flags & ofMarks) | (options.unverified ? StateFlags.unverified : StateFlags.none);
+  const flags = flagsOf(state, kept, options);
   const unproved = new UnprovedSlots(core);
   let failure: RelocationFailure = 'spare-bad';
   for (let attempt = 0; attempt < allocationsMax; attempt += 1) {
@@ -91,7 +89,7 @@ export async function relocate(
       failure = 'spare-full';
       break;
     }
-    const target: GranuleState = { ...kept, slot: run.slot, cause, flags };
+    const target: GranuleState = { ...kept, slot: run.slot, cause: causeOf(state, cause, options), flags };
     const outcome = await trySlot(core, state, target, content, readBack, unproved);
     if (outcome === 'unproved') unproved.add(run.slot);
     else if (outcome === 'moved') {
@@ -105,6 +103,20 @@ export async function relocate(
   if (!unproved.isSparesFault()) return failure;
   core.paths.noteFailed('spare', 'write');
   return 'spare-path';
+}
+
+/** What stays a guess in the new place, and what becomes one. */
+function flagsOf(state: GranuleState, kept: GranuleState, options: RelocationOptions): number {
+  // Marks that stay behind are still guesses of whoever imported them (R34), or of sectors that were never written (R13).
+  const ofMarks = kept.unreadable === 0 ? StateFlags.none : StateFlags.suspect | StateFlags.freshZero;
+  // A slot that fails proves nothing of main: `verify` is still to take home what was moved on a guess (R19).
+  const ofMain = options.oldSlotIsBad ? StateFlags.unverified : StateFlags.none;
+  return (state.flags & (ofMarks | ofMain)) | (options.unverified ? StateFlags.unverified : StateFlags.none);
+}
+
+/** What the operator moved is his wherever on the spare it lies: else `verify` would take it home behind his back. */
+function causeOf(state: GranuleState, cause: StateCause, options: RelocationOptions): StateCause {
+  return options.oldSlotIsBad && state.cause === StateCause.operator ? StateCause.operator : cause;
 }
 
 /** The record that freed the old slot is durable and its lock has drained every earlier request on it (R26). */

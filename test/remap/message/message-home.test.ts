@@ -52,6 +52,22 @@ function mainImage(stack: Stack, sector: number, count: number): Uint8Array {
   return stack.mainDisk.durableImage.slice(sector * sectorBytes, (sector + count) * sectorBytes);
 }
 
+it('R19 what the operator moved stays his, though its slot goes bad', async () => {
+  const stack = makeStack();
+  await writeSectors(stack, 80, patternOf(80, 8));
+  await ask(stack, 'remap', '80', '8');
+  const { slot } = stack.core.stateOf(10);
+  stack.spareDisk.faults.addBadSectors(slot * 8, 1, { on: 'write' });
+  await writeSectors(stack, 80, patternOf(7, 8));
+  const state = stack.core.stateOf(10);
+  assert.notEqual(state.slot, slot, 'it has left the bad slot');
+  assert.equal(state.cause, StateCause.operator);
+  assert.match(await ask(stack, 'verify', '80', '8'), /home 0, .*kept 1/);
+  assert.deepEqual(remappedGranules(stack), [10]);
+  assert.deepEqual(await readSectors(stack, 80, 8), patternOf(7, 8));
+  await finish(stack);
+});
+
 describe('unremap', () => {
   it('R4 brings the data home durably, and the slot is free again', async () => {
     const stack = await movedStack();

@@ -4,6 +4,7 @@ import { apart, IoFlags, sectorBytes } from '../../../src/block/block-device.ts'
 import { Errno } from '../../../src/block/errno.ts';
 import { MemoryDevice } from '../../../src/block/memory-device.ts';
 import { createMappedDevice } from '../../../src/mapping/create-mapped-device.ts';
+import { StateFlags } from '../../../src/metadata/mapping-state.ts';
 import { badSectorsOf, faultMap, faultMapNames, faultTable } from '../../fixtures/fault-tables.ts';
 import { standardRegistry } from '../../fixtures/standard-registry.ts';
 import {
@@ -185,6 +186,28 @@ describe('a write over bad sectors of main', () => {
     const superset = remapped.filter((granule) => granule % 2 === 1);
     assert(superset.length > 0, 'the budget was spent');
     for (const granule of superset) assert(listed.includes(granule), `${granule} is listed as unverified`);
+    await finish(stack);
+  });
+
+  it('R19 a slot that goes bad proves nothing of main: what was unverified is so still', async () => {
+    const stack = makeStack();
+    for (let granule = 0; granule < 128; granule += 2)
+      stack.mainDisk.faults.addBadSectors(granule * 8, 1, { on: 'write' });
+    await writeSectors(stack, 0, patternOf(0, 1024));
+    const superset = remappedGranules(stack).filter((granule) => granule % 2 === 1);
+    const [first, second] = superset as [number, number];
+    const slots = [first, second].map((granule) => stack.core.stateOf(granule).slot);
+    for (const slot of slots) stack.spareDisk.faults.addBadSectors(slot * 8, 8, { on: 'write' });
+    await writeSectors(stack, first * 8, patternOf(7, 8));
+    await writeSectors(stack, second * 8 + 2, patternOf(9, 1));
+    for (const [index, granule] of [first, second].entries()) {
+      const state = stack.core.stateOf(granule);
+      assert.notEqual(state.slot, slots[index], 'it has left the bad slot');
+      assert.equal(state.flags & StateFlags.unverified, StateFlags.unverified);
+    }
+    const home = await stack.clock.run(stack.device.message(['verify', String(first * 8), '8']));
+    assert.match(home, /home 1,/);
+    assert.deepEqual(await readSectors(stack, first * 8, 8), patternOf(7, 8));
     await finish(stack);
   });
 
