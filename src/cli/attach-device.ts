@@ -85,9 +85,16 @@ async function attachNew(
 ): Promise<Attachment> {
   const directory = runtimeDirectory();
   const readOnly = choices.readOnly || status.spare === null;
-  const kind = choices.kind ?? (hasNbd() ? 'nbd' : 'loop');
+  // The nbd driver keeps what was under way when a connection died, however long nobody comes (nbd_xmit_timeout).
+  const kind = choices.kind ?? (choices.queueSeconds !== 0 && hasNbd() ? 'nbd' : 'loop');
   if (kind === 'nbd') {
     const queueSeconds = choices.queueSeconds ?? queueSecondsDefault;
+    if (queueSeconds === 0) {
+      throw new SetupError(
+        'failed',
+        `${name}: the nbd driver cannot fail what is under way when a process dies; use --driver loop, or --on-daemon-loss=queue:30s`,
+      );
+    }
     const deviceName = await attachNbd(nbdOptions(found, status, { readOnly, queueSeconds }));
     const { uuid } = status;
     const attachment: Attachment = {

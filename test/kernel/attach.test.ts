@@ -8,7 +8,8 @@ kernelTests('attach by the nbd driver', [
     limitSeconds: 300,
   },
   {
-    title: '--on-daemon-loss=fail: EIO soon, and what was synced is there; --read-only takes no write',
+    title:
+      'SIGKILL and nobody comes: remove --force gives EIO and what was synced is there; --read-only takes no write',
     plan: { story: 'attached-fail' },
     limitSeconds: 240,
   },

@@ -35,7 +35,7 @@ function addAttachFlags(command: Command): Command {
     .option('--read-only', 'let nobody write through it')
     .option(
       '--on-daemon-loss <WHAT>',
-      "when the device's process dies: queue:30s lets requests wait for the next one, fail lets them fail (default: queue:30s with nbd, fail with loop, which knows no other)",
+      "when the device's process dies: queue:30s lets requests wait for the next one, fail lets them fail (default: queue:30s where the kernel has nbd, else fail, which is by loop)",
     )
     .option(
       '--driver <DRIVER>',

@@ -3,7 +3,6 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readAttachment } from '../../../../src/attach/attachment-record.ts';
 import { mustRunTool, runTool } from '../../../end-to-end/foreign-tool.ts';
 import { BlockLab, mebibyte } from '../block-lab.ts';
 import { until } from '../nbd-attachment.ts';
@@ -145,34 +144,36 @@ export function attachedThatWaits(): Promise<string> {
 }
 
 export function attachedThatFails(): Promise<string> {
-  return withAttached('fail', async ({ lab, again, mountPoint }, { device }) => {
+  return withAttached('queue:2s', async ({ lab, again, mountPoint }, { device }) => {
     const name = device.slice('/dev/'.length);
     assert.equal(readFileSync(`/sys/block/${name}/queue/logical_block_size`, 'latin1').trim(), '512');
     const writer = new SyncedWriter(join(mountPoint, 'records'));
     const running = writer.run();
     await until(() => writer.written > 5, 'the writer goes');
     await lab.lab.kill('disk');
-    const startMs = performance.now();
+    await lab.lab.mustFail(5, new RegExp(`${device} is in use: mounted on ${mountPoint}`), 'remove', 'disk');
+    await lab.lab.mustRun('remove', 'disk', '--force');
     await running;
-    const failedMs = performance.now() - startMs;
     assert.match(writer.failure, /EIO|EROFS/);
-    await runTool('umount', mountPoint);
+    assert.equal(existsSync(link), false, 'the link is gone');
+    await mustRunTool('umount', mountPoint);
     await lab.lab.mustRun(...again);
-    await until(() => isConnected(lab), 'the device is connected again');
+    await lab.lab.mustFail(
+      1,
+      /cannot fail what is under way/,
+      'attach',
+      'disk',
+      '--driver=nbd',
+      '--on-daemon-loss=fail',
+    );
+    await lab.lab.mustRun('attach', 'disk');
     await mustRunTool('mount', link, mountPoint);
     const bytes = await readFile(writer.path);
     assert.ok(bytes.length >= writer.written * recordBytes, 'what was synced is there');
     await mustRunTool('umount', mountPoint);
     const readOnly = await readOnlyOnce(lab);
-    return `EIO ${Math.round(failedMs)} ms after the kill, ${writer.written} synced records there; ${readOnly}`;
+    return `EIO behind remove --force, ${writer.written} synced records there; ${readOnly}`;
   });
-}
-
-/** Whether the attachment's record names the process that serves now. */
-function isConnected({ lab }: BlockLab): boolean {
-  const record = readAttachment(lab.runtime, 'disk');
-  const pid = readFileSync(join(lab.runtime, 'disk', 'pid'), 'latin1').trim();
-  return record?.servedBy === pid;
 }
 
 async function readOnlyOnce({ lab }: BlockLab): Promise<string> {
