@@ -118,18 +118,28 @@ export class CommitPipeline {
    * come meanwhile. Rejects with `METADATA_FAILED`, and is failed then; may be tried again.
    */
   async startAnew(sessionNonce: Uint8Array): Promise<void> {
-    await this.drained();
+    while (this.#recovering !== undefined) await this.#recovering.catch(() => {});
     if (this.#state === 'abandoned') throw failedError();
+    // Nobody else writes a generation meanwhile: nothing is repaired, and who recovers waits for this.
+    this.#state = 'failed';
+    this.#recovering = this.#startAnew(sessionNonce).finally(() => {
+      this.#recovering = undefined;
+    });
+    await this.#recovering;
+  }
+
+  async #startAnew(sessionNonce: Uint8Array): Promise<void> {
+    await this.#pump;
+    await this.#checkpoints.ended();
     this.#lateBatch = false;
     this.#set.beginAnew();
     this.journal.renewSession(sessionNonce);
     try {
       await this.#checkpoints.writeWithoutDoubt(this.#set.replicas);
     } catch (error) {
-      this.#state = 'failed';
       throw failedError(asDeviceError(error));
     }
-    this.#state = 'open';
+    if (this.#state === 'failed') this.#state = 'open';
   }
 
   /** M2: see `Checkpoints.startRepair`. Resolves when no more can be done now; does not reject. */

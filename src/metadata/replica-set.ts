@@ -125,6 +125,7 @@ export class ReplicaSet {
       replica.state = 'out';
       replica.slotInDoubt = false;
       replica.late = false;
+      replica.fenced = false;
     }
     this.#consistent = true;
     this.#lateWrite = false;

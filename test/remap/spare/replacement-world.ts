@@ -13,7 +13,7 @@ import { VirtualClock } from '../../../src/simulator/virtual-clock.ts';
 import { patternOf } from '../remap-stack.ts';
 
 const mainBytes = 2 << 20;
-const spareBytes = 4 << 20;
+export const spareBytes: number = 4 << 20;
 const granuleSectors = 8;
 /** Granules whose sectors main does not write: what clients write there lives on the spare. */
 export const badGranules: readonly number[] = [1, 3, 4, 9, 20, 21, 22, 40, 100, 101];
@@ -54,7 +54,8 @@ export class ReplacementWorld {
   ended = false;
   #versions = 0;
 
-  constructor(seed: string) {
+  /** A larger disk may take over; the rest of it is not used. */
+  constructor(seed: string, nextBytes: number = spareBytes + (1 << 20)) {
     this.random = new SeededRandom(seed);
     this.clock = new VirtualClock(this.random.fork('clock'));
     const disk = (name: string, sizeBytes: number): SimulatedDisk =>
@@ -70,8 +71,7 @@ export class ReplacementWorld {
       });
     this.main = disk('main', mainBytes);
     this.old = disk('old', spareBytes);
-    // A larger disk may take over; the rest of it is not used.
-    this.next = disk('next', spareBytes + (1 << 20));
+    this.next = disk('next', nextBytes);
     for (const granule of badGranules) {
       this.main.faults.addBadSectors(granule * granuleSectors, granuleSectors, { on: 'both' });
     }

@@ -2,12 +2,17 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { DeviceError } from '../../../src/block/device-error.ts';
 import { noSlot } from '../../../src/metadata/mapping-state.ts';
-import { badGranules, type Opened, ReplacementWorld, usedGranules } from './replacement-world.ts';
+import { MetadataError } from '../../../src/metadata/metadata-store.ts';
+import { wipe } from '../../metadata/spare-surgery.ts';
+import { badGranules, type Opened, ReplacementWorld, spareBytes, usedGranules } from './replacement-world.ts';
 
 const granuleSectors = 8;
 
-async function filled(seed: string): Promise<{ world: ReplacementWorld; opened: Opened }> {
-  const world = new ReplacementWorld(seed);
+async function filled(
+  seed: string,
+  nextBytes?: number,
+): Promise<{ world: ReplacementWorld; opened: Opened }> {
+  const world = new ReplacementWorld(seed, nextBytes);
   await world.create();
   const opened = await world.open(world.old);
   await world.clock.run(world.fill(opened.device));
@@ -150,4 +155,52 @@ describe('replacing a spare that is not well', () => {
     assert.ok(bytes.every((byte) => byte === 7));
     assert.ok(await failsToRead(again, world, badGranules[1]!));
   });
+
+  it('M2 a replica that was fenced on the old disk is none on the new one, and is fenced there when it must be', async () => {
+    const { world, opened } = await filled('fenced', spareBytes);
+    const { store, layout } = opened.metadata;
+    const place = layout.replicas[1]!.superblockOffset;
+    world.old.faults.addBadSectors(place / 512, 16, { on: 'write' });
+    await world.clock.run(store.updateProperties({ policies: {} }));
+    assert.equal(store.status().replicasInSync, 1);
+    assert.equal((await world.clock.run(world.replacement(opened).run())).replaced, true);
+    assert.equal(store.status().replicasInSync, 2);
+    world.next.faults.addBadSectors(place / 512, 16, { on: 'write' });
+    await world.clock.run(store.updateProperties({ policies: {} }));
+    assert.equal(store.status().replicasInSync, 1);
+    world.cut();
+    wipe(world.next, layout.replicas[0]!.superblockOffset, 8192);
+    await assert.rejects(
+      world.open(world.next),
+      (error) => error instanceof MetadataError && error.code === 'METADATA_GAP',
+    );
+  });
+
+  for (const kept of [0, 1] as const) {
+    it(`M2 the metadata is whole although replicas are looked after meanwhile, by replica ${kept} alone`, async () => {
+      const { world, opened } = await filled('looked after', spareBytes);
+      const { store, layout } = opened.metadata;
+      let hasEnded = false;
+      let repairs = 0;
+      const replacing = world
+        .replacement(opened)
+        .run()
+        .finally(() => {
+          hasEnded = true;
+        });
+      while (!hasEnded) {
+        if (store.status().replicasInSync < layout.replicas.length) repairs += 1;
+        void store.repairReplicas();
+        await world.clock.runFor(0.2);
+      }
+      assert.equal((await replacing).replaced, true);
+      assert.ok(repairs > 0, 'somebody looked while it was written');
+      assert.equal(store.status().replicasInSync, layout.replicas.length);
+      await world.clock.run(world.fill(opened.device));
+      world.cut();
+      wipe(world.next, layout.replicas[1 - kept]!.superblockOffset, 8192);
+      const again = await world.open(world.next);
+      await world.clock.run(world.judgeAll(again.device, 'floor'));
+    });
+  }
 });
