@@ -74,6 +74,15 @@ export class HostStateWriter {
     this.#copiedCommits = -1;
   }
 
+  /** The session is another one, and that must be known before the next request. Never rejects. */
+  async writeSessionNow(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+    this.#running = this.#guarded(() => this.#writeSession(false)).finally(() => {
+      this.#running = undefined;
+    });
+    await this.#running;
+  }
+
   /** Resolves when nothing is being written. */
   async drained(): Promise<void> {
     await this.#running;

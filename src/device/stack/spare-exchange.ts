@@ -160,7 +160,7 @@ export class SpareExchange {
   }
 
   #replacementBy(disk: OpenedDisk, { giveUp }: ReplaceChoices): SpareReplacement {
-    const { disks, remap, replaceable, metadata } = this.#parts;
+    const { disks, remap, replaceable, metadata, hostWriter } = this.#parts;
     const { arena, clock, random } = disks.plane;
     const { layout, store } = metadata;
     const taker = { host: ownHostIdentity(), takeover: false };
@@ -174,6 +174,9 @@ export class SpareExchange {
         await emptySpare({ spare: disk.device, arena, clock, random }, layout, taker);
       },
       disown: (device) => emptySuperblocks({ spare: device, arena, clock, random }, layout),
+      noteSession: async () => {
+        await hostWriter?.writeSessionNow();
+      },
     });
   }
 

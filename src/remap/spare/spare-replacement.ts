@@ -34,6 +34,8 @@ export interface SpareReplacementParts {
   readonly prepare: () => Promise<void>;
   /** Takes the superblocks from one of the two disks, durably. Rejects with `DeviceError`. */
   readonly disown: (disk: BlockDevice) => Promise<void>;
+  /** Lets the host know the session that the metadata has now. Does not reject. */
+  readonly noteSession: () => Promise<void>;
 }
 
 export interface ReplacementOutcome {
@@ -188,7 +190,7 @@ export class SpareReplacement {
   }
 
   async #moveDead(): Promise<ReplacementOutcome> {
-    const { store, spare, target, identities, core } = this.#parts;
+    const { store, spare, target, identities, core, noteSession } = this.#parts;
     this.#copy.goneSectors += await giveUpSlots(core);
     core.forgetRetired();
     spare.replaceBy(target);
@@ -199,6 +201,9 @@ export class SpareReplacement {
     } catch (error) {
       return this.#failed(reasonOf(error), true);
     }
+    // The old superblocks could not be told. Should that disk come back, only the host knows it for the older one (M12): before
+    // anybody writes. A host whose files hang is not waited for any longer.
+    await succeeds(() => this.#withinDeadline(noteSession()));
     return { replaced: true, failure: undefined, goneSectors: this.goneSectors, oldDisowned: false };
   }
 

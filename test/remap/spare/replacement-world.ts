@@ -103,7 +103,11 @@ export class ReplacementWorld {
     );
   }
 
-  replacement({ metadata, device, spare }: Opened, giveUp = false): SpareReplacement {
+  replacement(
+    { metadata, device, spare }: Opened,
+    giveUp = false,
+    noteSession: () => Promise<void> = async () => undefined,
+  ): SpareReplacement {
     const target = this.next.open();
     const { arena, clock, random } = this.surroundings();
     const { layout, store } = metadata;
@@ -128,6 +132,7 @@ export class ReplacementWorld {
         });
       },
       disown: (disk) => emptySuperblocks({ spare: disk, arena, clock, random }, layout),
+      noteSession,
     });
   }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { delay } from '../../../src/block/clock.ts';
 import { DeviceError } from '../../../src/block/device-error.ts';
 import { noSlot } from '../../../src/metadata/mapping-state.ts';
 import { MetadataError } from '../../../src/metadata/metadata-store.ts';
@@ -114,6 +115,39 @@ describe('replacing a spare that is not well', () => {
     assert.equal(await world.ownerOf(world.old), 'old');
     const again = await world.open(world.old);
     await world.clock.run(world.judgeAll(again.device, 'floor'));
+  });
+
+  it('M12 nobody writes to the new spare before the host knows that the one given up is the older', async () => {
+    const { world, opened } = await filled('lost');
+    world.old.unplug();
+    const before = opened.metadata.store.status().sessionNonce;
+    const seen: string[] = [];
+    const noteSession = async () => {
+      assert.notEqual(opened.metadata.store.status().sessionNonce, before);
+      await delay(world.clock, 100);
+      seen.push('noted');
+    };
+    const run = world.replacement(opened, true, noteSession).run();
+    while (!opened.device.suspended) await world.clock.runFor(1);
+    const bytes = new Uint8Array(4096);
+    const offset = badGranules[0]! * bytes.length;
+    const write = opened.device.write(bytes, offset).then(() => seen.push('written'));
+    const outcome = await world.clock.run(run);
+    await world.clock.run(write);
+    assert.equal(outcome.replaced, true);
+    assert.deepEqual(seen, ['noted', 'written']);
+    await world.clock.run(opened.device.close());
+  });
+
+  it('M12 a host whose files hang holds up requests for a bounded time only', async () => {
+    const { world, opened } = await filled('lost');
+    world.old.unplug();
+    const outcome = await world.clock.run(
+      world.replacement(opened, true, () => new Promise(() => undefined)).run(),
+    );
+    assert.equal(outcome.replaced, true);
+    assert.equal(outcome.failure, undefined);
+    await world.clock.run(opened.device.close());
   });
 
   it('R4 a spare that is given up costs what only it held, and nothing else', async () => {
