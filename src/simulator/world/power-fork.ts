@@ -8,6 +8,7 @@ import type { SectorFault } from '../simulated-faults.ts';
 import { VirtualClock } from '../virtual-clock.ts';
 import { type Judge, JudgeViolation } from './judge.ts';
 import { type Excuses, JudgedClient } from './judged-client.ts';
+import { looksDead } from './looks-dead.ts';
 import { closeStack, newArena, openStack, type StackParts } from './simulated-stack.ts';
 import type { WorldGeometry } from './world-geometry.ts';
 
@@ -92,6 +93,8 @@ class ForkedLife {
   readonly #spare: SimulatedDisk;
   readonly #excuses: Excuses;
   readonly #writeThrough: boolean;
+  /** As of the last write. */
+  #looksDead = false;
 
   constructor(fork: PowerFork, parts: ForkParts, clock: VirtualClock, again: boolean) {
     this.#judge = fork.judge;
@@ -102,7 +105,12 @@ class ForkedLife {
     this.#main = this.#disk('main', fork.main, fork.mainBad);
     this.#spare = this.#disk('spare', fork.spare, fork.spareBad);
     const mayBeFull = fork.spareBad.size > 0;
-    this.#excuses = { ...noExcuses, ...(mayBeFull ? { allowFailure: () => undefined } : {}) };
+    const allowFailure = (verb: string, error: DeviceError): void => {
+      const isPath = error.ranges.every(({ kind }) => kind === 'path');
+      if (mayBeFull || (verb !== 'read' && isPath && this.#looksDead)) return;
+      noExcuses.allowFailure(verb, error, 0);
+    };
+    this.#excuses = { ...noExcuses, allowFailure };
   }
 
   /** Opens, reads everything, closes. */
@@ -124,6 +132,8 @@ class ForkedLife {
     for (let write = 0; write < 6; write += 1) {
       const count = 1 + this.#random.below(Math.min(4, blocks));
       const first = this.#random.below(blocks - count + 1);
+      const { remappedGranules } = device.status();
+      this.#looksDead = looksDead(this.#parts.geometry, this.#main.faults.badSectors(), remappedGranules);
       if (device.status().slotsFree >= roomForWrites)
         await client.write(first * block, count * block, write === 0);
       if (write === 3) await client.flush();

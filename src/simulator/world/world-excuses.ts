@@ -1,8 +1,7 @@
-import { sectorBytes } from '../../block/block-device.ts';
 import type { DeviceError } from '../../block/device-error.ts';
-import { stormGranulesMin } from '../../remap/path/write-storm.ts';
 import { JudgeViolation } from './judge.ts';
 import type { Excuses } from './judged-client.ts';
+import { looksDead } from './looks-dead.ts';
 import { countOne } from './world-outcome.ts';
 import { answered, type Session, type WorldState } from './world-state.ts';
 
@@ -38,19 +37,11 @@ function allowFailure(
   const isReadOnly = status?.slotsFree === 0 && status.policies['on-spare-full'] === 'read-only';
   if (verb !== 'read' && isReadOnly && error.ranges.every(({ kind }) => kind === 'refused')) return;
   if (verb !== 'read' && session.spareTrouble && status?.state === 'metadata-failed') return;
-  const onePath = error.ranges.every(({ kind }) => kind === 'path');
-  if (verb !== 'read' && onePath && mayLookDead(world, status?.remappedGranules ?? 0)) return;
+  const mainBad = world.main.faults.badSectors();
+  const isPath = error.ranges.every(({ kind }) => kind === 'path');
+  if (verb !== 'read' && isPath && looksDead(world.plan.geometry, mainBad, status?.remappedGranules ?? 0))
+    return;
   throw new JudgeViolation(
     `a ${verb} failed with nothing wrong but bad sectors, at ${world.clock.nowMs()} ms: ${error.message}`,
   );
-}
-
-/**
- * R16: main is so small that the storm began with the last of its granules, and all others were moved by then. If that one is
- * bad in earnest nothing is left that could show that main takes writes: those to it wait, then fail. Seen with seed 30011.
- */
-function mayLookDead(world: WorldState, remappedGranules: number): boolean {
-  const { mainSectors, granuleBytes } = world.plan.geometry;
-  const granules = Math.ceil((mainSectors * sectorBytes) / granuleBytes);
-  return granules <= stormGranulesMin && remappedGranules >= granules - 1;
 }
