@@ -234,5 +234,6 @@ export const eventRows: readonly EventRow[] = [
 
 /** Rules of which worlds have nothing, and where they are tested: their code begins above the remap device. */
 export const rulesElsewhere: Readonly<Record<string, string>> = {
+  M12: 'test/remap/spare/replacement-power-cut.test.ts',
   M13: 'test/end-to-end/without-spare.test.ts',
 };
