@@ -78,8 +78,12 @@ function timeoutOf(lanes, test) {
   return declared?.[1] ?? lanes.timeoutMs;
 }
 
-/** Of the second runs only those with mounts and loop devices: the others fill the lane that is done first. */
+/**
+ * Of the second runs only those with mounts and loop devices: the others fill the lane that is done first, and so do
+ * files without any of `besideSerial`.
+ */
 function isSerial(lanes, test) {
+  if (lanes.besideSerial.some((place) => test.startsWith(place))) return false;
   const places = test.endsWith(onNode) ? lanes.serialOtherEngine : lanes.serial;
   return places.some((place) => test.startsWith(place));
 }
@@ -197,6 +201,7 @@ async function runProject(options) {
   const lanes = {
     timeoutMs: 60_000,
     serial: [],
+    besideSerial: [],
     timeoutsMs: {},
     otherEngine: [],
     serialOtherEngine: [],

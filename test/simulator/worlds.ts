@@ -26,10 +26,10 @@ const budgetAtDeskMs = 5000;
 const isCi = process.env['CI'] !== undefined;
 
 /**
- * In CI two minutes of each lane of the test runner, or 5 000 seeds. Of their device operations so few are cut that most of
+ * In CI one minute of each lane of the test runner, or 5 000 seeds. Of their device operations so few are cut that most of
  * the time goes to other seeds; `power-cut.test.ts` cuts at all of them.
  */
-const halves = { forkEvery: 300, budgetMs: 120_000 };
+const halves = { forkEvery: 300, budgetMs: 60_000 };
 export const firstHalf: WorldsRun = { ...halves, firstSeed: 1, seedsMin: 250, seedsMax: 2500 };
 export const secondHalf: WorldsRun = { ...halves, firstSeed: 2501, seedsMin: 30, seedsMax: 2500 };
 
