@@ -54,6 +54,7 @@ describe('parts that can be off', () => {
       ['spare'],
       ['clear_stats'],
       ['query', '0', '2048'],
+      ['map'],
     ];
     const without = await story(bare, () => Promise.resolve());
     const withAll = await story(full, (step) =>

@@ -5,6 +5,7 @@ import { MessageError } from './message-error.ts';
 import { retireDevice, unremapSectors, verifySectors } from './message-home.ts';
 import { listText, queryText, statsText } from './message-listings.ts';
 import { answerLost, fillLost, importSectors, retrySectors } from './message-lost.ts';
+import { mapText } from './message-map.ts';
 import { answerPolicy } from './message-policy.ts';
 import { remapSectors } from './message-remap.ts';
 import { slotsText } from './message-spare.ts';
@@ -56,6 +57,14 @@ const messages: ReadonlyMap<string, Message> = new Map<string, Message>([
       summary:
         'where each sector is: main, spare SECTOR CAUSE [FLAGS], unreadable, suspect, fresh-zero or gone',
       answer: ({ core }, words) => queryText(core, rangeOfWords(core, 'query', words)),
+    },
+  ],
+  [
+    'map',
+    {
+      usage: '[CELLS]',
+      summary: 'the device in cells of one size: how many sectors of each are moved or lost',
+      answer: ({ core }, words) => mapText(core, words),
     },
   ],
   [

@@ -4,6 +4,7 @@ import { messageVerbs } from './remap-messages.ts';
 const lookingWordsMax: Readonly<Record<string, number>> = {
   list: Number.POSITIVE_INFINITY,
   query: Number.POSITIVE_INFINITY,
+  map: Number.POSITIVE_INFINITY,
   spare: 1,
   health: Number.POSITIVE_INFINITY,
   stats: Number.POSITIVE_INFINITY,

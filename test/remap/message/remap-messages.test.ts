@@ -80,6 +80,32 @@ describe('messages', () => {
     ]);
   });
 
+  it('map counts what is moved or lost in cells of whole granules, and names no cell that is well', async () => {
+    const stack = makeStack();
+    const granules = Math.ceil(stack.core.parts.sizeBytes / stack.core.parts.granuleBytes);
+    activate(stack, 3, 2, { slot: 40, held: 0b1011_0001 });
+    activate(stack, 10, 1, { slot: noSlot, held: 0, unreadable: 0b111, gone: 0b1000 });
+    activate(stack, granules - 1, 1, { slot: noSlot, held: 0, unreadable: 0b1, flags: 2 });
+    assert.deepEqual((await ask(stack, 'map', '4096')).split('\n'), [
+      `cells ${granules} sectors 8`,
+      '3 moved 4 unreadable 0 fresh-zero 0 gone 0',
+      '4 moved 4 unreadable 0 fresh-zero 0 gone 0',
+      '10 moved 0 unreadable 3 fresh-zero 0 gone 1',
+      `${granules - 1} moved 0 unreadable 0 fresh-zero 1 gone 0`,
+    ]);
+    assert.deepEqual((await ask(stack, 'map', '1')).split('\n'), [
+      `cells 1 sectors ${granules * 8}`,
+      '0 moved 8 unreadable 3 fresh-zero 1 gone 1',
+    ]);
+    const size = Math.ceil(granules / 7);
+    const seven = (await ask(stack, 'map', '7')).split('\n');
+    assert.equal(seven[0], `cells ${Math.ceil(granules / size)} sectors ${size * 8}`);
+    assert.equal(seven.length, 3);
+    for (const words of [['0'], ['4097'], ['x'], ['1', '2']]) {
+      await assert.rejects(ask(stack, 'map', ...words), { code: 'MESSAGE_INVALID' });
+    }
+  });
+
   it('list says in words what is not certain about a move', async () => {
     const stack = makeStack();
     activate(stack, 3, 1, { slot: 40, held: 1, flags: 1 });

@@ -236,7 +236,18 @@ describe('R30 suspend', () => {
     const stack = makeStack();
     const { clock, device } = stack;
     await clock.run(device.suspend({ flush: true }));
-    const looking = ['help', 'list', 'lost', 'stats', 'spare', 'health', 'policy', 'clear_stats', 'query 0'];
+    const looking = [
+      'help',
+      'list',
+      'lost',
+      'map',
+      'stats',
+      'spare',
+      'health',
+      'policy',
+      'clear_stats',
+      'query 0',
+    ];
     for (const text of looking) await clock.run(device.message(text.split(' ')));
     await assert.rejects(device.message(['frob']), /unknown message 'frob'/);
     const before = submitted(stack);
