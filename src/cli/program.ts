@@ -8,6 +8,7 @@ import { addMetadataCommands } from './commands/metadata-commands.ts';
 import { addServingCommands } from './commands/serving-commands.ts';
 import { addSetupCommand } from './commands/setup-command.ts';
 import { addSpareCommands } from './commands/spare-commands.ts';
+import { addWatchingCommands } from './commands/watching-commands.ts';
 import { ExitCode, exitCodeHelp } from './exit-code.ts';
 import { failureOf } from './failure.ts';
 import type { Terminal } from './terminal.ts';
@@ -74,6 +75,7 @@ export function buildProgram(terminal: Terminal, running: Running = newRunning()
   addMetadataCommands(program, terminal, running);
   addAttachCommands(program, terminal);
   addDeviceCommands(program, terminal);
+  addWatchingCommands(program, terminal);
   addListCommands(program, terminal);
   addSetupCommand(program, terminal);
   addHelp(program);

@@ -1,8 +1,10 @@
 import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
+import { assert } from '../block/assert.ts';
 import type { ControlAnswers, ControlAsk } from '../device/messages.ts';
 import { AskError } from './data-plane-client.ts';
 import { type FailureStatus, serverFailures, statusOfFailure } from './failure-codes.ts';
+import { metricsContentType } from './metrics/content-type.ts';
 import { methodsOf } from './operations.ts';
 import { messageBody, openFileBody, removeBody, suspendBody } from './schema.ts';
 
@@ -34,6 +36,13 @@ export function controlApplication(dataPlane: Asker): Hono {
   application.get('/ping', (context) => answer(context, { type: 'ping' }));
   application.get('/status', (context) => answer(context, { type: 'status' }));
   application.get('/table', (context) => answer(context, { type: 'table' }));
+  application.get('/metrics', async (context) => {
+    // Loaded at the first scrape: most devices are never asked.
+    const { metricsText } = await import('./metrics/metrics-text.ts');
+    const status = await dataPlane.ask({ type: 'status' });
+    assert('remap' in status, 'control API: a status was answered with something else');
+    return context.body(metricsText([status]), 200, { 'content-type': metricsContentType });
+  });
   application.get('/openapi.json', async (context) =>
     context.json((await import('./openapi.ts')).openApiDocument()),
   );

@@ -49,8 +49,8 @@ export class ControlClient {
     return checked((await schemas()).pingAnswer, body);
   }
 
-  async status(): Promise<ControlAnswers['status']> {
-    const body = await this.#ask('GET', '/status');
+  async status(deadlineMs: number = answerDeadlineMs): Promise<ControlAnswers['status']> {
+    const body = await this.#ask('GET', '/status', undefined, deadlineMs);
     return checked((await schemas()).statusAnswer, body);
   }
 

@@ -39,7 +39,7 @@ export function openApiDocument(): { readonly [name: string]: Json } {
 }
 
 function described(operation: Operation): Json {
-  const { path, summary, description, body, answer } = operation;
+  const { path, summary, description, body } = operation;
   return {
     operationId: path.slice(1).replace(/\W.*$/, ''),
     summary,
@@ -50,11 +50,16 @@ function described(operation: Operation): Json {
     responses: {
       '200': {
         description: 'Done.',
-        content: jsonContent(answer === undefined ? { type: 'object' } : reference(answer.name)),
+        content: contentOf(operation),
       },
       ...failuresOf(operation),
     },
   };
+}
+
+function contentOf({ answer, textType }: Operation): Json {
+  if (textType !== undefined) return { [textType]: { schema: { type: 'string' } } };
+  return jsonContent(answer === undefined ? { type: 'object' } : reference(answer.name));
 }
 
 function failuresOf({ failures }: Operation): { readonly [status: string]: Json } {

@@ -26,8 +26,10 @@ export interface Operation {
     /** Without one the defaults hold. */
     readonly required: boolean;
   };
-  /** Undefined: this document. */
+  /** Undefined: this document, or a text. */
   readonly answer?: { readonly name: string; readonly schema: z.ZodMiniType };
+  /** Media type of an answer that is no JSON. */
+  readonly textType?: string;
   /** Codes of failures, besides those that every operation has. */
   readonly failures: readonly ControlFailureCode[];
 }
@@ -56,6 +58,15 @@ export const operations: readonly Operation[] = [
     summary: 'The device-mapper table of the device',
     description: 'Lines as dmsetup prints them; `mainLines` when main is a table itself.',
     answer: { name: 'Table', schema: tableAnswer },
+    failures: [],
+  },
+  {
+    method: 'get',
+    path: '/metrics',
+    summary: 'The same as figures for Prometheus',
+    description:
+      'From memory: no disk is asked. For a Prometheus server, which scrapes TCP, there is `dm-remap metrics --listen`.',
+    textType: 'text/plain',
     failures: [],
   },
   {

@@ -124,6 +124,39 @@ const waitingRequests = z.object({
   ),
 });
 
+const latencyStatus = z.object({
+  count: z.number(),
+  sumSeconds: z.number(),
+  longestSeconds: z.number(),
+  medianSeconds: z.number(),
+  p99Seconds: z.number(),
+  buckets: z.array(z.object({ uptoSeconds: z.nullable(z.number()), count: z.number() })),
+});
+
+const trafficStatus = z.object({
+  requests: z.object({
+    read: z.number(),
+    write: z.number(),
+    flush: z.number(),
+    trim: z.number(),
+    writeZeroes: z.number(),
+    cache: z.number(),
+    blockStatus: z.number(),
+  }),
+  bytes: z.object({ read: z.number(), write: z.number(), trim: z.number(), writeZeroes: z.number() }),
+  errors: z.number(),
+  partialReads: z.number(),
+  connectionsAccepted: z.number(),
+  connectionsRefused: z.number(),
+  protocolErrors: z.number(),
+  latency: z.object({
+    read: latencyStatus,
+    write: latencyStatus,
+    flush: latencyStatus,
+    other: latencyStatus,
+  }),
+});
+
 export const statusAnswer: z.ZodMiniType<DeviceStatus> = z.object({
   name: z.string(),
   uuid: z.string(),
@@ -148,6 +181,7 @@ export const statusAnswer: z.ZodMiniType<DeviceStatus> = z.object({
   ),
   connections: z.number(),
   requestsInFlight: z.number(),
+  traffic: trafficStatus,
   stuckRequests: waitingRequests,
   engine: z.string(),
   engineReason: z.string(),

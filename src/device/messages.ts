@@ -2,6 +2,7 @@
  * What crosses the border between the data plane (main thread) and the control plane (worker): plain data, nothing else.
  * The control room may import this file and no other of this room.
  */
+import type { LatencyBuckets } from '../block/latency-histogram.ts';
 
 /** Words of one message, and characters of one word: no message of ours comes near. */
 export const messageWordsMax = 64;
@@ -133,6 +134,55 @@ export interface WaitingRequests {
   readonly oldest: readonly WaitingRequest[];
 }
 
+/** How long requests of one kind took, since the device was started. Quantiles are at most a quarter more than the truth. */
+export interface LatencyStatus {
+  readonly count: number;
+  readonly sumSeconds: number;
+  readonly longestSeconds: number;
+  /** 0 of none. */
+  readonly medianSeconds: number;
+  readonly p99Seconds: number;
+  /** All of them, the shortest first: with `latencySince` what came between two looks. */
+  readonly buckets: LatencyBuckets;
+}
+
+/** What clients asked of the exports and how it ended, since the device was started; connections of all ways to it. */
+export interface TrafficStatus {
+  /** That succeeded, by kind. */
+  readonly requests: {
+    readonly read: number;
+    readonly write: number;
+    readonly flush: number;
+    readonly trim: number;
+    readonly writeZeroes: number;
+    readonly cache: number;
+    readonly blockStatus: number;
+  };
+  /** Of those. */
+  readonly bytes: {
+    readonly read: number;
+    readonly write: number;
+    readonly trim: number;
+    readonly writeZeroes: number;
+  };
+  /** Requests that were answered with an error, of the client's making or the device's. */
+  readonly errors: number;
+  /** Of those: reads whose good parts were delivered. */
+  readonly partialReads: number;
+  readonly connectionsAccepted: number;
+  /** Because there were too many. */
+  readonly connectionsRefused: number;
+  /** Connections that were closed because the client broke the protocol or let a deadline pass. */
+  readonly protocolErrors: number;
+  /** From the bytes of a request to its reply, failed ones too: without the network what clients wait for. */
+  readonly latency: {
+    readonly read: LatencyStatus;
+    readonly write: LatencyStatus;
+    readonly flush: LatencyStatus;
+    readonly other: LatencyStatus;
+  };
+}
+
 /** What one disk has not answered, requests of ours and of clients alike. */
 export interface DiskRequests {
   readonly path: string;
@@ -169,6 +219,7 @@ export interface DeviceStatus {
   readonly attachment: AttachmentStatus | null;
   readonly connections: number;
   readonly requestsInFlight: number;
+  readonly traffic: TrafficStatus;
   /** Those that have had no answer for 10 s or longer (I22). */
   readonly stuckRequests: WaitingRequests;
   /** `io_uring` or `node`. */

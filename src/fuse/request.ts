@@ -27,6 +27,8 @@ export class FuseRequest implements UnansweredRequest {
   takenAt = 0;
   /** Of `UnfinishedWrites`, until the write has its result. */
   writeTicket: number = noTicket;
+  /** When it was taken from the kernel. */
+  receivedMs = 0;
   /** Of `RequestAges`; `notUnderWay` in the pool. */
   startedTick: number = notUnderWay;
   /** A write that another client's must not overtake. */

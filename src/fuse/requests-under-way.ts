@@ -46,6 +46,8 @@ export class RequestsUnderWay {
   /** The device's `flushEpoch` that this client knows of. */
   #flushEpoch: number | undefined;
   #abandoned = false;
+  /** When the request was taken from the kernel that is started next. */
+  receivedMs = 0;
 
   constructor(options: RequestsUnderWayOptions) {
     this.#options = options;
@@ -118,6 +120,7 @@ export class RequestsUnderWay {
     request.takenAt = this.#options.share.takenAt;
     request.failure = undefined;
     request.startedTick = this.#options.ages.start();
+    request.receivedMs = this.receivedMs;
     this.#count += 1;
     return request;
   }
@@ -130,12 +133,13 @@ export class RequestsUnderWay {
 
   /** A request has its result. For `FuseRequest`. */
   settled(request: FuseRequest): void {
-    const { unfinishedWrites, counters, onEnd } = this.#options;
+    const { unfinishedWrites, counters, ages, onEnd } = this.#options;
     if (request.writeTicket !== noTicket) unfinishedWrites.end(request.writeTicket);
     request.writeTicket = noTicket;
     const errno = this.#errnoOf(request);
     if (errno === 0) countDone(counters, request);
     else counters[NbdCounter.errors]! += 1;
+    ages.latencies.record(request);
     this.#replyTo(request, errno);
     this.#giveBack(request);
     request.startedTick = notUnderWay;

@@ -190,6 +190,7 @@ export class FuseSession implements OtherClient {
       }
       inTurn += 1;
       this.#seen += 1;
+      this.#requests.receivedMs = this.#ages.latencies.nowMs();
       const isRequest = this.#decoder.decode(this.#channel.incoming.subarray(0, length));
       if (!isRequest) this.#refuse(Errno.EINVAL);
       else if (!(await this.#handle())) return;

@@ -40,6 +40,8 @@ export class ClientRequest implements UnansweredRequest {
   readonly failed: FailedRange[] = [];
   /** The whole reply, where it is more than a header and the piece. */
   reply: readonly Uint8Array[] | undefined = undefined;
+  /** When the bytes came that began it. */
+  receivedMs = 0;
   /** Of `RequestAges`; `notUnderWay` in the pool. */
   startedTick: number = notUnderWay;
   /** A write that another connection's must not overtake. */

@@ -4,6 +4,7 @@ import { encodeDataChunk, encodeErrorChunk, errorChunkBytes } from './chunk-code
 import type { ClientRequest } from './client-request.ts';
 import { encodeSimpleReply } from './codec.ts';
 import { ChunkFlag, Command, dataChunkBytes, simpleReplyBytes, WireError } from './constants.ts';
+import type { RequestLatencies } from './request-latencies.ts';
 
 export interface ReplyQueueOptions {
   readonly stream: ByteStream;
@@ -11,6 +12,7 @@ export interface ReplyQueueOptions {
   readonly structuredReplies: boolean;
   /** Room for one header of every request in flight, in the arena: headers leave without a copy. */
   readonly headers: Uint8Array;
+  readonly latencies: RequestLatencies;
   /** The reply of `request` is out, or will never be: nothing of it is needed any more. */
   readonly onReplied: (request: ClientRequest) => void;
   /** A batch is over; the place for what should happen once for many replies. */
@@ -91,6 +93,7 @@ export class ReplyQueue {
     const batch = this.#queued;
     this.#queued = this.#sending;
     this.#sending = batch;
+    this.#options.latencies.recordAll(batch);
     if (this.#broken) {
       this.#finishBatch();
       return;

@@ -1,4 +1,5 @@
 import type { Clock, ScheduledAction } from '../block/clock.ts';
+import { RequestLatencies } from './request-latencies.ts';
 
 /** Ages are counted in ticks of this. */
 export const ageTickMs = 1_000;
@@ -39,9 +40,10 @@ export type ShowRequest = (request: UnansweredRequest) => void;
 
 /**
  * Seconds, counted while any request is under way: its age then costs a request one number and no clock, and an idle server
- * has no timer (I22).
+ * has no timer (I22). What they took is told in `latencies`, once they have it behind them.
  */
 export class RequestAges {
+  readonly latencies: RequestLatencies;
   readonly #clock: Clock;
   readonly #isBusy: () => boolean;
   readonly #onTick: () => void;
@@ -52,6 +54,7 @@ export class RequestAges {
   /** `onTick` is called once a second, for as long as `isBusy` says so. */
   constructor(clock: Clock, isBusy: () => boolean, onTick: () => void) {
     this.#clock = clock;
+    this.latencies = new RequestLatencies(clock);
     this.#isBusy = isBusy;
     this.#onTick = onTick;
   }

@@ -56,6 +56,8 @@ export class RequestsInFlight {
   #count = 0;
   #bytes = 0;
   #wake: (() => void) | undefined;
+  /** When the bytes came of which requests are started now. */
+  receivedMs: number;
   /** Called whenever the last request is over. */
   onIdle: (() => void) | undefined = undefined;
 
@@ -66,6 +68,7 @@ export class RequestsInFlight {
     this.#unfinished = options.unfinishedWrites;
     this.#connection = options.unfinishedWrites.newConnection();
     this.#ages = options.ages;
+    this.receivedMs = options.ages.latencies.nowMs();
     this.#limits = options.limits;
     this.#counters = options.counters;
     this.#structuredReplies = options.structuredReplies;
@@ -74,6 +77,7 @@ export class RequestsInFlight {
       stream: options.stream,
       structuredReplies: options.structuredReplies,
       headers: options.headers,
+      latencies: options.ages.latencies,
       onReplied: (request) => this.#replied(request),
       onBatchEnd: () => {
         if (this.#count === 0) this.onIdle?.();
@@ -266,6 +270,7 @@ export class RequestsInFlight {
   #admit(header: RequestDecoder, pieceBytes: number): ClientRequest {
     const request = this.#idle.pop() ?? this.#makeRequest();
     request.startedTick = this.#ages.start();
+    request.receivedMs = this.receivedMs;
     request.command = header.command;
     request.flags = header.flags;
     request.ioFlags = header.flags === 0 ? IoFlags.none : ioFlagsOf(header.flags);

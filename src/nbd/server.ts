@@ -11,6 +11,7 @@ import type { OtherClient, SharedByClients } from './other-client.ts';
 import { ProtocolNotes } from './protocol-notes.ts';
 import { refuseConnection } from './refuse-connection.ts';
 import { findUnanswered, RequestAges, type UnansweredRequests } from './request-ages.ts';
+import type { RequestLatencies } from './request-latencies.ts';
 import { RequestMemory } from './request-memory.ts';
 import { connectionBufferBytes } from './session.ts';
 
@@ -119,6 +120,11 @@ export class NbdServer {
     this.#connections.set(connection, this.#follow(connection, buffer));
     this.counters[NbdCounter.connectionsOpen] = this.#connections.size;
     this.#options.onClient?.('connected', connection.peer, this.#connections.size);
+  }
+
+  /** How long requests of all clients took. */
+  get latencies(): RequestLatencies {
+    return this.#ages.latencies;
   }
 
   /** Clients that are connected and may send something; a connection that only waits for its last answers has none. */

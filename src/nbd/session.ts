@@ -191,6 +191,7 @@ export class NbdSession {
     while (!this.#draining) {
       if (!input.takeHeader()) {
         if (!(await input.receive())) return;
+        this.#requests.receivedMs = this.#ages.latencies.nowMs();
         continue;
       }
       // "The server MUST handle all outstanding requests, ... and close the TCP session." There is no reply.
@@ -206,6 +207,7 @@ export class NbdSession {
       } else {
         if (header.command === Command.write && !input.isPayloadReady) {
           if (!(await input.receivePayload()) || this.#draining) return;
+          this.#requests.receivedMs = this.#ages.latencies.nowMs();
         }
         const piece = this.#pieceNow(pieceBytes) ?? (await this.#waitForPiece(pieceBytes));
         if (piece === undefined) {

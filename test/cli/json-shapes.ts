@@ -34,6 +34,16 @@ const attachment = z.nullable(
   }),
 );
 
+const seconds = z.number().check(z.nonnegative());
+const latency = z.strictObject({
+  count,
+  sumSeconds: seconds,
+  longestSeconds: seconds,
+  medianSeconds: seconds,
+  p99Seconds: seconds,
+  buckets: z.array(z.strictObject({ uptoSeconds: z.nullable(seconds), count })),
+});
+
 const statusFields = {
   name: z.string(),
   uuid: z.uuid(),
@@ -75,6 +85,24 @@ const statusFields = {
   attachment,
   connections: count,
   requestsInFlight: count,
+  traffic: z.strictObject({
+    requests: z.strictObject({
+      read: count,
+      write: count,
+      flush: count,
+      trim: count,
+      writeZeroes: count,
+      cache: count,
+      blockStatus: count,
+    }),
+    bytes: z.strictObject({ read: count, write: count, trim: count, writeZeroes: count }),
+    errors: count,
+    partialReads: count,
+    connectionsAccepted: count,
+    connectionsRefused: count,
+    protocolErrors: count,
+    latency: z.strictObject({ read: latency, write: latency, flush: latency, other: latency }),
+  }),
   stuckRequests: z.strictObject({
     count,
     oldest: z.array(

@@ -42,6 +42,48 @@ export const exampleStatus: DeviceStatus = {
   attachment: { kind: 'loop', device: '/dev/loop0', readOnly: false, queueSeconds: 0 },
   connections: 2,
   requestsInFlight: 5,
+  traffic: {
+    requests: { read: 10, write: 20, flush: 1, trim: 2, writeZeroes: 3, cache: 4, blockStatus: 5 },
+    bytes: { read: 40_960, write: 81_920, trim: 8_192, writeZeroes: 12_288 },
+    errors: 6,
+    partialReads: 7,
+    connectionsAccepted: 8,
+    connectionsRefused: 9,
+    protocolErrors: 11,
+    latency: {
+      read: {
+        count: 13,
+        sumSeconds: 0.25,
+        longestSeconds: 0.2,
+        medianSeconds: 0.00008,
+        p99Seconds: 0.229376,
+        buckets: [
+          { uptoSeconds: 0.00008, count: 12 },
+          { uptoSeconds: 0.229376, count: 1 },
+        ],
+      },
+      write: {
+        count: 23,
+        sumSeconds: 140.0046,
+        longestSeconds: 140,
+        medianSeconds: 0.000224,
+        p99Seconds: 134.217728,
+        buckets: [
+          { uptoSeconds: 0.000224, count: 22 },
+          { uptoSeconds: null, count: 1 },
+        ],
+      },
+      flush: {
+        count: 1,
+        sumSeconds: 0.01,
+        longestSeconds: 0.01,
+        medianSeconds: 0.01024,
+        p99Seconds: 0.01024,
+        buckets: [{ uptoSeconds: 0.01024, count: 1 }],
+      },
+      other: { count: 0, sumSeconds: 0, longestSeconds: 0, medianSeconds: 0, p99Seconds: 0, buckets: [] },
+    },
+  },
   stuckRequests: {
     count: 2,
     oldest: [

@@ -4,10 +4,11 @@ import type { StoredEvent } from '../../device/log/event-record.ts';
 /** `2026-01-31T14:05:00.123Z warn  old-disk: 3 granules …`: UTC, as the log has it. */
 export function eventLine(event: StoredEvent): string {
   const time = new Date(event.unixMs).toISOString();
-  return oneLine(`${time} ${event.level.padEnd(5)} ${event.device}: ${textOf(event)}`);
+  return oneLine(`${time} ${event.level.padEnd(5)} ${event.device}: ${storedEventText(event)}`);
 }
 
-function textOf({ kind, fields }: StoredEvent): string {
+/** What it says, without time and name. */
+export function storedEventText({ kind, fields }: StoredEvent): string {
   const cut = fields['cut'] === true ? ' (cut)' : '';
   if (isEventKind(kind)) {
     try {

@@ -1,7 +1,8 @@
 import { sectorBytes } from '../../block/block-device.ts';
 import { formatBytes, formatExactBytes } from '../../block/byte-text.ts';
-import type { DeviceStatus, DiskStatus, ProcessStatus } from '../../device/messages.ts';
+import type { DeviceStatus, DiskStatus, ProcessStatus, TrafficStatus } from '../../device/messages.ts';
 import { describeUnanswered } from '../../device/stack/describe-unanswered.ts';
+import { durationText } from './duration-text.ts';
 
 /** Stands where a spare's path would in the line of a device without one. */
 const noSpare = '-';
@@ -25,6 +26,7 @@ export function statusText(status: DeviceStatus): string {
     ...status.exports.map((uri): Row => ['export', uri]),
     ...attachmentRow(status),
     ['clients', clientsText(status)],
+    ...trafficRows(status.traffic),
     ...stuckRow(status),
     ...(status.spare === null ? sparelessRows(status) : diskRows(status, status.spare)),
     ...policyRow(remap.changedPolicies),
@@ -151,6 +153,28 @@ function policyRow(policies: Readonly<Record<string, string>>): readonly Row[] {
 
 function clientsText({ connections, requestsInFlight }: DeviceStatus): string {
   return `${countOf(connections, 'connection')}, ${countOf(requestsInFlight, 'request')} in flight`;
+}
+
+/** Nothing is said of what nobody asked for. */
+function trafficRows({ requests, bytes, errors, latency }: TrafficStatus): readonly Row[] {
+  const { read, write, flush, other } = latency;
+  if (read.count + write.count + flush.count + other.count === 0) return [];
+  const counts = [
+    `${countOf(requests.read, 'read')} (${formatBytes(bytes.read)})`,
+    `${countOf(requests.write, 'write')} (${formatBytes(bytes.write)})`,
+    requests.flush === 1 ? '1 flush' : `${requests.flush} flushes`,
+    ...(errors === 0 ? [] : [`${errors} failed`]),
+  ];
+  const times = [['read', read] as const, ['write', write] as const, ['flush', flush] as const]
+    .filter(([, { count }]) => count > 0)
+    .map(
+      ([kind, { medianSeconds, p99Seconds }]) =>
+        `${kind} ${durationText(medianSeconds)}, of 100 the slowest ${durationText(p99Seconds)}`,
+    );
+  return [
+    ['requests', counts.join(', ')],
+    ...(times.length === 0 ? [] : [['took', times.join('; ')] satisfies Row]),
+  ];
 }
 
 function countOf(count: number, noun: string): string {

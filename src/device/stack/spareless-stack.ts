@@ -13,6 +13,7 @@ import type { KernelFile } from './kernel-file.ts';
 import { formatRemapTable } from './remap-table.ts';
 import { requestsByDisk } from './requests-by-disk.ts';
 import type { ServedStack, StackStatus } from './served-stack.ts';
+import { trafficStatus } from './traffic-status.ts';
 import { waitingRequests } from './waiting-requests.ts';
 
 export interface SparelessStackParts {
@@ -79,6 +80,7 @@ export class SparelessStack implements ServedStack {
       exports,
       connections: server.counters[NbdCounter.connectionsOpen] ?? 0,
       requestsInFlight: this.unanswered(0, 0).count,
+      traffic: trafficStatus(server),
       stuckRequests: this.unanswered(stuckAfterSeconds, stuckListedMax),
       ...this.engine,
       cache: 'none',

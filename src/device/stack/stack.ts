@@ -22,6 +22,7 @@ import { formatRemapTable } from './remap-table.ts';
 import { requestsByDisk } from './requests-by-disk.ts';
 import type { ServedStack, StackStatus } from './served-stack.ts';
 import type { SpareExchange } from './spare-exchange.ts';
+import { trafficStatus } from './traffic-status.ts';
 import { waitingRequests } from './waiting-requests.ts';
 
 /** Everything that one device is made of, open. */
@@ -90,6 +91,7 @@ export class Stack implements ServedStack {
       exports,
       connections: server.counters[NbdCounter.connectionsOpen] ?? 0,
       requestsInFlight: status.requestsInFlight,
+      traffic: trafficStatus(server),
       stuckRequests: this.unanswered(stuckAfterSeconds, stuckListedMax),
       ...this.engine,
       cache,
