@@ -3,10 +3,10 @@ import { type Clock, delay } from '../block/clock.ts';
 import { asDeviceError, type DeviceError } from '../block/device-error.ts';
 import { type CheckpointCounts, Checkpoints } from './checkpoints.ts';
 import { type Batch, CommitQueue, type WaitingCommit } from './commit-queue.ts';
-import { type JournalStart, JournalWriter } from './journal-writer.ts';
+import { type JournalBefore, type JournalStart, JournalWriter } from './journal-writer.ts';
 import type { MappingStateSource } from './mapping-state.ts';
 import { MetadataError } from './metadata-error.ts';
-import type { ReplicaSet } from './replica-set.ts';
+import type { ReplicaSet, ReplicasBefore } from './replica-set.ts';
 import { retryDelay, settleTimeoutMs } from './settle-retry.ts';
 import type { SpareIo } from './spare-io.ts';
 import { hexText } from './uuid.ts';
@@ -52,6 +52,15 @@ export class CommitPipeline {
   #pump: Promise<void> | undefined;
   #recovering: Promise<void> | undefined;
   #wantedRepair: WantedRepair | undefined;
+  /** What `goBack` goes back to. */
+  #before:
+    | {
+        readonly state: PipelineState;
+        readonly lateBatch: boolean;
+        readonly set: ReplicasBefore;
+        readonly journal: JournalBefore;
+      }
+    | undefined;
 
   constructor(
     io: SpareIo,
@@ -114,31 +123,61 @@ export class CommitPipeline {
   }
 
   /**
-   * The spare is another disk now: a session of its own on all replicas, from the table. Between commits, of which none may
-   * come meanwhile. Rejects with `METADATA_FAILED`, and is failed then; may be tried again.
+   * The spare is another disk now, which `claim` makes ours: a session of its own on all replicas, from the table. Between commits, of which none may
+   * come meanwhile. Rejects with `METADATA_FAILED`, and is failed then; may be tried again, or undone by `goBack`.
    */
-  async startAnew(sessionNonce: Uint8Array): Promise<void> {
+  async startAnew(sessionNonce: Uint8Array, claim: () => Promise<void>): Promise<void> {
     while (this.#recovering !== undefined) await this.#recovering.catch(() => {});
     if (this.#state === 'abandoned') throw failedError();
     // Nobody else writes a generation meanwhile: nothing is repaired, and who recovers waits for this.
+    const before = this.#state;
     this.#state = 'failed';
-    this.#recovering = this.#startAnew(sessionNonce).finally(() => {
+    this.#recovering = this.#startAnew(sessionNonce, claim, before).finally(() => {
       this.#recovering = undefined;
     });
     await this.#recovering;
   }
 
-  async #startAnew(sessionNonce: Uint8Array): Promise<void> {
+  /** `startAnew` has failed, and a superblock was sent to the new disk: it may be there. */
+  get sentSuperblock(): boolean {
+    return this.#before !== undefined && this.#set.sentSuperblock;
+  }
+
+  /**
+   * `startAnew` has failed, and the spare is the disk again that it was before, to which nothing was written since: the session
+   * goes on there as if nothing had happened.
+   */
+  async goBack(): Promise<void> {
+    while (this.#recovering !== undefined) await this.#recovering.catch(() => {});
+    const before = this.#before;
+    if (before === undefined) return;
+    await this.#set.returnTo(before.set);
+    this.journal.returnTo(before.journal);
+    this.#lateBatch = before.lateBatch;
+    this.#before = undefined;
+    if (this.#state === 'failed') this.#state = before.state;
+  }
+
+  async #startAnew(
+    sessionNonce: Uint8Array,
+    claim: () => Promise<void>,
+    state: PipelineState,
+  ): Promise<void> {
     await this.#pump;
     await this.#checkpoints.ended();
+    const set = await this.#set.beginAnew();
+    const journal = this.journal.renewSession(sessionNonce);
+    this.#before = { state, lateBatch: this.#lateBatch, set, journal };
     this.#lateBatch = false;
-    this.#set.beginAnew();
-    this.journal.renewSession(sessionNonce);
     try {
+      await claim();
       await this.#checkpoints.writeWithoutDoubt(this.#set.replicas);
     } catch (error) {
+      await this.#set.withdraw();
+      if (error instanceof MetadataError) throw error;
       throw failedError(asDeviceError(error));
     }
+    this.#before = undefined;
     if (this.#state === 'failed') this.#state = 'open';
   }
 

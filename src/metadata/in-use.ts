@@ -125,6 +125,8 @@ export class InUse {
   /** The mark was seen on the spare. */
   #claimed = false;
   #taken: MetadataError | undefined;
+  /** What `goBack` goes back to. */
+  #renewedFrom: { readonly mark: InUseMark; readonly claimed: boolean } | undefined;
 
   constructor(io: SpareIo, shared: MarkedSpare, judgement: Judgement, nonce: string) {
     const { machineId, bootId, pid, startTicks, hostName } = judgement.host;
@@ -171,10 +173,26 @@ export class InUse {
   /** The spare is another disk, or another session has begun on it: as `claim`, under that session's name. */
   renew(nonce: string): Promise<void> {
     return this.#mutex.run(() => {
+      this.#renewedFrom = { mark: this.#mark, claimed: this.#claimed };
       this.#before = this.#mark;
       this.#mark = { ...this.#mark, nonce };
       this.#claimed = false;
       return this.claim();
+    });
+  }
+
+  /** The spare is the disk again that it was before `renew`, and the session is that one. */
+  goBack(): Promise<void> {
+    return this.#mutex.run(() => {
+      const from = this.#renewedFrom;
+      this.#renewedFrom = undefined;
+      if (from !== undefined) {
+        this.#mark = { ...from.mark, heartbeat: this.#mark.heartbeat };
+        this.#claimed = from.claimed;
+        // Whoever has the disk that was left has not this one.
+        this.#taken = undefined;
+      }
+      return Promise.resolve();
     });
   }
 

@@ -16,6 +16,13 @@ const rehomeMax = 3;
  */
 export type JournalOutcome = 'written' | 'in-doubt' | 'late';
 
+/** Where a session was that was about to leave its disk. */
+export interface JournalBefore extends JournalStart {
+  readonly acknowledgedSequence: number;
+  readonly predecessorChecksum: number;
+  readonly positions: readonly number[];
+}
+
 /** Where a session begins to write. */
 export interface JournalStart {
   /** Eight bytes, in every block of the session. */
@@ -90,11 +97,37 @@ export class JournalWriter {
     return this.usedBlocks + blocks <= this.#set.shared.layout.journalBlocks;
   }
 
-  /** Another session begins with the next generation; no block of it follows one of the last. */
-  renewSession(sessionNonce: Uint8Array): void {
+  /**
+   * Another session begins with the next generation; no block of it follows one of the last. Returns what `returnTo` takes.
+   */
+  renewSession(sessionNonce: Uint8Array): JournalBefore {
     assert(this.#pending === undefined, 'a session begins between two batches');
+    const before: JournalBefore = {
+      sessionNonce: this.#sessionNonce,
+      generation: this.#generation,
+      journal: this.#journal,
+      lastSequence: this.#lastSequence,
+      acknowledgedSequence: this.#acknowledgedSequence,
+      predecessorChecksum: this.#predecessorChecksum,
+      positions: [...this.#positions],
+    };
     this.#sessionNonce = sessionNonce;
     this.#predecessorChecksum = 0;
+    return before;
+  }
+
+  /** The session goes on that was there before `renewSession`, where it was. */
+  returnTo(before: JournalBefore): void {
+    assert(this.#pending === undefined, 'a session goes on between two batches');
+    this.#sessionNonce = before.sessionNonce;
+    this.#generation = before.generation;
+    this.#journal = before.journal;
+    this.#lastSequence = before.lastSequence;
+    this.#acknowledgedSequence = before.acknowledgedSequence;
+    this.#predecessorChecksum = before.predecessorChecksum;
+    before.positions.forEach((position, replica) => {
+      this.#positions[replica] = position;
+    });
   }
 
   /** Goes on in the other journal. What is there belongs to a generation that no superblock names any more. */

@@ -234,8 +234,8 @@ export class MetadataStore {
 
   /**
    * The spare below is another disk now, emptied by `emptySpare`: the state goes there as a checkpoint of a new session, with
-   * these properties. While nothing is committed. Rejects with a `MetadataError`; the new disk may then be openable or not,
-   * and this may be called again, over whichever disk is below by then.
+   * these properties. While nothing is committed. Rejects with a `MetadataError`; the new disk may then be openable only when
+   * `sentSuperblock` says so. This may be called again, or undone by `goBack`.
    */
   async startAnew(change: Partial<DeviceProperties>): Promise<void> {
     if (this.#closing !== undefined) throw closedError();
@@ -248,13 +248,26 @@ export class MetadataStore {
     this.#set.change({ cleanlyClosed: false, properties });
     const sessionNonce = new Uint8Array(8);
     this.#parts.random.fill(sessionNonce);
-    try {
+    await pipeline.startAnew(sessionNonce, async () => {
       await this.#inUse?.renew(hexText(sessionNonce));
-    } catch (error) {
-      if (error instanceof MetadataError) throw error;
-      throw failedError(asDeviceError(error));
-    }
-    await pipeline.startAnew(sessionNonce);
+    });
+  }
+
+  /** `startAnew` has failed, and a superblock was sent to the new disk: it may be there. */
+  get sentSuperblock(): boolean {
+    return this.#pipeline?.sentSuperblock ?? false;
+  }
+
+  /**
+   * `startAnew` has failed and the spare below is the disk again that it was before: the session goes on there, and nothing but
+   * superblocks with these properties is written. Rejects as `updateProperties`: the session goes on all the same.
+   */
+  async goBack(change: Partial<DeviceProperties>): Promise<void> {
+    const pipeline = this.#pipeline;
+    assert(pipeline !== undefined, 'a store that began anew was settled (M5)');
+    await this.#inUse?.goBack();
+    await pipeline.goBack();
+    await this.updateProperties(change);
   }
 
   /**

@@ -33,6 +33,15 @@ export interface Replica {
   fenced: boolean;
 }
 
+/** What this session knew of the replicas of a disk that it was about to leave. */
+export interface ReplicasBefore {
+  readonly replicas: readonly Readonly<Replica>[];
+  readonly shared: SharedFacts;
+  readonly consistent: boolean;
+  readonly reachedSequence: number;
+  readonly lateWrite: boolean;
+}
+
 export type SharedChanges = Partial<Pick<SharedFacts, 'cleanlyClosed' | 'properties' | 'layout'>>;
 
 /**
@@ -48,6 +57,7 @@ export class ReplicaSet {
   #consistent = true;
   #reachedSequence = 0;
   #lateWrite = false;
+  #sentSuperblock = false;
 
   constructor(io: SpareIo, replicas: readonly Replica[], shared: SharedFacts) {
     this.#io = io;
@@ -118,17 +128,56 @@ export class ReplicaSet {
 
   /**
    * The spare is another disk now, whose superblocks and journals are empty: nothing that happened to the replicas of the old
-   * one counts any more. Each becomes a member with its first superblock.
+   * one counts any more. Each becomes a member with its first superblock. Resolves to what `returnTo` takes.
    */
-  beginAnew(): void {
-    for (const replica of this.replicas) {
-      replica.state = 'out';
-      replica.slotInDoubt = false;
-      replica.late = false;
-      replica.fenced = false;
-    }
-    this.#consistent = true;
-    this.#lateWrite = false;
+  beginAnew(): Promise<ReplicasBefore> {
+    return this.#mutex.run(() => {
+      const before: ReplicasBefore = {
+        replicas: this.replicas.map((replica) => ({ ...replica })),
+        shared: this.#shared,
+        consistent: this.#consistent,
+        reachedSequence: this.#reachedSequence,
+        lateWrite: this.#lateWrite,
+      };
+      for (const replica of this.replicas) {
+        replica.state = 'out';
+        replica.slotInDoubt = false;
+        replica.late = false;
+        replica.fenced = false;
+      }
+      this.#consistent = true;
+      this.#lateWrite = false;
+      this.#sentSuperblock = false;
+      return Promise.resolve(before);
+    });
+  }
+
+  /** No replica is a member: nothing writes a superblock before a generation, or `returnTo`, makes them members again. */
+  withdraw(): Promise<void> {
+    return this.#mutex.run(() => {
+      for (const replica of this.replicas) if (replica.state !== 'failed') replica.state = 'out';
+      return Promise.resolve();
+    });
+  }
+
+  /** The spare is the disk again that it was at `beginAnew`, to which nothing was written since. What is to be said stays. */
+  returnTo({ replicas, shared, consistent, reachedSequence, lateWrite }: ReplicasBefore): Promise<void> {
+    return this.#mutex.run(() => {
+      replicas.forEach((before, at) => {
+        Object.assign(this.replicas[at]!, before);
+      });
+      const { inSyncMask, membershipEpoch } = shared;
+      this.#shared = { ...this.#shared, inSyncMask, membershipEpoch };
+      this.#consistent = consistent;
+      this.#reachedSequence = reachedSequence;
+      this.#lateWrite = lateWrite;
+      return Promise.resolve();
+    });
+  }
+
+  /** Since `beginAnew` a superblock was sent to the disk: it may be there. */
+  get sentSuperblock(): boolean {
+    return this.#sentSuperblock;
   }
 
   /** No superblock of this replica counts, so no area of it must be kept. */
@@ -265,6 +314,7 @@ export class ReplicaSet {
     try {
       await this.#io.withPiece(1, (piece) => {
         encodeSuperblock(piece, { replica: replica.index, shared, checkpoint });
+        this.#sentSuperblock = true;
         return this.#io.write(piece, slotOffset(replica, otherSlot(replica)));
       });
     } catch (error) {

@@ -325,6 +325,11 @@ export class RemapCore {
     this.#freeDoubtful();
   }
 
+  /** Flushes of the spare that failed since this `flushEpoch` put no client's bytes in doubt: all were flushed before (R7). */
+  excuseFlushes(sinceEpoch: number): void {
+    this.#quietSpareEpochs += this.parts.metadata.flushEpoch - sinceEpoch;
+  }
+
   /** What clients wrote to the old spare and nobody flushed is in doubt (R7). */
   spareGivenUp(): void {
     this.#poison('spare');

@@ -6,6 +6,7 @@ import { NbdServer } from '../../nbd/server.ts';
 import { openRemapDevice } from '../../remap/open-remap.ts';
 import type { RemapDevice } from '../../remap/remap-device.ts';
 import { AlignmentFilter } from '../../remap/request/alignment-filter.ts';
+import { LeavableDevice } from '../../remap/spare/leavable-device.ts';
 import { ReplaceableSpare } from '../../remap/spare/replaceable-spare.ts';
 import { type ClosingStepName, closingStep } from '../closing-deadlines.ts';
 import { type ClosingStep, runClosingSteps } from '../closing-steps.ts';
@@ -87,7 +88,7 @@ class StackOpening {
     this.#notes.push(...disks.engineNotes);
     this.#closeBy('engine', () => disks.close());
     const spare = await disks.open(this.#options.sparePath, this.#options.cache);
-    const replaceable = new ReplaceableSpare(spare.device);
+    const replaceable = new ReplaceableSpare(new LeavableDevice(spare.device, { arena: disks.plane.arena }));
     this.#closeBy('spare', () => replaceable.close());
     refuseWithoutFlush(spare);
     await refuseUsed(spare, 'spare');

@@ -170,8 +170,8 @@ export class SpareExchange {
       target: disk.device,
       identities: { before: identityRecord(this.#spare), after: identityRecord(disk) },
       giveUp,
-      prepare: async () => {
-        await emptySpare({ spare: disk.device, arena, clock, random }, layout, taker);
+      prepare: async (device) => {
+        await emptySpare({ spare: device, arena, clock, random }, layout, taker);
       },
       disown: (device) => emptySuperblocks({ spare: device, arena, clock, random }, layout),
       noteSession: async () => {

@@ -1,5 +1,6 @@
 import type { BlockDevice, Capabilities, Extent, Geometry } from '../../block/block-device.ts';
 import { deviceError } from '../../block/device-error.ts';
+import type { LeavableDevice } from './leavable-device.ts';
 
 /** Hears of every range whose bytes may change, before they do. */
 export type ChangeObserver = (offset: number, length: number) => void;
@@ -12,10 +13,10 @@ export class ReplaceableSpare implements BlockDevice {
   readonly geometry: Geometry;
   /** Only where the first disk has it. */
   readonly reopen?: () => Promise<void>;
-  #disk: BlockDevice;
+  #disk: LeavableDevice;
   #observer: ChangeObserver | undefined;
 
-  constructor(disk: BlockDevice) {
+  constructor(disk: LeavableDevice) {
     this.#disk = disk;
     this.geometry = disk.geometry;
     if (disk.reopen !== undefined) this.reopen = () => this.#reopenDisk();
@@ -33,12 +34,12 @@ export class ReplaceableSpare implements BlockDevice {
     return this.#disk.flushEpoch;
   }
 
-  get disk(): BlockDevice {
+  get disk(): LeavableDevice {
     return this.#disk;
   }
 
   /** From the next request on. What is under way stays with the old disk. */
-  replaceBy(disk: BlockDevice): void {
+  replaceBy(disk: LeavableDevice): void {
     this.#disk = disk;
   }
 
@@ -75,7 +76,7 @@ export class ReplaceableSpare implements BlockDevice {
   }
 
   drained(offset: number, length: number): Promise<void> {
-    return this.#disk.drained?.(offset, length) ?? Promise.resolve();
+    return this.#disk.drained(offset, length);
   }
 
   close(): Promise<void> {

@@ -1,10 +1,12 @@
 import type { BlockDevice } from '../../block/block-device.ts';
+import type { ScheduledAction } from '../../block/clock.ts';
 import { DeviceError } from '../../block/device-error.ts';
 import type { RequestGate } from '../../block/request-gate.ts';
 import { MetadataError, type MetadataStore } from '../../metadata/metadata-store.ts';
 import { SuspendError, type Suspension } from '../order/suspension.ts';
 import type { RemapCore } from '../remap-core.ts';
 import { giveUpSlots } from './give-up-slots.ts';
+import { LeavableDevice } from './leavable-device.ts';
 import type { ReplaceableSpare } from './replaceable-spare.ts';
 import { ReplacementError } from './replacement-error.ts';
 import { SpareCopy } from './spare-copy.ts';
@@ -13,14 +15,27 @@ import { SpareCopy } from './spare-copy.ts';
 const leftWhileHeldMax = 64;
 /** Passes before they are held however many are left: a client that writes the spare faster than it is copied never ends. */
 const passesMax = 8;
-/** How long requests are held for the copies and the flush at the end, and for those under way where a spare is given up. */
+/**
+ * R36: how long requests are held before anything has taken effect: for those under way, for the last copies and for what the old
+ * spare is told. Then they go on over the old one.
+ */
 export const replaceHoldMsMax = 20_000;
+/** How long they are held on for the new disk to take over; and as long once more for the way back, or for the old one's end. */
+export const takeOverMsMax = 10_000;
+/** The new disk has no answer for so long: another one is needed. A drive's own recovery of a bad sector takes 7 s. */
+const newDiskAnswerMsMax = 20_000;
+
+/** Beside the new disk's identity in the superblocks of the old one: it was the spare, and was being replaced by that one. */
+export const replacedKey = 'replaced';
 
 export interface SpareReplacementParts {
   readonly core: RemapCore;
   readonly gate: RequestGate;
   readonly suspension: Suspension;
-  readonly store: Pick<MetadataStore, 'startAnew' | 'updateProperties'>;
+  readonly store: Pick<
+    MetadataStore,
+    'startAnew' | 'sentSuperblock' | 'goBack' | 'updateProperties' | 'flushEpoch'
+  >;
   /** What core and store have as their spare. */
   readonly spare: ReplaceableSpare;
   readonly target: BlockDevice;
@@ -31,7 +46,7 @@ export interface SpareReplacementParts {
   /** Default `leftWhileHeldMax`. */
   readonly holdBelowSlots?: number;
   /** Leaves nothing on the new disk that could be opened. Rejects with `DeviceError` or `MetadataError`. */
-  readonly prepare: () => Promise<void>;
+  readonly prepare: (disk: BlockDevice) => Promise<void>;
   /** Takes the superblocks from one of the two disks, durably. Rejects with `DeviceError`. */
   readonly disown: (disk: BlockDevice) => Promise<void>;
   /** Lets the host know the session that the metadata has now. Does not reject. */
@@ -56,17 +71,26 @@ export interface ReplacementOutcome {
  *
  * Until the old superblocks name the new disk nothing has happened. From then on the old spare is a copy, which nobody opens
  * without being told to (M12), and until the new session is durable the new one cannot be opened: at no moment are there two.
+ *
+ * A disk that hangs meanwhile is left (R36): all that waits for it fails, and what that means for the exchange is decided by what
+ * was sent to it.
  */
 export class SpareReplacement {
   readonly #parts: SpareReplacementParts;
+  readonly #target: LeavableDevice;
   readonly #copy: SpareCopy;
   #copiedSlots = 0;
   #holding: Promise<void> | undefined;
+  #isTakingOver = false;
   #stopped = false;
+  /** When what has not taken effect by then does not. */
+  #holdEndMs = 0;
 
   constructor(parts: SpareReplacementParts) {
     this.#parts = parts;
-    this.#copy = new SpareCopy(parts.core, parts.target);
+    const { arena, clock } = parts.core.parts;
+    this.#target = new LeavableDevice(parts.target, { arena, deadline: { clock, ms: newDiskAnswerMsMax } });
+    this.#copy = new SpareCopy(parts.core, this.#target);
   }
 
   /** Slots copied, again those that changed. */
@@ -81,6 +105,7 @@ export class SpareReplacement {
   /** Ends the copying; what holds requests is ended by itself. */
   stop(): void {
     this.#stopped = true;
+    if (!this.#isTakingOver) this.#target.leave();
   }
 
   /** Resolves at once unless requests are held for the replacement: nobody else may suspend or resume meanwhile. */
@@ -92,7 +117,7 @@ export class SpareReplacement {
   async run(): Promise<ReplacementOutcome> {
     const { spare, giveUp, prepare } = this.#parts;
     try {
-      await prepare();
+      await prepare(this.#target);
       if (!giveUp) {
         spare.observe((offset, length) => this.#copy.forget(offset, length));
         await this.#copyMost();
@@ -141,9 +166,12 @@ export class SpareReplacement {
 
   async #whileHeld(): Promise<ReplacementOutcome> {
     const { suspension, core, giveUp } = this.#parts;
+    this.#holdEndMs = core.parts.clock.nowMs() + replaceHoldMsMax;
     await suspension.begin({ flush: !giveUp, deadlineMs: replaceHoldMsMax });
     try {
-      await this.#withinDeadline(giveUp ? this.#quietWithoutSpare() : this.#copyRest());
+      await this.#beforeHoldEnds(giveUp ? this.#quietWithoutSpare() : this.#copyRest());
+      if (!giveUp) await this.#tellOld();
+      this.#isTakingOver = true;
       return giveUp ? await this.#moveDead() : await this.#moveAlive();
     } finally {
       await suspension.end(() => core.recover());
@@ -151,60 +179,136 @@ export class SpareReplacement {
   }
 
   async #copyRest(): Promise<void> {
-    const { target } = this.#parts;
     while ((await this.#copy.countLeft()) > 0) await this.#copyOnce();
-    await target.flush();
+    await this.#target.flush();
   }
 
-  /** Requests that wait for the old spare end with their time-out (R17). */
+  /** What waits for the old spare ends, also where it hangs: nobody will ask it again. What waits for main ends as ever (R17). */
   async #quietWithoutSpare(): Promise<void> {
-    const { gate, core } = this.#parts;
+    const { gate, core, spare } = this.#parts;
+    spare.disk.leave();
+    core.paths.spare.refuse();
     await gate.idle();
     await core.backgroundDone();
   }
 
-  async #moveAlive(): Promise<ReplacementOutcome> {
-    const { store, spare, target, identities, core, disown } = this.#parts;
-    const old = spare.disk;
-    await store.updateProperties({ spareIdentity: identities.after });
-    const retired = core.forgetRetired();
-    spare.replaceBy(target);
+  /** From here on the old spare is a copy. Where it cannot be told that it is, it is told that it is not. */
+  async #tellOld(): Promise<void> {
+    const { store, identities, core } = this.#parts;
+    const spareIdentity = { ...identities.after, [replacedKey]: 'yes' };
+    const telling = store.updateProperties({ spareIdentity });
     try {
-      await store.startAnew({ spareIdentity: identities.after });
+      await this.#beforeHoldEnds(telling);
     } catch (error) {
       const reason = reasonOf(error);
-      const cannotBeOpened = await succeeds(() => disown(target));
-      // What may be openable must stay the spare: the old one would be a second.
-      if (!cannotBeOpened) return this.#failed(reason, true);
-      spare.replaceBy(old);
-      core.restoreRetired(retired);
-      const back = await succeeds(() => store.startAnew({ spareIdentity: identities.before }));
-      return this.#failed(
-        back ? reason : `${reason}; the old spare does not take the metadata back either`,
-        false,
-      );
+      // Behind `telling` where that goes on: the last word is that nothing has happened.
+      const undone = store.updateProperties({ spareIdentity: identities.before }).catch(reasonOf);
+      core.beside(undone.then(() => undefined));
+      throw new ReplacementError(reason);
     }
+  }
+
+  async #moveAlive(): Promise<ReplacementOutcome> {
+    const { store, spare, identities, core, disown } = this.#parts;
+    const old = spare.disk;
+    const retired = core.forgetRetired();
+    const epoch = store.flushEpoch;
+    spare.replaceBy(this.#target);
+    const reason = await this.#startOn(this.#target, old);
+    if (reason === undefined) {
+      this.#target.waitForEver();
+      core.spareReplaced();
+      const oldDisowned = await this.#succeedsOn(old, () => disown(old));
+      return { replaced: true, failure: undefined, goneSectors: this.goneSectors, oldDisowned };
+    }
+    core.excuseFlushes(epoch);
+    // What may be openable must stay the spare: the old one would be a second.
+    if (store.sentSuperblock && !(await this.#succeedsOn(this.#target, () => disown(this.#target)))) {
+      return this.#stay(reason, old);
+    }
+    spare.replaceBy(old);
+    old.rejoin();
+    core.restoreRetired(retired);
+    const back = await this.#succeedsOn(undefined, () => store.goBack({ spareIdentity: identities.before }));
+    return this.#failed(
+      back
+        ? reason
+        : `${reason}; the old spare is the spare, but could not be told so: "adopt" it should the device end now`,
+      false,
+    );
+  }
+
+  /** The new disk may have a superblock, which nobody could take away: no record can be stored until a person has looked. */
+  #stay(reason: string, old: LeavableDevice): ReplacementOutcome {
+    const { core } = this.#parts;
+    this.#target.rejoin();
+    this.#target.waitForEver();
     core.spareReplaced();
-    const oldDisowned = await succeeds(() => disown(old));
-    return { replaced: true, failure: undefined, goneSectors: this.goneSectors, oldDisowned };
+    core.metadataPath.noteFailed();
+    const what =
+      `${reason}; it may carry the metadata or not: remove the device, then assemble it with ${this.#target.name}, ` +
+      `or where that is no spare, "dm-remap adopt ${old.name}"`;
+    return this.#failed(what, true);
   }
 
   async #moveDead(): Promise<ReplacementOutcome> {
-    const { store, spare, target, identities, core, noteSession } = this.#parts;
+    const { spare, core, noteSession } = this.#parts;
+    const old = spare.disk;
     this.#copy.goneSectors += await giveUpSlots(core);
     core.forgetRetired();
-    spare.replaceBy(target);
+    spare.replaceBy(this.#target);
     core.spareGivenUp();
     core.spareReplaced();
-    try {
-      await store.startAnew({ spareIdentity: identities.after });
-    } catch (error) {
-      return this.#failed(reasonOf(error), true);
+    const reason = await this.#startOn(this.#target, old);
+    this.#target.waitForEver();
+    if (reason !== undefined) {
+      core.metadataPath.noteFailed();
+      return this.#failed(reason, true);
     }
     // The old superblocks could not be told. Should that disk come back, only the host knows it for the older one (M12): before
     // anybody writes. A host whose files hang is not waited for any longer.
-    await succeeds(() => this.#withinDeadline(noteSession()));
+    await this.#succeedsOn(undefined, noteSession);
     return { replaced: true, failure: undefined, goneSectors: this.goneSectors, oldDisowned: false };
+  }
+
+  /** Undefined when the session on the new disk is durable; else why not, and then nothing more is sent for it. */
+  async #startOn(target: LeavableDevice, old: LeavableDevice): Promise<string | undefined> {
+    const { store, identities, core } = this.#parts;
+    const timer = core.parts.clock.schedule(takeOverMsMax, () => {
+      target.leave();
+      // A sign of life that it has not taken would be waited for, too. It is one block, which a later one replaces.
+      old.leave();
+    });
+    try {
+      await store.startAnew({ spareIdentity: identities.after });
+      return undefined;
+    } catch (error) {
+      return reasonOf(error);
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  /** Behind the deadline the disk is left, or where there is none nobody waits any longer. */
+  async #succeedsOn(disk: LeavableDevice | undefined, action: () => Promise<void>): Promise<boolean> {
+    const { core } = this.#parts;
+    const outcome = action().then(
+      () => true,
+      (error: unknown) => {
+        reasonOf(error);
+        return false;
+      },
+    );
+    let timer: ScheduledAction | undefined;
+    const late = new Promise<boolean>((resolve) => {
+      timer = core.parts.clock.schedule(takeOverMsMax, () => {
+        disk?.leave();
+        resolve(false);
+      });
+    });
+    const result = await Promise.race([outcome, late]);
+    timer?.cancel();
+    return result;
   }
 
   #failed(failure: string, replaced: boolean): ReplacementOutcome {
@@ -212,14 +316,16 @@ export class SpareReplacement {
   }
 
   /** Behind the deadline nothing that was begun is of any more use; a bug still ends the process. */
-  async #withinDeadline(work: Promise<void>): Promise<void> {
+  async #beforeHoldEnds(work: Promise<void>): Promise<void> {
     const { clock } = this.#parts.core.parts;
     await new Promise<void>((resolve, reject) => {
       let late = false;
-      const timer = clock.schedule(replaceHoldMsMax, () => {
+      const timer = clock.schedule(Math.max(0, this.#holdEndMs - clock.nowMs()), () => {
         late = true;
         this.#stopped = true;
-        reject(new ReplacementError(`a disk has not answered for ${replaceHoldMsMax / 1000} s`));
+        this.#target.leave();
+        const left = this.#parts.giveUp ? '; the old spare is not asked any more' : '';
+        reject(new ReplacementError(`a disk has not answered for ${replaceHoldMsMax / 1000} s${left}`));
       });
       void work.then(
         () => {
@@ -245,14 +351,4 @@ function reasonOf(error: unknown): string {
     error instanceof SuspendError;
   if (!ofWorld) throw error;
   return error.message;
-}
-
-async function succeeds(action: () => Promise<void>): Promise<boolean> {
-  try {
-    await action();
-    return true;
-  } catch (error) {
-    reasonOf(error);
-    return false;
-  }
 }

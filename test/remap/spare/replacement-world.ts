@@ -5,6 +5,7 @@ import { emptySpare, emptySuperblocks } from '../../../src/metadata/empty-spare.
 import { MetadataError, MetadataStore, type OpenedMetadata } from '../../../src/metadata/metadata-store.ts';
 import { openRemapDevice } from '../../../src/remap/open-remap.ts';
 import type { RemapDevice } from '../../../src/remap/remap-device.ts';
+import { LeavableDevice } from '../../../src/remap/spare/leavable-device.ts';
 import { ReplaceableSpare } from '../../../src/remap/spare/replaceable-spare.ts';
 import type { ReplacementOutcome, SpareReplacement } from '../../../src/remap/spare/spare-replacement.ts';
 import { SeededRandom } from '../../../src/simulator/seeded-random.ts';
@@ -93,7 +94,7 @@ export class ReplacementWorld {
 
   async open(disk: SimulatedDisk): Promise<Opened> {
     const surroundings = this.surroundings();
-    const spare = new ReplaceableSpare(disk.open());
+    const spare = new ReplaceableSpare(new LeavableDevice(disk.open(), { arena: surroundings.arena }));
     return await this.clock.run(
       MetadataStore.open({ ...surroundings, spare }).then(async (metadata) => ({
         metadata,
@@ -107,13 +108,24 @@ export class ReplacementWorld {
     { metadata, device, spare }: Opened,
     giveUp = false,
     noteSession: () => Promise<void> = async () => undefined,
+    onStartAnew: () => void = () => undefined,
   ): SpareReplacement {
     const target = this.next.open();
     const { arena, clock, random } = this.surroundings();
     const { layout, store } = metadata;
     return device.spareReplacement({
       store: {
-        startAnew: (change) => store.startAnew(change),
+        startAnew: (change) => {
+          onStartAnew();
+          return store.startAnew(change);
+        },
+        goBack: (change) => store.goBack(change),
+        get sentSuperblock() {
+          return store.sentSuperblock;
+        },
+        get flushEpoch() {
+          return store.flushEpoch;
+        },
         updateProperties: (change) => {
           this.exchangedAt = this.operations;
           return store.updateProperties(change);
@@ -125,8 +137,8 @@ export class ReplacementWorld {
       giveUp,
       // All is copied while clients write, and what they change again is copied again.
       holdBelowSlots: 0,
-      prepare: async () => {
-        await emptySpare({ spare: target, arena, clock, random }, layout, {
+      prepare: async (disk) => {
+        await emptySpare({ spare: disk, arena, clock, random }, layout, {
           host: undefined,
           takeover: false,
         });
