@@ -114,13 +114,13 @@ function slotsOf(offset: number, length: number, granuleBytes: number): SlotRun 
 
 /** I15, I16: every slot the table names is taken, once, and retired ones for ever. Anything else is damage. */
 function deriveAllocator(core: RemapCore): void {
-  const { allocator } = core.parts;
+  const { slots } = core;
   for (
     let state = core.table.atOrAfter(0);
     state !== undefined;
     state = core.table.atOrAfter(state.granule + 1)
   ) {
-    if (state.slot === noSlot || allocator.claim(state.slot, 1)) continue;
+    if (state.slot === noSlot || slots.claim(state.slot, 1)) continue;
     throw new MetadataError(
       'METADATA_CORRUPT',
       `slot ${state.slot} of granule ${state.granule} is used twice or is no slot: examine the spare, restore a copy of it`,

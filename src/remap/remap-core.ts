@@ -1,3 +1,4 @@
+import { assert } from '../block/assert.ts';
 import { type BlockDevice, sectorBytes } from '../block/block-device.ts';
 import type { BufferArena } from '../block/buffer-arena.ts';
 import type { Clock } from '../block/clock.ts';
@@ -10,19 +11,21 @@ import { FlushGate } from './order/flush-gate.ts';
 import { GranuleLocks } from './order/granule-locks.ts';
 import { InFlight } from './order/in-flight.ts';
 import { writeThrough } from './order/write-through.ts';
-import { DevicePaths, type DevicePlace, type PathChange } from './path/device-paths.ts';
+import { DevicePaths, type DevicePlace, type PathChange, type SparePlace } from './path/device-paths.ts';
 import { PathProbe } from './path/path-probe.ts';
 import { PathState } from './path/path-state.ts';
 import type { ProbeDirection } from './path/probe-round.ts';
-import { SlotStorm } from './path/slot-storm.ts';
 import { type Policies, policiesOf } from './policies.ts';
 import { newCounters, type RemapCounters } from './remap-counters.ts';
 import type { RemapObserver } from './remap-observer.ts';
-import { type DiscardPermits, newDiscardPermits } from './request/discard-permits.ts';
+import { DiscardPermits } from './request/discard-permits.ts';
 import { MainCache } from './request/main-cache.ts';
 import { OptionalCommands } from './request/optional-commands.ts';
-import type { Place } from './request/request-plan.ts';
+import type { Piece } from './request/request-plan.ts';
 import { ZeroMemory } from './request/zero-memory.ts';
+import { MemberDevice } from './spare/member-device.ts';
+import { SlotPool } from './spare/slot-pool.ts';
+import { SpareUnit, SpareUnits } from './spare/spare-unit.ts';
 import { FreshMap } from './table/fresh-map.ts';
 import type { FreshRegions } from './table/fresh-regions.ts';
 import { type GranuleState, type GranuleTable, healthyState } from './table/granule-table.ts';
@@ -90,12 +93,14 @@ export class RemapCore {
   readonly spareFlush: FlushGate;
   readonly probe: PathProbe;
   readonly spareProbe: PathProbe;
-  readonly slotStorm: SlotStorm = new SlotStorm();
-  /** Which ways to the two devices are open, and who waits for one that is not (R5, R17). */
+  /** The spares as one row of slots; the home, which `spareFlush` and `spareProbe` are about, is the first. */
+  readonly spares: SpareUnits;
+  readonly slots: SlotPool;
+  /** Which ways to the devices are open, and who waits for one that is not (R5, R17). */
   readonly paths: DevicePaths;
   readonly optional: OptionalCommands;
   /** Discards of all clients, by the disk that they go to. */
-  readonly discards: DiscardPermits = newDiscardPermits();
+  readonly discards: DiscardPermits = new DiscardPermits();
   readonly zeroMemory: ZeroMemory;
   /** Goes on with what reads could not decide (R18). */
   salvager: UndecidedTaker = { waiting: 0, has: () => false, add: () => undefined };
@@ -121,15 +126,17 @@ export class RemapCore {
   readonly #committing = new Set<readonly MappingRecord[]>();
   /** Ways to the devices that are closed now. */
   #pathsFailed = 0;
-  /** Epochs of the spare that put nothing of any client in doubt. */
+  /** Epochs of the home that put nothing of any client in doubt. */
   #quietSpareEpochs = 0;
+  /** Failed flushes of spares that are none any more: epochs never go back. */
+  #droppedEpochs = 0;
 
   constructor(parts: RemapCoreParts) {
     this.parts = parts;
     this.storedPolicies = parts.storedPolicies ?? {};
     this.policies = parts.policies ?? policiesOf(this.storedPolicies);
     this.mainCache = new MainCache(parts.main.capabilities.volatileCache ?? true);
-    this.optional = new OptionalCommands(parts.main, parts.spare);
+    this.optional = new OptionalCommands((place) => this.deviceAt(place));
     this.zeroMemory = new ZeroMemory(parts.arena);
     this.live = new LiveTable({
       granuleCount: Math.ceil(parts.sizeBytes / parts.granuleBytes),
@@ -165,6 +172,8 @@ export class RemapCore {
       isSpecial: () => false,
       onGone: () => this.#noteGone('spare'),
     });
+    this.spares = new SpareUnits(this.#homeUnit(), parts.granuleBytes);
+    this.slots = new SlotPool(this.spares, (unit) => this.paths.of(unit.place, 'read').failed);
     this.paths = new DevicePaths({
       main: parts.main,
       spare: parts.spare,
@@ -186,6 +195,74 @@ export class RemapCore {
         this.observer?.stateMayHaveChanged();
       },
     });
+  }
+
+  #homeUnit(): SpareUnit {
+    const { spare, metadata, allocator, granuleBytes } = this.parts;
+    return new SpareUnit({
+      place: 'spare',
+      device: spare,
+      firstSlot: 0,
+      slotCount: allocator.slotCount,
+      granuleBytes,
+      allocator,
+      probe: this.spareProbe,
+      flush: this.spareFlush,
+      flushEpoch: () => metadata.flushEpoch,
+    });
+  }
+
+  /** One more spare beside the home, from `firstSlot` of the row on; nobody has written to its slots. */
+  addSpare(place: SparePlace, disk: BlockDevice, firstSlot: number, allocator: SlotAllocator): SpareUnit {
+    const { granuleBytes, arena, clock } = this.parts;
+    const sizeBytes = allocator.slotCount * granuleBytes;
+    const probe = new PathProbe({
+      device: disk,
+      ...{ sizeBytes, granuleBytes, arena, clock },
+      locks: this.locks,
+      isSpecial: () => false,
+      onGone: () => this.#noteGone(place),
+    });
+    const flush = new FlushGate(disk);
+    const unit = new SpareUnit({
+      device: new MemberDevice(disk, firstSlot * granuleBytes),
+      slotCount: allocator.slotCount,
+      flushEpoch: () => flush.failures,
+      ...{ place, firstSlot, granuleBytes, allocator, probe, flush },
+    });
+    this.paths.addSpare(place, disk, probe);
+    this.spares.add(unit);
+    return unit;
+  }
+
+  /** No slot of it is used, and nothing is under way to it: it is no spare any more. */
+  async dropSpare(unit: SpareUnit): Promise<void> {
+    assert(unit.allocator.usedSlots === 0, 'a spare that goes holds nothing');
+    this.spares.remove(unit);
+    this.#droppedEpochs += unit.flush.failures;
+    for (const slot of this.live.retired.all()) if (unit.hasSlot(slot)) this.live.retired.delete(slot);
+    this.#unrecordedRetired = this.#unrecordedRetired.filter((slot) => !unit.hasSlot(slot));
+    await this.paths.dropSpare(unit.place);
+  }
+
+  deviceAt(place: DevicePlace): BlockDevice {
+    return place === 'main' ? this.parts.main : this.spares.of(place).device;
+  }
+
+  /** The device that a piece is on. */
+  placeOf(piece: Pick<Piece, 'place' | 'deviceOffset'>): DevicePlace | 'lost' {
+    return piece.place === 'spare' ? this.spares.at(piece.deviceOffset).place : piece.place;
+  }
+
+  /** The granule of its own disk that has this offset of main, or of the row of spares. */
+  ownGranule(place: DevicePlace, deviceOffset: number): number {
+    if (place === 'main') return Math.floor(deviceOffset / this.parts.granuleBytes);
+    return this.spares.of(place).ownGranule(deviceOffset);
+  }
+
+  /** For whom a move waits that found a spare away. */
+  get spareToWaitFor(): SparePlace {
+    return this.paths.sparesAway[0] ?? 'spare';
   }
 
   /** R24: whether what is written to a slot for the first time is read back. */
@@ -296,26 +373,27 @@ export class RemapCore {
   /** A slot that proved bad: recorded with the next commit (M9). */
   retireSlot(slot: number): void {
     if (this.live.retired.has(slot)) return;
-    this.parts.allocator.retire(slot);
+    this.slots.retire(slot);
     this.live.retired.add(slot);
     this.#unrecordedRetired.push(slot);
     this.observer?.slotRetired(slot);
   }
 
-  /** The spare is about to be another disk, whose slots have proved nothing. Returns what `restoreRetired` takes. */
+  /** The home is about to be another disk, whose slots have proved nothing. Returns what `restoreRetired` takes. */
   forgetRetired(): readonly number[] {
-    const slots = this.live.retired.all();
+    const { home } = this.spares;
+    const slots = this.live.retired.all().filter((slot) => home.hasSlot(slot));
     for (const slot of slots) {
       this.live.retired.delete(slot);
-      this.parts.allocator.revive(slot);
+      this.slots.revive(slot);
     }
-    this.#unrecordedRetired = [];
+    this.#unrecordedRetired = this.#unrecordedRetired.filter((slot) => !home.hasSlot(slot));
     return slots;
   }
 
   restoreRetired(slots: readonly number[]): void {
     for (const slot of slots) {
-      if (this.parts.allocator.claim(slot, 1)) this.retireSlot(slot);
+      if (this.slots.claim(slot, 1)) this.retireSlot(slot);
     }
   }
 
@@ -338,7 +416,7 @@ export class RemapCore {
   /** On open: takes the retired slots of the stored table out of use. A slot that is also mapped stays mapped. */
   claimRetired(): void {
     for (const slot of this.live.retired.all()) {
-      if (this.parts.allocator.claim(slot, 1)) this.parts.allocator.retire(slot);
+      if (this.slots.claim(slot, 1)) this.slots.retire(slot);
       else this.live.retired.delete(slot);
     }
   }
@@ -349,9 +427,15 @@ export class RemapCore {
     return writeThrough(this.parts.main, this.mainFlush, source, offset, all);
   }
 
-  /** As `writeMain`, for the spare. */
+  /** As `writeMain`, for the spare that has this offset of the row. */
   writeSpare(source: Uint8Array, offset: number, flags: number): Promise<void> {
-    return writeThrough(this.parts.spare, this.spareFlush, source, offset, flags);
+    const { device, flush } = this.spares.at(offset);
+    return writeThrough(device, flush, source, offset, flags);
+  }
+
+  /** `offset` is of the row of spares. */
+  readSpare(target: Uint8Array, offset: number, flags?: number): Promise<void> {
+    return this.spares.at(offset).device.read(target, offset, flags);
   }
 
   /** Bytes of a granule that exist on main: the last one may be cut. */
@@ -374,13 +458,13 @@ export class RemapCore {
     if (this.#pathsFailed > 0 || this.paths.storm.begun) this.paths.noteWorked('main', direction);
   }
 
-  /** A request to one of the devices was answered as it should be; the offset is the device's. */
-  noteWorked(place: Place, deviceOffset: number, direction: ProbeDirection): void {
-    const granule = Math.floor(deviceOffset / this.parts.granuleBytes);
-    if (place === 'main') this.mainWorked(granule, direction);
+  /** A piece of a request was answered as it should be. */
+  noteWorked({ place, deviceOffset }: Piece, direction: ProbeDirection): void {
+    if (place === 'main') this.mainWorked(Math.floor(deviceOffset / this.parts.granuleBytes), direction);
     else if (place === 'spare') {
-      this.spareProbe.noteGood(granule, direction);
-      if (this.#pathsFailed > 0) this.paths.noteWorked('spare', direction);
+      const unit = this.spares.at(deviceOffset);
+      unit.probe.noteGood(unit.ownGranule(deviceOffset), direction);
+      if (this.#pathsFailed > 0) this.paths.noteWorked(unit.place, direction);
     }
   }
 
@@ -389,9 +473,11 @@ export class RemapCore {
     this.beside(this.paths.judge(place, 'read').then(() => undefined));
   }
 
-  /** Grows when something that clients wrote to the spare is in doubt (R7). */
+  /** Grows when something that clients wrote to a spare is in doubt (R7). */
   get spareEpoch(): number {
-    return this.parts.metadata.flushEpoch - this.#quietSpareEpochs;
+    let failures = this.parts.metadata.flushEpoch - this.#quietSpareEpochs + this.#droppedEpochs;
+    for (const unit of this.spares.all) if (unit !== this.spares.home) failures += unit.flush.failures;
+    return failures;
   }
 
   /** R6, R17: a flush that is due waits for its device like a write, and has then not failed. */
@@ -399,14 +485,19 @@ export class RemapCore {
     return this.#flush('main', this.mainFlush, this.paths.mainWrites);
   }
 
-  /** As `flushMain`, for what clients wrote to the spare. */
-  flushSpare(): Promise<void> {
-    return this.#flush('spare', this.spareFlush, this.paths.spare);
+  /** As `flushMain`, for what clients wrote to the spares: each is asked, whatever another one says. */
+  async flushSpares(): Promise<void> {
+    const flushes = this.spares.all.map(({ place, flush }) =>
+      this.#flush(place, flush, this.paths.of(place, 'write')),
+    );
+    for (const result of await Promise.allSettled(flushes)) {
+      if (result.status === 'rejected') throw result.reason;
+    }
   }
 
   async #flush(place: DevicePlace, gate: FlushGate, path: PathState): Promise<void> {
     if (gate.due && path.failed && !(await path.whenWorking())) {
-      const { name, geometry } = this.parts[place];
+      const { name, geometry } = this.deviceAt(place);
       throw deviceError(name, 'path', 0, geometry.sizeBytes);
     }
     try {
@@ -447,12 +538,16 @@ export class RemapCore {
   }
 
   #freeDoubtful(): void {
-    for (const slot of this.#doubtfulSlots.splice(0)) this.parts.allocator.free(slot);
+    for (const slot of this.#doubtfulSlots.splice(0)) this.slots.free(slot);
   }
 
   #poison(place: DevicePlace): void {
     if (place === 'main') {
       this.mainFlush.poison();
+      return;
+    }
+    if (place !== 'spare') {
+      this.spares.of(place).flush.poison();
       return;
     }
     const { metadata } = this.parts;

@@ -281,7 +281,7 @@ export class RemapDevice implements PartWriter {
 
   /** As `status().slotsTotal` and `slotsFree`, for little. */
   get slots(): { readonly total: number; readonly free: number } {
-    const { usableSlots: total, freeSlots: free } = this.#core.parts.allocator;
+    const { usableSlots: total, freeSlots: free } = this.#core.slots;
     return { total, free };
   }
 
@@ -405,7 +405,7 @@ export class RemapDevice implements PartWriter {
   }
 
   async #closeInOrder(): Promise<void> {
-    const { mainFlush, spareFlush } = this.#core;
+    const { mainFlush, spares } = this.#core;
     this.#salvager.close();
     const drained = this.#gate.close();
     // Nobody is held any longer for a device that is away.
@@ -414,7 +414,7 @@ export class RemapDevice implements PartWriter {
     await drained;
     await this.#core.paths.idle();
     await this.#core.backgroundDone();
-    await Promise.allSettled([mainFlush.flush(), spareFlush.flush()]);
+    await Promise.allSettled([mainFlush.flush(), ...spares.all.map(({ flush }) => flush.flush())]);
     await this.#metadata.close();
   }
 
@@ -437,8 +437,8 @@ export class RemapDevice implements PartWriter {
   }
 
   #writesRefused(offset: number, length: number): Promise<never> | undefined {
-    const { parts, policies } = this.#core;
-    if (parts.allocator.freeSlots > 0 || policies.onSpareFull === 'fail-writes') return undefined;
+    const { slots, policies } = this.#core;
+    if (slots.freeSlots > 0 || policies.onSpareFull === 'fail-writes') return undefined;
     const detail = 'the spare is full, and the policy on-spare-full is read-only';
     return Promise.reject(deviceError(this.name, 'refused', offset, length, Errno.EROFS, detail));
   }

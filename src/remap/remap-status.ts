@@ -61,7 +61,8 @@ export interface RemapStatus {
 
 export function statusOf(core: RemapCore, metadata: MetadataStatus, requestsInFlight: number): RemapStatus {
   const totals = core.table.totals();
-  const { allocator, granuleBytes } = core.parts;
+  const { granuleBytes } = core.parts;
+  const { slots } = core;
   return {
     state: stateOf(core),
     granuleBytes,
@@ -70,13 +71,13 @@ export function statusOf(core: RemapCore, metadata: MetadataStatus, requestsInFl
     unreadableSectors: totals.unreadableSectors,
     freshZeroSectors: totals.freshZeroSectors,
     goneSectors: totals.goneSectors,
-    slotsTotal: allocator.usableSlots,
-    slotsUsed: allocator.usedSlots,
-    slotsFree: allocator.freeSlots,
-    slotsRetired: allocator.retiredSlots,
-    slotsReserved: allocator.reserveSlots,
+    slotsTotal: slots.usableSlots,
+    slotsUsed: slots.usedSlots,
+    slotsFree: slots.freeSlots,
+    slotsRetired: slots.retiredSlots,
+    slotsReserved: slots.reserveSlots,
     spareState: spareStateOf(core),
-    spareUsedPercent: spareUsedPercent(allocator.usableSlots, allocator.freeSlots),
+    spareUsedPercent: spareUsedPercent(slots.usableSlots, slots.freeSlots),
     verify: core.verifiesSlots ? 'path' : 'off',
     freshRegions: core.freshRegions.regionCount - core.freshRegions.endedCount,
     mainCache: core.mainCache.use(core.policies.mainCache),
@@ -100,10 +101,10 @@ export function statusWords(status: RemapStatus): string {
 
 /** Cheap: some flags. */
 export function stateOf(core: RemapCore): RemapState {
-  const { metadataPath, paths, parts } = core;
+  const { metadataPath, paths, slots } = core;
   if (metadataPath.failed) return 'metadata-failed';
   if (paths.mainReads.failed) return 'main-failed';
   if (paths.mainWrites.failed) return 'main-writes-failed';
-  if (paths.spare.failed) return 'spare-failed';
-  return parts.allocator.freeSlots === 0 ? 'spare-full' : 'ok';
+  if (paths.sparesAway.length > 0) return 'spare-failed';
+  return slots.freeSlots === 0 ? 'spare-full' : 'ok';
 }

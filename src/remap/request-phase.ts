@@ -36,14 +36,14 @@ export function phaseOf(core: RemapCore, question: PhaseQuestion): RemapPhase {
   return question.kind === 'flush' ? flushPhase(core, question) : transferPhase(core, question);
 }
 
-function flushPhase({ mainFlush, spareFlush, paths }: RemapCore, { gateHolds }: PhaseQuestion): RemapPhase {
-  if (mainFlush.running || spareFlush.running) return 'flushing';
+function flushPhase({ mainFlush, spares, paths }: RemapCore, { gateHolds }: PhaseQuestion): RemapPhase {
+  if (mainFlush.running || spares.all.some(({ flush }) => flush.running)) return 'flushing';
   if (gateHolds) return 'suspended';
   return paths.waiting > 0 ? 'waiting-for-path' : 'deciding';
 }
 
 function transferPhase(core: RemapCore, { kind, offset, length, gateHolds }: PhaseQuestion): RemapPhase {
-  const { inFlight, locks, paths, parts, metadataPath, mainFlush, spareFlush } = core;
+  const { inFlight, locks, paths, parts, metadataPath, mainFlush, spares } = core;
   const first = Math.floor(offset / parts.granuleBytes);
   const last = Math.floor((offset + length - 1) / parts.granuleBytes);
   if (inFlight.overlaps(first, last)) return placeOf(core, offset, length);
@@ -51,8 +51,11 @@ function transferPhase(core: RemapCore, { kind, offset, length, gateHolds }: Pha
   if (locks.blocked(first, last)) return 'waiting-for-lock';
   if (gateHolds) return 'suspended';
   const main = kind === 'read' ? paths.mainReads : paths.mainWrites;
-  if (main.waiting > 0 || paths.spare.waiting > 0) return 'waiting-for-path';
-  return mainFlush.running || spareFlush.running ? 'flushing' : 'deciding';
+  const spareWaited = spares.all.some(
+    ({ place }) => paths.of(place, kind === 'read' ? 'read' : 'write').waiting > 0,
+  );
+  if (main.waiting > 0 || spareWaited) return 'waiting-for-path';
+  return mainFlush.running || spares.all.some(({ flush }) => flush.running) ? 'flushing' : 'deciding';
 }
 
 /** Where its bytes are now is where it was sent: nothing moves under a ticket (R1). */

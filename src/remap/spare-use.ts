@@ -13,10 +13,10 @@ export const spareWarnPercents = [80, 90] as const;
 
 /** Cheap: some flags and counts. */
 export function spareStateOf(core: RemapCore): SpareState {
-  const { allocator } = core.parts;
+  const { slots } = core;
   if (core.paths.spare.failed || core.metadataPath.failed) return 'failed';
-  if (allocator.freeSlots === 0) return 'full';
-  return allocator.usedSlots === 0 ? 'available' : 'in-use';
+  if (slots.freeSlots === 0) return 'full';
+  return slots.usedSlots === 0 ? 'available' : 'in-use';
 }
 
 /** Used and retired slots of all, whole percent, rounded down; a spare without slots is full. */

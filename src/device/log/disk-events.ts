@@ -96,8 +96,9 @@ export class DiskEvents implements RemapObserver {
     this.stateMayHaveChanged();
   }
 
-  pathChanged(failed: boolean, { disk, direction, awayMs }: PathChange): void {
+  pathChanged(failed: boolean, { disk: place, direction, awayMs }: PathChange): void {
     const { events } = this.#parts;
+    const disk = diskOf(place);
     if (failed) events.append({ kind: 'path-lost', disk, direction });
     else events.append({ kind: 'path-back', disk, direction, awayMs: Math.round(awayMs) });
     this.stateMayHaveChanged();
@@ -107,7 +108,7 @@ export class DiskEvents implements RemapObserver {
     const nowMs = this.#parts.clock.nowMs();
     const { toldMs, writes } = this.#noRoom.get(disk) ?? { toldMs: -noRoomIntervalMs, writes: 0 };
     const isDue = nowMs - toldMs >= noRoomIntervalMs;
-    if (isDue) this.#parts.events.append({ kind: 'no-room', disk, writes: writes + 1 });
+    if (isDue) this.#parts.events.append({ kind: 'no-room', disk: diskOf(disk), writes: writes + 1 });
     this.#noRoom.set(disk, isDue ? { toldMs: nowMs, writes: 0 } : { toldMs, writes: writes + 1 });
   }
 
@@ -173,4 +174,9 @@ function unreadableOf({ unreadable, flags }: GranuleState): number {
 
 function spanOf({ sectors, firstSector, lastSector }: Gathered): SectorSpan {
   return { sectors, firstSector, lastSector };
+}
+
+/** Which of several spares it is stands in `spare list`. */
+function diskOf(place: DevicePlace): 'main' | 'spare' {
+  return place === 'main' ? 'main' : 'spare';
 }

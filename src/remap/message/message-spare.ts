@@ -26,17 +26,17 @@ export function daysUntilFull(freeSlots: number, { recent, days }: SpareGrowth):
 
 /** Slots of the spare, `NAME VALUE` a line, and in how many days it is full when it goes on like the last week. */
 export async function slotsText(core: RemapCore): Promise<string> {
-  const { allocator } = core.parts;
+  const { slots } = core;
   const growth = await growthOf(core);
-  const days = daysUntilFull(allocator.freeSlots, growth);
+  const days = daysUntilFull(slots.freeSlots, growth);
   return [
     `state ${spareStateOf(core)}`,
-    `total ${allocator.usableSlots}`,
-    `used ${allocator.usedSlots}`,
-    `free ${allocator.freeSlots}`,
-    `retired ${allocator.retiredSlots}`,
-    `used-percent ${spareUsedPercent(allocator.usableSlots, allocator.freeSlots)}`,
-    `reserve ${allocator.reserveSlots}`,
+    `total ${slots.usableSlots}`,
+    `used ${slots.usedSlots}`,
+    `free ${slots.freeSlots}`,
+    `retired ${slots.retiredSlots}`,
+    `used-percent ${spareUsedPercent(slots.usableSlots, slots.freeSlots)}`,
+    `reserve ${slots.reserveSlots}`,
     `granule-bytes ${core.parts.granuleBytes}`,
     `used-last-${forecastDays}-days ${growth.recent}`,
     `full-in-days ${days ?? 'none'}`,

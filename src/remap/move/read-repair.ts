@@ -30,7 +30,8 @@ export async function repairRead(
   target: Uint8Array,
   deadlineMs: number,
 ): Promise<'again' | RangeFailure[]> {
-  const { offset, length, failure, place } = repair;
+  const { offset, length, failure } = repair;
+  const place = repair.place === 'main' ? 'main' : core.spares.placeOf(repair.seen.slot);
   if (failure.kind === 'suspect' && !(await core.paths.judge(place, 'read'))) {
     return [{ offset, length, kind: 'path', errno: failure.errno, waitsFor: place }];
   }
@@ -75,14 +76,16 @@ async function salvageFromSlot(
   for (const run of runsOf(saved & wanted)) target.set(content.subarray(run.from, run.to), run.from - from);
   if (failure !== undefined) {
     const isPath = failure.kind === 'suspect' || failure.kind === 'path';
-    if (isPath) core.paths.noteFailed('spare', 'read');
+    const { place } = core.spares.ofSlot(state.slot);
+    if (isPath) core.paths.noteFailed(place, 'read');
     const ranges = missing(start, wanted & ~saved, isPath ? 'path' : failure.kind, failure.errno);
-    return isPath ? ranges.map((range) => waitingFor('spare', range)) : ranges;
+    return isPath ? ranges.map((range) => waitingFor(place, range)) : ranges;
   }
   if (saved === state.held) return [];
   const recorded = await recordGone(core, state, saved, buffer);
   const ranges = missing(start, wanted & ~saved, recorded === 'durable' ? 'lost' : 'path', Errno.EIO);
-  return recorded === 'spare-path' ? ranges.map((range) => waitingFor('spare', range)) : ranges;
+  if (recorded !== 'spare-path') return ranges;
+  return ranges.map((range) => waitingFor(core.spareToWaitFor, range));
 }
 
 function missing(start: number, mask: number, kind: FailureKind, errno: number): FailedRange[] {

@@ -4,6 +4,7 @@ import { isGone } from '../../block/errno.ts';
 import { noSlot, StateCause, StateFlags } from '../../metadata/mapping-state.ts';
 import { commitErrorCode, type RemapCore } from '../remap-core.ts';
 import { transientRetriesMax } from '../request/request-rounds.ts';
+import type { SpareUnit } from '../spare/spare-unit.ts';
 import type { GranuleState } from '../table/granule-table.ts';
 import { recordOf } from '../table/live-table.ts';
 import { runsOf } from '../table/sector-mask.ts';
@@ -39,8 +40,11 @@ export interface RelocationOptions {
   readonly oldSlotIsBad: boolean;
 }
 
-/** `unproved`: it cannot be filled, which may be the spare's fault. Neither free nor retired yet. */
-type Attempt = 'moved' | 'try-another-slot' | 'unproved' | RelocationFailure;
+/**
+ * `unproved`: it cannot be filled, which may be the spare's fault; neither free nor retired yet. `spare-away`: the spare that it
+ * is on has gone, another one may take the block.
+ */
+type Attempt = 'moved' | 'try-another-slot' | 'unproved' | 'spare-away' | RelocationFailure;
 
 /**
  * Memory for one move, one piece of the arena: two pieces taken one after the other could be what two moves have of each
@@ -74,7 +78,7 @@ export async function relocate(
 ): Promise<RelocationFailure | undefined> {
   // Nothing could record it; and when somebody else has the spare, no slot is free for us to write to (M11).
   if (core.metadataPath.failed) return 'metadata-failed';
-  const { granuleBytes, allocator } = core.parts;
+  const { granuleBytes } = core.parts;
   const content = buffer.subarray(0, granuleBytes);
   const readBack = buffer.subarray(granuleBytes, 2 * granuleBytes);
   const kept = await gather(core, state, bytes, content, readBack);
@@ -84,9 +88,9 @@ export async function relocate(
   const unproved = new UnprovedSlots(core);
   let failure: RelocationFailure = 'spare-bad';
   for (let attempt = 0; attempt < allocationsMax; attempt += 1) {
-    const run = allocator.allocate(1, options.keepReserve);
+    const run = core.slots.allocate(1, options.keepReserve);
     if (run === undefined) {
-      failure = 'spare-full';
+      failure = core.slots.onlyAway ? 'spare-path' : 'spare-full';
       break;
     }
     const target: GranuleState = { ...kept, slot: run.slot, cause: causeOf(state, cause, options), flags };
@@ -95,13 +99,15 @@ export async function relocate(
     else if (outcome === 'moved') {
       leaveSlot(core, state, options.oldSlotIsBad);
       return undefined;
-    } else if (outcome !== 'try-another-slot') {
+    } else if (outcome === 'spare-away') failure = 'spare-path';
+    else if (outcome !== 'try-another-slot') {
       unproved.free();
       return outcome;
     }
   }
+  const { places } = unproved;
   if (!unproved.isSparesFault()) return failure;
-  core.paths.noteFailed('spare', 'write');
+  for (const place of places) core.paths.noteFailed(place, 'write');
   return 'spare-path';
 }
 
@@ -123,7 +129,7 @@ function causeOf(state: GranuleState, cause: StateCause, options: RelocationOpti
 export function leaveSlot(core: RemapCore, before: GranuleState, slotIsBad: boolean): void {
   if (before.slot === noSlot) return;
   if (slotIsBad) core.retireSlot(before.slot);
-  else core.parts.allocator.free(before.slot);
+  else core.slots.free(before.slot);
 }
 
 /** Nothing is left to hold: the granule keeps its marks and gives up its slot, unless its record needs that slot's room. */
@@ -196,7 +202,8 @@ export async function readSlot(
   content: Uint8Array,
   probeMemory: Uint8Array,
 ): Promise<SlotContent> {
-  const { main, spare, granuleBytes } = core.parts;
+  const { main, granuleBytes } = core.parts;
+  const spare = core.spares.ofSlot(slot).device;
   const whole = await readPart(core, slot * granuleBytes, content);
   if (whole === undefined) return { saved: mask, failure: undefined };
   core.counters.spareErrors += 1;
@@ -231,7 +238,7 @@ async function readSector(
 ): Promise<FailedRange | undefined> {
   const first = await readPart(core, offset, target);
   if (first?.kind !== 'suspect') return first;
-  if (!(await core.spareProbe.worksUnderLock(probeMemory))) return first;
+  if (!(await core.spares.at(offset).probe.worksUnderLock(probeMemory))) return first;
   const second = await readPart(core, offset, target);
   return second?.kind === 'suspect' ? { ...second, kind: 'medium' } : second;
 }
@@ -245,7 +252,7 @@ async function readPart(
   let failure: FailedRange | undefined;
   for (let attempt = 0; attempt <= transientRetriesMax; attempt += 1) {
     try {
-      await core.parts.spare.read(target, offset, apart(Math.floor(offset / core.parts.granuleBytes)));
+      await core.readSpare(target, offset, apart(Math.floor(offset / core.parts.granuleBytes)));
       return undefined;
     } catch (error) {
       const { kind, errno } = asDeviceError(error);
@@ -273,20 +280,28 @@ async function trySlot(
   readBack: Uint8Array,
   unproved: UnprovedSlots,
 ): Promise<Attempt> {
-  const dataEpoch = core.parts.metadata.flushEpoch;
+  const unit = core.spares.ofSlot(target.slot);
+  const isHome = unit === core.spares.home;
+  const dataEpoch = unit.flushEpoch;
   const stored = await storeInSlot(core, target.slot, content, readBack);
   if (stored !== 'moved') return stored;
   unproved.retire();
-  core.slotStorm.noteWorked();
+  unit.storm.noteWorked();
+  if (!isHome && unit.flushEpoch !== dataEpoch) {
+    // A flush of others failed in between: what it should have kept is in doubt, whatever a later one says (R7).
+    core.slots.free(target.slot);
+    return 'try-another-slot';
+  }
+  // The home's flushes are the store's, which goes on watching them until the record is durable.
   try {
-    await core.commit([recordOf(target)], dataEpoch);
+    await core.commit([recordOf(target)], isHome ? dataEpoch : undefined);
   } catch (error) {
     // Not stored for certain: the slot was flushed, but its data is in doubt together with the record (R7).
     if (commitErrorCode(error) === 'METADATA_FAILED') {
       core.doubtSlot(target.slot);
       return 'metadata-failed';
     }
-    core.parts.allocator.free(target.slot);
+    core.slots.free(target.slot);
     return 'try-another-slot';
   }
   core.counters.remaps += before.slot === noSlot ? 1 : 0;
@@ -300,17 +315,18 @@ async function storeInSlot(
   readBack: Uint8Array,
 ): Promise<Attempt> {
   const offset = slot * core.parts.granuleBytes;
+  const unit = core.spares.ofSlot(slot);
   const written = await onSlot(core, slot, 'write', readBack, () =>
     core.writeSpare(content, offset, apart(slot)),
   );
   if (written !== 'moved') return written;
   // A failed flush says nothing about this slot, but its bytes are in doubt: they go to a fresh one (R7).
-  const flushed = await onSlot(core, slot, 'flush', readBack, () => core.spareFlush.flush());
+  const flushed = await onSlot(core, slot, 'flush', readBack, () => unit.flush.flush());
   if (flushed !== 'moved') return flushed;
-  core.paths.noteWorked('spare', 'write');
+  core.paths.noteWorked(unit.place, 'write');
   if (!core.verifiesSlots) return 'moved';
   const read = await onSlot(core, slot, 'read', readBack, () =>
-    core.parts.spare.read(readBack, offset, apart(slot)),
+    core.readSpare(readBack, offset, apart(slot)),
   );
   if (read !== 'moved') return read;
   if (Buffer.compare(content, readBack) === 0) return 'moved';
@@ -320,8 +336,9 @@ async function storeInSlot(
 
 /** R5: one slot is bad by its own word, many in a row only when another one can be filled. */
 function badSlot(core: RemapCore, slot: number): Attempt {
-  if (core.slotStorm.raging) return 'unproved';
-  core.slotStorm.noteRetired();
+  const { storm } = core.spares.ofSlot(slot);
+  if (storm.raging) return 'unproved';
+  storm.noteRetired();
   core.retireSlot(slot);
   return 'try-another-slot';
 }
@@ -338,12 +355,13 @@ async function onSlot(
   probeMemory: Uint8Array,
   step: () => Promise<void>,
 ): Promise<Attempt> {
-  let failure = await tryStep(core, step);
-  let works = await spareWorks(core, failure, probeMemory);
+  const unit = core.spares.ofSlot(slot);
+  let failure = await tryStep(core, unit, step);
+  let works = await spareWorks(unit, failure, probeMemory);
   // A flush is never retried into success (R7).
   if (failure?.kind === 'suspect' && works && name !== 'flush') {
-    failure = await tryStep(core, step);
-    works = await spareWorks(core, failure, probeMemory);
+    failure = await tryStep(core, unit, step);
+    works = await spareWorks(unit, failure, probeMemory);
   }
   if (failure === undefined) return 'moved';
   const { kind } = failure;
@@ -352,27 +370,31 @@ async function onSlot(
   // A request without an answer may still reach the slot: it is never used again (R3).
   const aboutSlot = kind === 'medium' || kind === 'suspect' || kind === 'timed-out';
   if (kind === 'timed-out' && works && name !== 'flush') core.retireSlot(slot);
-  else core.parts.allocator.free(slot);
+  else core.slots.free(slot);
   // A late answer may still fill the memory of a read: no second slot is read into it (I27).
   const memoryIsLent = kind === 'timed-out' && name === 'read';
   if (works && !memoryIsLent && (aboutSlot || kind === 'transient')) return 'try-another-slot';
-  core.paths.noteFailed('spare', 'write');
-  return 'spare-path';
+  core.paths.noteFailed(unit.place, 'write');
+  return unit === core.spares.home || memoryIsLent ? 'spare-path' : 'spare-away';
 }
 
-async function tryStep(core: RemapCore, step: () => Promise<void>): Promise<FailedRange | undefined> {
+async function tryStep(
+  core: RemapCore,
+  unit: SpareUnit,
+  step: () => Promise<void>,
+): Promise<FailedRange | undefined> {
   const failure = await tryOnce(step);
   if (failure === undefined) return undefined;
   core.counters.spareErrors += 1;
-  if (isGone(failure.errno)) core.paths.noteGone('spare');
+  if (isGone(failure.errno)) core.paths.noteGone(unit.place);
   return failure;
 }
 
 /** False when an error that may be the path's came from a spare that does not answer elsewhere either. */
 async function spareWorks(
-  core: RemapCore,
+  unit: SpareUnit,
   failure: FailedRange | undefined,
   probeMemory: Uint8Array,
 ): Promise<boolean> {
-  return failure?.kind !== 'suspect' || (await core.spareProbe.worksUnderLock(probeMemory));
+  return failure?.kind !== 'suspect' || (await unit.probe.worksUnderLock(probeMemory));
 }

@@ -18,7 +18,7 @@ import { tryOften, tryOnce } from './try-often.ts';
 /** True for a piece that begins or ends inside a block of the spare. */
 export function cutsSpareBlock(core: RemapCore, piece: Piece): boolean {
   if (piece.place !== 'spare') return false;
-  const block = core.parts.spare.geometry.logicalBlockBytes;
+  const block = core.spares.at(piece.deviceOffset).device.geometry.logicalBlockBytes;
   return piece.deviceOffset % block !== 0 || piece.length % block !== 0;
 }
 
@@ -33,7 +33,7 @@ export async function readSlotPart(
   offset: number,
   flags: number,
 ): Promise<void> {
-  const { spare } = core.parts;
+  const spare = core.spares.at(offset).device;
   const block = spare.geometry.logicalBlockBytes;
   const end = offset + target.length;
   const failed: FailedRange[] = [];
@@ -59,7 +59,8 @@ async function readInsideBlock(
   offset: number,
   flags: number,
 ): Promise<void> {
-  const { spare, arena } = core.parts;
+  const { arena } = core.parts;
+  const spare = core.spares.at(offset).device;
   const inBlock = offset % spare.geometry.logicalBlockBytes;
   const memory = await arena.whenFree(spare.geometry.logicalBlockBytes, 'metadata');
   try {
@@ -92,7 +93,8 @@ export async function writeSlotPart(
   const { granuleBytes } = core.parts;
   const content = buffer.subarray(0, granuleBytes);
   const probeMemory = buffer.subarray(granuleBytes, 2 * granuleBytes);
-  const blocks = blocksAround(mask, core.parts.spare.geometry.logicalBlockBytes);
+  const unit = core.spares.ofSlot(state.slot);
+  const blocks = blocksAround(mask, unit.device.geometry.logicalBlockBytes);
   const siblings = (blocks & state.held & ~mask) >>> 0;
   content.fill(0);
   if (siblings !== 0) {
@@ -111,7 +113,7 @@ export async function writeSlotPart(
     if (error instanceof FlushBehindError) return flushFailure(core, state, error.errno);
     const { kind, errno } = asDeviceError(error);
     if (kind === 'medium') return 'bad-slot';
-    if (kind === 'suspect' && (await core.spareProbe.worksUnderLock(probeMemory))) return 'bad-slot';
+    if (kind === 'suspect' && (await unit.probe.worksUnderLock(probeMemory))) return 'bad-slot';
     return failureOf(core, state, { offset: 0, length: 0, kind, errno });
   }
   return core.verifiesEachWrite ? await checkSlotPart(core, state, blocks, content, probeMemory) : 'done';
@@ -125,15 +127,16 @@ async function checkSlotPart(
   content: Uint8Array,
   readBack: Uint8Array,
 ): Promise<SlotPartOutcome> {
-  const flushed = await tryOnce(() => core.spareFlush.flush());
+  const unit = core.spares.ofSlot(state.slot);
+  const flushed = await tryOnce(() => unit.flush.flush());
   if (flushed !== undefined) return flushFailure(core, state, flushed.errno);
   const runs = runsOf(blocks);
   for (const { from, to } of runs) {
     const offset = state.slot * core.parts.granuleBytes + from;
     const target = readBack.subarray(from, to);
-    const failure = await tryOften(() => core.parts.spare.read(target, offset, apart(state.slot)));
+    const failure = await tryOften(() => unit.device.read(target, offset, apart(state.slot)));
     if (failure?.kind === 'medium') return 'bad-slot';
-    if (failure?.kind === 'suspect' && (await core.spareProbe.worksUnderLock(readBack))) return 'bad-slot';
+    if (failure?.kind === 'suspect' && (await unit.probe.worksUnderLock(readBack))) return 'bad-slot';
     if (failure !== undefined) return failureOf(core, state, failure);
     if (target.every((byte, index) => byte === content[from + index])) continue;
     core.counters.verifyMismatches += 1;
@@ -147,8 +150,9 @@ function failureOf(core: RemapCore, state: GranuleState, failure: FailedRange): 
   const kind = failure.kind === 'suspect' ? 'path' : failure.kind;
   const range = { ...granuleRange(core, state), kind, errno: failure.errno || Errno.EIO };
   if (kind !== 'path') return range;
-  core.notePathFailed('spare');
-  return { ...range, waitsFor: 'spare' };
+  const { place } = core.spares.ofSlot(state.slot);
+  core.notePathFailed(place);
+  return { ...range, waitsFor: place };
 }
 
 /** A flush is never retried into success (R7). */

@@ -1,3 +1,4 @@
+import type { SparePlace } from '../path/device-paths.ts';
 import type { RemapCore } from '../remap-core.ts';
 
 /**
@@ -15,7 +16,12 @@ export class UnprovedSlots {
   /** The next slot will be in another region: what is bad about this one's surroundings is then not in its way. */
   add(slot: number): void {
     this.#slots.push(slot);
-    this.#core.parts.allocator.leaveRegion();
+    this.#core.slots.leaveRegion();
+  }
+
+  /** The spares that they are on. */
+  get places(): readonly SparePlace[] {
+    return [...new Set(this.#slots.map((slot) => this.#core.spares.ofSlot(slot).place))];
   }
 
   /** Another slot was written: these are bad. */
@@ -25,7 +31,7 @@ export class UnprovedSlots {
 
   /** Nothing is known about them; the kernel has answered for every write to them. */
   free(): void {
-    for (const slot of this.#slots.splice(0)) this.#core.parts.allocator.free(slot);
+    for (const slot of this.#slots.splice(0)) this.#core.slots.free(slot);
   }
 
   /**
@@ -33,8 +39,8 @@ export class UnprovedSlots {
    * region, so it is these slots.
    */
   isSparesFault(): boolean {
-    const { allocator } = this.#core.parts;
-    const isSpares = new Set(this.#slots.map((slot) => allocator.regionOf(slot))).size > 1;
+    const { slots } = this.#core;
+    const isSpares = new Set(this.#slots.map((slot) => slots.regionOf(slot))).size > 1;
     if (isSpares) this.free();
     else this.retire();
     return isSpares;

@@ -55,16 +55,16 @@ export async function repairWrite(
   flags: number,
 ): Promise<RepairOutcome> {
   // A probe takes a lock of its own, so it comes before ours.
-  if (isDoubtful(core, repair) && !(await placeWorks(core, repair.reason))) {
-    return pathFailure(repair, placeOf(repair.reason));
-  }
-  // All that could be done needs a slot, or a record on the spare (R5).
+  const place = placeOf(core, repair);
+  if (isDoubtful(core, repair) && !(await core.paths.judge(place, 'write')))
+    return pathFailure(repair, place);
+  // All that could be done needs a record on the home (R5).
   if (core.paths.spare.failed) return pathFailure(repair, 'spare');
   const outcome = await repairUnderLock(core, repair, source, flags, asksMainFirst(core, repair));
   const undecided = typeof outcome === 'object' && outcome.kind === 'suspect';
   if (!undecided) return outcome;
   // Main was asked first and gave EIO (R23): the sector is bad only when main works elsewhere (R15).
-  if (!(await placeWorks(core, repair.reason))) return pathFailure(repair, placeOf(repair.reason));
+  if (!(await core.paths.judge(place, 'write'))) return pathFailure(repair, place);
   return await repairUnderLock(core, repair, source, flags, false);
 }
 
@@ -96,7 +96,7 @@ async function repairUnderLock(
   const lock = await core.locks.acquire(repair.granule, repair.granule);
   try {
     // M1: a record of this granule may be in doubt.
-    if (core.metadataPath.failed) return refusal(repair, 'metadata-failed');
+    if (core.metadataPath.failed) return refusal(core, repair, 'metadata-failed');
     const state = core.stateOf(repair.granule);
     if (!failureStands(core, repair, state)) return 'again';
     return await repairLocked(core, repair, state, source, flags, memory, mainFirst);
@@ -124,12 +124,8 @@ function failureStands(core: RemapCore, repair: WriteRepair, state: GranuleState
   return (failed & ~(state.held | lost)) !== 0;
 }
 
-function placeOf(reason: WriteRepairReason): DevicePlace {
-  return reason === 'spare-failed' || reason === 'slot-part' ? 'spare' : 'main';
-}
-
-function placeWorks(core: RemapCore, reason: WriteRepairReason): Promise<boolean> {
-  return core.paths.judge(placeOf(reason), 'write');
+function placeOf(core: RemapCore, { reason, seen }: WriteRepair): DevicePlace {
+  return reason === 'main-failed' || reason === 'lost' ? 'main' : core.spares.placeOf(seen.slot);
 }
 
 /** The write is sent again when the device answers. */
@@ -176,7 +172,7 @@ async function repairLocked(
     unverified: repair.unverified,
     oldSlotIsBad: slotIsBad,
   });
-  return failure === undefined ? 'done' : refusal(repair, failure);
+  return failure === undefined ? 'done' : refusal(core, repair, failure);
 }
 
 /**
@@ -244,14 +240,19 @@ async function clearMarks(
     return undefined;
   } catch (error) {
     return refusal(
+      core,
       repair,
       commitErrorCode(error) === 'METADATA_FAILED' ? 'metadata-failed' : 'not-committed',
     );
   }
 }
 
-function refusal(repair: WriteRepair, why: RelocationFailure | 'not-committed'): RangeFailure {
-  if (why === 'spare-path') return pathFailure(repair, 'spare');
+function refusal(
+  core: RemapCore,
+  repair: WriteRepair,
+  why: RelocationFailure | 'not-committed',
+): RangeFailure {
+  if (why === 'spare-path') return pathFailure(repair, core.spareToWaitFor);
   // The caller sees main's own error when there was one: `status` says why nothing could be done about it.
   const kind = why === 'spare-full' || why === 'spare-bad' ? 'medium' : 'path';
   return { offset: repair.offset, length: repair.length, kind, errno: Errno.EIO };

@@ -21,9 +21,9 @@ export class DeviceFlush {
     return this.#core.mainFlush.failures + this.#core.spareEpoch;
   }
 
-  /** Both are asked even when one fails: what can be made durable, is. */
+  /** All are asked even when one fails: what can be made durable, is. */
   async both(): Promise<void> {
-    const results = await Promise.allSettled([this.#core.flushMain(), this.#core.flushSpare()]);
+    const results = await Promise.allSettled([this.#core.flushMain(), this.#core.flushSpares()]);
     const failed = results.find((result) => result.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
   }

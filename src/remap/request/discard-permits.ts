@@ -7,9 +7,15 @@ import type { DevicePlace } from '../path/device-paths.ts';
  */
 export const discardsAtOnceMax = 64;
 
-/** By the disk that they go to: one that hangs keeps those of the other one from nothing. */
-export type DiscardPermits = Readonly<Record<DevicePlace, Permits>>;
+/** By the disk that they go to: one that hangs keeps those of another one from nothing. */
+export class DiscardPermits {
+  readonly #byPlace = new Map<DevicePlace, Permits>();
 
-export function newDiscardPermits(): DiscardPermits {
-  return { main: new Permits(discardsAtOnceMax), spare: new Permits(discardsAtOnceMax) };
+  of(place: DevicePlace): Permits {
+    const known = this.#byPlace.get(place);
+    if (known !== undefined) return known;
+    const permits = new Permits(discardsAtOnceMax);
+    this.#byPlace.set(place, permits);
+    return permits;
+  }
 }

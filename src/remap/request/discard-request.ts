@@ -44,9 +44,9 @@ async function discardPart(core: RemapCore, offset: number, length: number): Pro
 }
 
 async function discardPiece(core: RemapCore, piece: Piece): Promise<void> {
-  const { place } = piece;
+  const place = core.placeOf(piece);
   if (place === 'lost' || !core.optional.knows(place, 'discard')) return;
-  const device = place === 'main' ? core.parts.main : core.parts.spare;
+  const device = core.deviceAt(place);
   // A slot may be smaller than a block of the spare: what shares its block with other sectors stays.
   const block = device.geometry.logicalBlockBytes;
   const from = Math.ceil(piece.deviceOffset / block) * block;
@@ -55,8 +55,8 @@ async function discardPiece(core: RemapCore, piece: Piece): Promise<void> {
   try {
     // A spare that gives its room away has none when a sector must be saved (M17).
     const flags = place === 'main' ? IoFlags.none : IoFlags.keepAllocated;
-    await core.discards[place].run(() => device.discard(from, to - from, flags));
-    (place === 'main' ? core.mainFlush : core.spareFlush).wroteUnstable();
+    await core.discards.of(place).run(() => device.discard(from, to - from, flags));
+    (place === 'main' ? core.mainFlush : core.spares.of(place).flush).wroteUnstable();
   } catch (error) {
     core.optional.noteFailure(place, 'discard', asDeviceError(error));
   }

@@ -100,7 +100,7 @@ async function readBlock(
   if ((mask & state.held) !== 0) {
     const content = buffer.subarray(0, granuleBytes);
     const { saved, failure } = await readSlot(core, state.slot, mask, content, buffer.subarray(granuleBytes));
-    if (failure !== undefined) return ofPlace('spare', failure);
+    if (failure !== undefined) return ofPlace(core.spares.ofSlot(state.slot).place, failure);
     if ((mask & ~saved) !== 0) return { kind: 'medium', errno: Errno.EIO };
     part.set(content.subarray(from, to));
     return undefined;
@@ -141,7 +141,7 @@ async function writeBlock(
   const options = { keepReserve: false, unverified: false, oldSlotIsBad: slotIsBad };
   const why = await relocate(core, state, { granuleBytes: bytes, mask }, cause, buffer, options);
   if (why === undefined) return undefined;
-  if (why === 'spare-path') return { kind: 'path', errno: Errno.EIO, waitsFor: 'spare' };
+  if (why === 'spare-path') return { kind: 'path', errno: Errno.EIO, waitsFor: core.spareToWaitFor };
   return { kind: why === 'metadata-failed' ? 'path' : 'medium', errno: Errno.EIO };
 }
 

@@ -53,9 +53,8 @@ export class PathWait {
     if (!isFirst) await this.#pause();
     const again: ByteRange[] = [];
     const failed: FailedRange[] = [];
-    for (const place of ['main', 'spare'] as const) {
+    for (const place of new Set(waiting.map((one) => one.place))) {
       const ranges = waiting.filter((one) => one.place === place).map(({ range }) => range);
-      if (ranges.length === 0) continue;
       const works = (isFirst || clock.nowMs() < this.#untilMs) && (await this.#works(place));
       for (const range of ranges) {
         if (works) again.push(range);

@@ -39,10 +39,9 @@ export class ReadRequest extends SplitRequest {
   }
 
   protected send(piece: Piece, bytes: Uint8Array, flags: number): Promise<void> {
-    const { main, spare } = this.core.parts;
-    if (piece.place === 'main') return main.read(bytes, piece.deviceOffset, flags);
+    if (piece.place === 'main') return this.core.parts.main.read(bytes, piece.deviceOffset, flags);
     if (cutsSpareBlock(this.core, piece)) return readSlotPart(this.core, bytes, piece.deviceOffset, flags);
-    if (piece.place === 'spare') return spare.read(bytes, piece.deviceOffset, flags);
+    if (piece.place === 'spare') return this.core.readSpare(bytes, piece.deviceOffset, flags);
     // Main is not asked again without `retry`, for gone sectors never (R4, R18).
     return answerLost(this.core, piece, bytes);
   }

@@ -209,8 +209,9 @@ export abstract class SplitRequest {
   #withoutClosed(pieces: Piece[]): Piece[] {
     const { paths } = this.core;
     return pieces.filter((piece) => {
-      if (piece.place === 'lost' || !paths.of(piece.place, this.direction).failed) return true;
-      this.#pathWait.add({ ...piece, kind: 'path', errno: Errno.EIO }, piece.place);
+      const place = this.core.placeOf(piece);
+      if (place === 'lost' || !paths.of(place, this.direction).failed) return true;
+      this.#pathWait.add({ ...piece, kind: 'path', errno: Errno.EIO }, place);
       return false;
     });
   }
@@ -218,7 +219,7 @@ export abstract class SplitRequest {
   async #sendPiece(piece: Piece, flags: number): Promise<DeviceError | undefined> {
     try {
       await this.send(piece, this.bytesOf(piece), flags);
-      this.core.noteWorked(piece.place, piece.deviceOffset, this.direction);
+      this.core.noteWorked(piece, this.direction);
       return undefined;
     } catch (error) {
       return asDeviceError(error);
@@ -247,8 +248,9 @@ export abstract class SplitRequest {
 
   /** A deadline may answer a read. A write has no deadline for its client: its answer came when the kernel's had (R3). */
   #timedOut(piece: Piece, range: FailedRange): void {
-    if (this.direction === 'write' && piece.place !== 'lost') {
-      this.#late.push({ range, piece, place: piece.place });
+    const place = this.core.placeOf(piece);
+    if (this.direction === 'write' && place !== 'lost') {
+      this.#late.push({ range, piece, place });
       return;
     }
     this.progress.failed.push(range);
@@ -261,11 +263,10 @@ export abstract class SplitRequest {
   }
 
   async #askLateRange({ range, piece, place }: LateRange): Promise<void> {
-    const { paths, parts } = this.core;
     const deviceOffset = piece.deviceOffset + range.offset - piece.offset;
-    const first = Math.floor(deviceOffset / parts.granuleBytes);
-    const last = Math.floor((deviceOffset + range.length - 1) / parts.granuleBytes);
-    const fault = await paths.judgeTimeout(place, this.direction, first, last);
+    const first = this.core.ownGranule(place, deviceOffset);
+    const last = this.core.ownGranule(place, deviceOffset + range.length - 1);
+    const fault = await this.core.paths.judgeTimeout(place, this.direction, first, last);
     if (fault === 'device') this.fail({ ...range, waitsFor: place });
     else if (!stillThere(this.core, piece, range)) this.progress.again(range);
     else if (fault === 'granule') this.repairLater(piece, { ...range, kind: 'medium' });
@@ -274,19 +275,21 @@ export abstract class SplitRequest {
   }
 
   #giveUp(piece: Piece, range: FailedRange): void {
-    if (range.kind === 'no-space' && piece.place !== 'lost') this.core.noteNoRoom(piece.place);
-    if (range.kind !== 'path' || piece.place === 'lost') this.progress.failed.push(range);
+    const place = this.core.placeOf(piece);
+    if (range.kind === 'no-space' && place !== 'lost') this.core.noteNoRoom(place);
+    if (range.kind !== 'path' || place === 'lost') this.progress.failed.push(range);
     else {
-      if (isGone(range.errno)) this.core.paths.noteGone(piece.place);
-      this.#pathWait.add(range, piece.place);
+      if (isGone(range.errno)) this.core.paths.noteGone(place);
+      this.#pathWait.add(range, place);
     }
   }
 
   #narrow(piece: Piece, range: FailedRange, flags: number): void {
     // While the device is away an error that may be the path's says nothing about a sector.
-    if (range.kind === 'suspect' && piece.place !== 'lost') {
-      if (this.core.paths.of(piece.place, this.direction).failed) {
-        this.#pathWait.add(range, piece.place);
+    const place = this.core.placeOf(piece);
+    if (range.kind === 'suspect' && place !== 'lost') {
+      if (this.core.paths.of(place, this.direction).failed) {
+        this.#pathWait.add(range, place);
         return;
       }
     }
@@ -297,8 +300,8 @@ export abstract class SplitRequest {
       if (spent) this.budgetSpent(piece, range);
       // Even and odd by turns, so that no two neighbours have the same: also those of another request are halves.
       else for (const [index, half] of halfRanges.entries()) this.progress.again(half, apart(index));
-    } else if (this.asksAlone && piece.place !== 'lost' && flags === IoFlags.none && !spent) {
-      this.#alone.push({ range, place: piece.place });
+    } else if (this.asksAlone && place !== 'lost' && flags === IoFlags.none && !spent) {
+      this.#alone.push({ range, place });
     } else {
       this.repairLater(piece, range);
     }

@@ -9,7 +9,7 @@ import { sectorCountOf } from '../table/sector-mask.ts';
 const entriesPerSlice = 1024;
 
 /**
- * The spare is lost: what only it held is gone (R4), for every granule at once. In memory: a checkpoint makes it durable,
+ * The home is lost: what only it held is gone (R4), for every granule at once. In memory: a checkpoint makes it durable,
  * before anybody can ask. Nothing may be under way. Resolves to the sectors that are gone now.
  */
 export async function giveUpSlots(core: RemapCore): Promise<number> {
@@ -19,7 +19,7 @@ export async function giveUpSlots(core: RemapCore): Promise<number> {
   let state = core.table.atOrAfter(0);
   while (state !== undefined) {
     const { granule, slot, held } = state;
-    if (slot !== noSlot) {
+    if (slot !== noSlot && core.spares.home.hasSlot(slot)) {
       const gone = (state.gone | held) >>> 0;
       const kept = { ...state, held: 0, gone, cause: StateCause.spareError, unixSeconds };
       const leaves = core.roomWithoutSlot(kept);

@@ -40,7 +40,7 @@ export class SpareCopy {
   async countLeft(): Promise<number> {
     let left = 0;
     await this.#each((state) => {
-      if (state.slot !== noSlot && !this.#copied.has(state.slot)) left += 1;
+      if (this.#isHomes(state) && !this.#copied.has(state.slot)) left += 1;
       return Promise.resolve();
     });
     return left;
@@ -49,10 +49,15 @@ export class SpareCopy {
   /** One pass over the table. Rejects with `ReplacementError`, or `DeviceError` of the new disk. */
   async pass(stopped: () => boolean, onCopied: () => void): Promise<void> {
     await this.#each(async (state) => {
-      if (state.slot === noSlot || this.#copied.has(state.slot)) return;
+      if (!this.#isHomes(state) || this.#copied.has(state.slot)) return;
       if (stopped()) throw new ReplacementError('the device was closed meanwhile');
       if (await this.#copy(state.granule)) onCopied();
     });
+  }
+
+  /** Other spares stay where they are. */
+  #isHomes({ slot }: GranuleState): boolean {
+    return slot !== noSlot && this.#core.spares.home.hasSlot(slot);
   }
 
   async #each(visit: (state: GranuleState) => Promise<void>): Promise<void> {
@@ -67,7 +72,7 @@ export class SpareCopy {
     }
   }
 
-  /** False when the granule has no slot any more. */
+  /** False when the granule has no slot there any more. */
   async #copy(granule: number): Promise<boolean> {
     const { arena, granuleBytes } = this.#core.parts;
     const memory = await arena.whenFree(relocationBufferBytes(granuleBytes), 'remap');
@@ -91,7 +96,7 @@ export class SpareCopy {
     const lock = await locks.acquire(granule, granule);
     try {
       const state = this.#core.stateOf(granule);
-      if (state.slot === noSlot) return undefined;
+      if (!this.#isHomes(state)) return undefined;
       const content = memory.subarray(0, granuleBytes);
       const { saved, failure } = await this.#read(state, content, memory.subarray(2 * granuleBytes));
       if (failure)

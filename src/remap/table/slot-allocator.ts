@@ -20,7 +20,8 @@ const regions = 8;
  */
 export class SlotAllocator {
   readonly #taken: Uint32Array;
-  readonly #slotCount: number;
+  /** Also those that are reserved. */
+  readonly slotCount: number;
   #free: number;
   #used = 0;
   #retired = 0;
@@ -31,7 +32,7 @@ export class SlotAllocator {
 
   /** `reserved` are runs of slots that metadata occupies, ascending or not, overlapping or not. */
   constructor(slotCount: number, reserved: readonly SlotRun[]) {
-    this.#slotCount = slotCount;
+    this.slotCount = slotCount;
     this.#taken = new Uint32Array(Math.ceil(slotCount / 32));
     this.#free = slotCount;
     for (const run of reserved) {
@@ -67,7 +68,7 @@ export class SlotAllocator {
     if (allowed <= 0) return undefined;
     const first = this.#nextFree();
     let slotCount = 0;
-    while (slotCount < allowed && first + slotCount < this.#slotCount && !this.#isTaken(first + slotCount)) {
+    while (slotCount < allowed && first + slotCount < this.slotCount && !this.#isTaken(first + slotCount)) {
       this.#take(first + slotCount);
       slotCount += 1;
     }
@@ -78,18 +79,18 @@ export class SlotAllocator {
 
   /** The region of a slot, from 0. */
   regionOf(slot: number): number {
-    return Math.floor((slot * regions) / this.#slotCount);
+    return Math.floor((slot * regions) / this.slotCount);
   }
 
   /** The next slot given out is in another region than the last one, if there is a free one. */
   leaveRegion(): void {
     const next = this.regionOf(Math.max(0, this.#next - 1)) + 1;
-    this.#next = Math.ceil(((next % regions) * this.#slotCount) / regions);
+    this.#next = Math.ceil(((next % regions) * this.slotCount) / regions);
   }
 
   /** Takes slots that the stored table uses, all or none. One used twice, or metadata's, is damage the caller refuses. */
   claim(slot: number, slotCount: number): boolean {
-    if (slot < 0 || slot + slotCount > this.#slotCount) return false;
+    if (slot < 0 || slot + slotCount > this.slotCount) return false;
     for (let at = slot; at < slot + slotCount; at += 1) if (this.#isTaken(at)) return false;
     for (let at = slot; at < slot + slotCount; at += 1) this.#take(at);
     this.#used += slotCount;
@@ -124,7 +125,7 @@ export class SlotAllocator {
     let slot = this.#next;
     let rounds = 0;
     for (;;) {
-      if (slot >= this.#slotCount) {
+      if (slot >= this.slotCount) {
         slot = 0;
         rounds += 1;
         assert(rounds <= 2, 'SlotAllocator: counted a free slot that is nowhere');
