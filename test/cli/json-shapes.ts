@@ -141,6 +141,11 @@ const attached = z.strictObject({
   warnings: texts,
 });
 
+/** One value for each kind of request. */
+function eachKind<T extends z.ZodType>(value: T): z.ZodType {
+  return z.strictObject({ read: value, write: value, flush: value, trim: value, zero: value, other: value });
+}
+
 const shapes = {
   create: z.strictObject({
     name: z.string(),
@@ -369,6 +374,32 @@ const shapes = {
       }),
     ),
     notes: texts,
+  }),
+  top: z.strictObject({
+    unixMs: count,
+    name: z.string(),
+    uuid: z.uuid(),
+    state: lifecycle,
+    remapState: z.enum(remapStates),
+    health: z.enum(['ok', 'degraded', 'failing']),
+    figures: z.nullable(
+      z.strictObject({
+        seconds: z.number(),
+        errors: count,
+        requestsPerSecond: eachKind(z.number()),
+        bytesPerSecond: eachKind(z.number()),
+        medianSeconds: eachKind(z.nullable(z.number())),
+        p99Seconds: eachKind(z.nullable(z.number())),
+      }),
+    ),
+    connections: count,
+    requestsInFlight: count,
+    stuckRequests: count,
+    spareUsedPercent: count,
+    remappedSectors: count,
+    unreadableSectors: count,
+    freshZeroSectors: count,
+    goneSectors: count,
   }),
   version: z.strictObject({ version: z.string() }),
 };

@@ -5,6 +5,7 @@ import { examples } from './examples.ts';
 /** The commands about a device that is served, or was. */
 export function addDeviceCommands(program: Command, terminal: Terminal): void {
   addQueries(program, terminal);
+  addTop(program, terminal);
   addEvents(program, terminal);
   addSuspension(program, terminal);
   addRetire(program, terminal);
@@ -133,6 +134,32 @@ function addQueries(program: Command, terminal: Terminal): void {
     )
     .action(async (name, sector, words, options) => {
       await (await import('../verbs/message.ts')).runMessage(terminal, name, sector, words, options);
+    });
+}
+
+function addTop(program: Command, terminal: Terminal): void {
+  program
+    .command('top')
+    .description(
+      'watch devices: requests, times, errors, state, and a map of main; on a terminal q quits, p pauses, arrows choose a device; in a pipe a line a look',
+    )
+    .summary('watch devices: requests, times, errors, a map of main')
+    .argument('[NAMES...]')
+    .option('-i, --interval <SECONDS>', 'look again every so many seconds (default: 2)')
+    .option('-n, --count <COUNT>', 'end after so many looks')
+    .option('--once', 'print the screen once, behind one interval, and end')
+    .option('--json', 'a JSON object a look and device')
+    .addHelpText(
+      'after',
+      examples(
+        'top',
+        'top old-disk --interval 10',
+        'top old-disk --once',
+        'top --interval 60 >> devices.log',
+      ),
+    )
+    .action(async (names, options) => {
+      await (await import('../verbs/top.ts')).runTop(terminal, names, options);
     });
 }
 
