@@ -90,7 +90,9 @@ export async function relocate(
   for (let attempt = 0; attempt < allocationsMax; attempt += 1) {
     const run = core.slots.allocate(1, options.keepReserve);
     if (run === undefined) {
-      failure = core.slots.onlyAway ? 'spare-path' : 'spare-full';
+      failure = 'spare-full';
+      // Those that are free are on spares that may come back.
+      if (core.slots.onlyAway) failure = 'spare-path';
       break;
     }
     const target: GranuleState = { ...kept, slot: run.slot, cause: causeOf(state, cause, options), flags };

@@ -27,8 +27,8 @@ export class OptionalCommands {
 
   noteFailure(place: DevicePlace, command: OptionalCommand, failure: DeviceError): void {
     if (failure.kind !== 'unsupported') return;
-    const unknown = this.#unknownTo.get(place);
-    if (unknown === undefined) this.#unknownTo.set(place, new Set([command]));
-    else unknown.add(command);
+    const unknown = this.#unknownTo.get(place) ?? new Set<OptionalCommand>();
+    unknown.add(command);
+    this.#unknownTo.set(place, unknown);
   }
 }

@@ -196,7 +196,7 @@ export const eventRows: readonly EventRow[] = [
   },
   {
     event: 'a disk that does not know discard or write-zeroes',
-    anchors: [at('request/optional-commands.ts', 'this.#unknownTo[place].add(command)')],
+    anchors: [at('request/optional-commands.ts', 'unknown.add(command)')],
   },
   {
     event: 'write-zeroes that main fails',
