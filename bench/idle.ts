@@ -15,15 +15,15 @@ import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createDataPlane, type DataPlane } from '../src/io/data-plane.ts';
 import { connectNbd, type NbdClient } from '../src/nbd/client.ts';
 import { runCommand } from './command.ts';
 import { type ProcessFigures, processFigures } from './process-figures.ts';
+import { programPath } from './program-path.ts';
 import { summarize } from './statistics.ts';
 
-const program = fileURLToPath(new URL('../src/cli/main.js', import.meta.url));
+const program = programPath();
 const mebibyte = 1024 * 1024;
 const mainBytes = 256 * mebibyte;
 const poolBytes = 16 * mebibyte;

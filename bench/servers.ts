@@ -3,6 +3,7 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { ControlClient } from '../src/control/client.ts';
 import { CommandFailure, runCommand } from './command.ts';
+import { programPath } from './program-path.ts';
 import { type BenchServer, startServerProcess } from './server-process.ts';
 import { BenchRefusal, findTool } from './tools.ts';
 import type { WorkFiles } from './work-files.ts';
@@ -23,7 +24,7 @@ export async function startRemapServer(files: WorkFiles, options: RemapServerOpt
     DM_REMAP_STATE_DIR: join(files.folder, 'state'),
   };
   const runCli = async (...words: string[]): Promise<void> => {
-    await runCommand(process.execPath, [cliPath(), ...words], { environment });
+    await runCommand(process.execPath, [programPath(), ...words], { environment });
   };
   const spare = ['--spare', join(files.folder, 'spare'), '--create-spare', '64M'];
   await runCli('create', deviceName, '--main', files.imagePath, ...spare, '--cache', 'writeback');
@@ -55,10 +56,6 @@ async function spreadRemaps(client: ControlClient, options: RemapServerOptions):
   if (remappedGranules !== remapCount) {
     throw new BenchRefusal(`asked for ${remapCount} remaps, the device has ${remappedGranules}`);
   }
-}
-
-function cliPath(): string {
-  return fileURLToPath(new URL('../src/cli/main.js', import.meta.url));
 }
 
 /** The server to be compared with. Locking is off because the file is open in the others too; they never run at one time. */

@@ -3,7 +3,7 @@ import { accessSync, constants, mkdtempSync, realpathSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { fileURLToPath } from 'node:url';
+import { programPath } from '../bench/program-path.ts';
 import { listDevices } from '../src/device/process/runtime-directory.ts';
 import type { Narrator } from './narrator.ts';
 
@@ -60,8 +60,7 @@ export class Stage {
 
   /** The same without showing it. */
   askDmRemap(...words: readonly string[]): Promise<string> {
-    const cli = fileURLToPath(new URL('../src/cli/main.js', import.meta.url));
-    return this.#run(process.execPath, [cli, ...words], `dm-remap ${words.join(' ')}`, false);
+    return this.#run(process.execPath, [programPath(), ...words], `dm-remap ${words.join(' ')}`, false);
   }
 
   /** Shows a command of a program that is not ours, and runs it. */

@@ -92,7 +92,9 @@ function sourceHash() {
   const sources = sourceFolders.flatMap((folder) =>
     filesBelow(join(root, folder)).filter((path) => /\.(ts|json)$/.test(path)),
   );
-  const settings = ['tsconfig.json', 'package.json', 'package-lock.json'].map((name) => join(root, name));
+  const settings = ['tsconfig.json', 'package.json', 'package-lock.json', 'scripts/bundle.mjs'].map((name) =>
+    join(root, name),
+  );
   const parts = [...settings, ...sources].flatMap((path) => [
     Buffer.from(relative(root, path)),
     readFileSync(path),
@@ -116,16 +118,21 @@ function removeOrphans() {
   }
 }
 
-/** tsc writes its output even when there are errors, so only the stamp says that the output is good. */
-function compile() {
+/**
+ * tsc writes its output even when there are errors, so only the stamp says that the output is good. Who called the compiler
+ * himself has a program that is older than its modules.
+ */
+async function compile() {
   const wanted = sourceHash();
-  if (readStamp(buildStamp) === wanted) return;
+  const { bundle, isBundled } = await import('./bundle.mjs');
+  if (readStamp(buildStamp) === wanted && isBundled()) return;
   rmSync(buildStamp, { force: true });
   removeOrphans();
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
   const result = spawnSync(process.execPath, [tsc, '-p', root], { cwd: root, stdio: ['ignore', 2, 2] });
   if (result.error !== undefined) throw new SetupFailure(`cannot start tsc: ${result.error.message}`);
   if (result.status !== 0) throw new SetupFailure('the sources do not compile, see above');
+  await bundle();
   mkdirSync(dirname(buildStamp), { recursive: true });
   writeFileSync(buildStamp, wanted);
 }
@@ -134,7 +141,7 @@ const withTestTools = process.argv.includes('--with-test-tools');
 try {
   checkNode();
   installPackages(!process.argv.includes('--build-only'));
-  if (!process.argv.includes('--install-only')) compile();
+  if (!process.argv.includes('--install-only')) await compile();
   if (withTestTools) {
     const { installTestTools } = await import('./install-test-tools.mjs');
     installTestTools();

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import process from 'node:process';
-import { fileURLToPath } from 'node:url';
 import { isAttached, readAttachment } from '../attach/attachment-record.ts';
 import { runtimeDirectory } from '../device/process/runtime-directory.ts';
+import { mainPath } from './main-path.ts';
 
 /**
  * A device serves again whose last process died: where the kernel's requests wait for it, they get it now. By a process of its
@@ -11,11 +11,8 @@ import { runtimeDirectory } from '../device/process/runtime-directory.ts';
 export function attachAgain(name: string): void {
   const attachment = readAttachment(runtimeDirectory(), name);
   if (attachment?.kind !== 'nbd' || !isAttached(attachment)) return;
-  const main = fileURLToPath(
-    new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url),
-  );
   const options = process.execArgv.filter((word) => !word.startsWith('--inspect'));
-  const child = spawn(process.execPath, [...options, main, 'attach', name], {
+  const child = spawn(process.execPath, [...options, mainPath(), 'attach', name], {
     detached: true,
     stdio: 'ignore',
   });

@@ -3,7 +3,6 @@ import { closeSync, openSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import type { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { heapFlags } from '../device/process/heap-flags.ts';
 import { startingAsIoFlusher } from '../device/process/io-flusher.ts';
 import { environmentForMemory } from '../device/process/process-environment.ts';
@@ -13,6 +12,7 @@ import { environmentForEngine } from '../io/choose-engine.ts';
 import { policyArguments } from './commands/policy-flags.ts';
 import { ExitCode } from './exit-code.ts';
 import { LaunchError } from './failure.ts';
+import { mainPath } from './main-path.ts';
 
 /** Opening a full table takes about a second; a disk that spins up, ten. */
 const startDeadlineMs = 60_000;
@@ -52,12 +52,6 @@ export async function launchDevice(options: ServeOptions): Promise<Ready> {
 /** Ours, but for a debugger's: its port is taken. */
 function nodeOptions(): string[] {
   return process.execArgv.filter((word) => !word.startsWith('--inspect'));
-}
-
-/** The program that runs now. */
-export function mainPath(): string {
-  const file = import.meta.url.endsWith('.ts') ? './main.ts' : './main.js';
-  return fileURLToPath(new URL(file, import.meta.url));
 }
 
 /** The command line of `serve` that means `options`. The table itself goes through standard input. */

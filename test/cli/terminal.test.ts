@@ -3,10 +3,10 @@ import { spawnSync } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import process from 'node:process';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { programPath } from '../../bench/program-path.ts';
 import { ExitCode } from '../../src/cli/exit-code.ts';
 
-const program = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+const program = programPath();
 
 /** `/dev/full` fails every write with ENOSPC, as a full disk does (man 4 full). */
 function runInto(

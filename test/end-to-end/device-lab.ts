@@ -17,13 +17,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { pipeline } from 'node:stream/promises';
-import { fileURLToPath } from 'node:url';
+import { programPath } from '../../bench/program-path.ts';
 import { sectorBytes } from '../../src/block/block-device.ts';
 import { isRunning, type ProcessIdentity, parseIdentity } from '../../src/device/process/process-identity.ts';
 import { createDataPlane, type DataPlane } from '../../src/io/data-plane.ts';
 import { connectNbd, type NbdClient } from '../../src/nbd/client.ts';
 
-const program = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+const program = programPath();
 const commandTimeoutMs = 60_000;
 
 export interface CommandResult {

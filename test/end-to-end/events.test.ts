@@ -4,7 +4,6 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { afterEach, beforeEach, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { parseEventLine, type StoredEvent } from '../../src/device/log/event-record.ts';
 import { DeviceLab, pattern } from './device-lab.ts';
 import { endLab } from './nothing-left-over.ts';
@@ -188,9 +187,8 @@ test('--follow waits for a device that is not there yet, goes on over its end, a
 test('a reader that has seen enough is no error', async () => {
   await createOver([]);
   await lab.mustRun('remove', 'disk');
-  const program = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
   const [file] = readdirSync(lab.state).map((uuid) => join(lab.state, uuid, 'events.jsonl'));
-  const line = `"${process.execPath}" "${program}" events --file "${file}" | head -1; echo "\${PIPESTATUS[0]}"`;
+  const line = `"${process.execPath}" "${lab.program}" events --file "${file}" | head -1; echo "\${PIPESTATUS[0]}"`;
   const output = await new Promise<string>((resolve, reject) => {
     execFile('bash', ['-c', line], (error, text) => (error === null ? resolve(text) : reject(error)));
   });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { copyFileSync, cpSync, mkdirSync, renameSync, symlinkSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative, sep } from 'node:path';
 import process from 'node:process';
 import { afterEach, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -25,7 +25,8 @@ afterEach(async () => {
 test('a device serves, heals, answers and ends without its program: everything is in memory from the start', async () => {
   const installed = lab.path('installed');
   mkdirSync(join(installed, 'dist'), { recursive: true });
-  cpSync(join(distribution, 'src'), join(installed, 'dist', 'src'), { recursive: true });
+  const part = relative(distribution, lab.program).split(sep)[0]!;
+  cpSync(join(distribution, part), join(installed, 'dist', part), { recursive: true });
   copyFileSync(join(project, 'package.json'), join(installed, 'package.json'));
   symlinkSync(join(project, 'node_modules'), join(installed, 'node_modules'));
   const main = lab.image('main.img', 32 * mib);
@@ -35,9 +36,13 @@ test('a device serves, heals, answers and ends without its program: everything i
   ]);
   const spare = lab.image('spare.img', 24 * mib);
   const words = ['create', 'disk', '--main-table', table, '--spare', spare];
-  await promisify(execFile)(process.execPath, [join(installed, 'dist', 'src', 'cli', 'main.js'), ...words], {
-    env: { ...process.env, DM_REMAP_RUNTIME_DIR: lab.runtime, DM_REMAP_STATE_DIR: lab.state },
-  });
+  await promisify(execFile)(
+    process.execPath,
+    [join(installed, 'dist', relative(distribution, lab.program)), ...words],
+    {
+      env: { ...process.env, DM_REMAP_RUNTIME_DIR: lab.runtime, DM_REMAP_STATE_DIR: lab.state },
+    },
+  );
   // From here on a module that was not loaded yet cannot be: as when its file system waits for this very process.
   renameSync(installed, lab.path('gone'));
   const client = await lab.connect('disk');

@@ -32,6 +32,13 @@ for (const name of fs.readdirSync('src')) {
 if (bad) { console.error('src/a.ts(1,1): error'); process.exit(2); }
 `;
 
+/** Called behind a compiler that was content. */
+const bundler = `
+import { appendFileSync, existsSync } from 'node:fs';
+export const isBundled = () => existsSync('bundle-calls');
+export const bundle = async () => appendFileSync('bundle-calls', 'x');
+`;
+
 function checkout(): FixtureTree {
   const ours = ['setup.mjs', 'install-test-tools.mjs'].map((name) => [
     `scripts/${name}`,
@@ -44,6 +51,7 @@ function checkout(): FixtureTree {
     'tsconfig.json': '{}',
     'npm/npm-cli.js': npm,
     'compiler.js': compiler,
+    'scripts/bundle.mjs': bundler,
     'src/a.ts': 'a',
     'src/b.ts': 'b',
     'scripts/test-tools.json': '[{"tool":"/nonexistent/tool","packages":[]}]',
@@ -70,7 +78,7 @@ function setUp({ root }: FixtureTree, { words = [], ci = '', nodeOptions = '' }:
   return { status: result.status, stdout: result.stdout, stderr: result.stderr };
 }
 
-function callsOf({ root }: FixtureTree, name: 'npm-calls' | 'compiler-calls'): string {
+function callsOf({ root }: FixtureTree, name: 'npm-calls' | 'compiler-calls' | 'bundle-calls'): string {
   return existsSync(join(root, name)) ? readFileSync(join(root, name), 'utf8') : '';
 }
 
@@ -82,6 +90,7 @@ test('the first run installs and compiles, the second has nothing to do and says
     'ci --include=dev --ignore-scripts --no-audit --no-fund --loglevel=error\n',
   );
   assert.equal(callsOf(tree, 'compiler-calls'), 'x');
+  assert.equal(callsOf(tree, 'bundle-calls'), 'x');
   assert.ok(existsSync(join(tree.root, 'dist/src/a.js')));
   assert.deepEqual(setUp(tree), { status: 0, stdout: '', stderr: '' });
   assert.equal(callsOf(tree, 'npm-calls').split('\n').length, 2);
@@ -131,9 +140,18 @@ test('sources that do not compile fail, though outputs were written, until they 
     const failed = setUp(tree);
     assert.equal(failed.status, 1);
     assert.match(failed.stderr, /src\/a\.ts\(1,1\): error[\s\S]*^setup: the sources do not compile/m);
+    assert.equal(callsOf(tree, 'bundle-calls'), 'x', 'no program of sources that do not compile');
   }
   writeFileSync(join(tree.root, 'src/a.ts'), 'a');
   assert.equal(setUp(tree).status, 0);
+});
+
+test('a program that is older than its modules is made again', () => {
+  using tree = checkout();
+  setUp(tree);
+  rmSync(join(tree.root, 'bundle-calls'));
+  assert.deepEqual(setUp(tree), { status: 0, stdout: '', stderr: '' });
+  assert.equal(callsOf(tree, 'bundle-calls'), 'x');
 });
 
 test('--build-only compiles and never installs', () => {

@@ -11,7 +11,7 @@ import {
   uninstallSteps,
 } from '../boot/setup-files.ts';
 import { tellSystem } from '../boot/tell-system.ts';
-import { mainPath } from '../launch.ts';
+import { mainPath } from '../main-path.ts';
 import { printJson, type Terminal } from '../terminal.ts';
 
 export interface SetupFlags {
