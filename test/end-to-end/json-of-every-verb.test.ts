@@ -16,6 +16,7 @@ const life: readonly (readonly [shape: string, words: string, before?: (lab: Dev
   ['info', 'info disk'],
   ['status', 'status disk'],
   ['spare-list', 'spare list disk'],
+  ['scrub', 'scrub disk start --rate 0 --wait'],
   ['table', 'table disk'],
   ['policy', 'policy disk path-timeout 60'],
   ['import', 'import disk bad', (lab) => writeFileSync(lab.path('bad'), '7\n')],

@@ -9,6 +9,11 @@ const flags: readonly (readonly [name: string, value: string, description: strin
   ['main-cache', 'MODE', "main's own volatile cache: off, fua (from the first bad sector) or as-is"],
   ['verify', 'WHEN', 'read back what is moved: first, always or off'],
   ['salvage', 'SWITCH', 'go on reading lost sectors in the background: on or off'],
+  ['scrub-rate', 'MIB', 'a scrub reads at most so many MiB a second; 0: no limit'],
+  ['scrub-every', 'DAYS', 'from the end of one scrub to the next; 0: only when asked'],
+  ['slow-read', 'WHAT', 'blocks that a scrub finds slow: off, report or move'],
+  ['slow-read-ms', 'MS', 'no read that takes less is slow'],
+  ['slow-moves', 'COUNT', 'blocks moved for being slow, at most, an hour'],
 ];
 
 /** Adds a flag for each policy. */

@@ -1,5 +1,6 @@
 import type { RemapCore } from '../remap-core.ts';
 import type { RemapStatus } from '../remap-status.ts';
+import type { ScrubAnswer } from './message-scrub.ts';
 
 /** What a message may look at and work on. */
 export interface MessageContext {
@@ -7,4 +8,6 @@ export interface MessageContext {
   readonly status: () => RemapStatus;
   /** True when the device is closing or being suspended: long work ends before the next granule. */
   readonly stopped: () => boolean;
+  /** Undefined while nobody scrubs the device. */
+  readonly scrub: ScrubAnswer | undefined;
 }
