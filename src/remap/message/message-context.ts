@@ -1,6 +1,8 @@
 import type { RemapCore } from '../remap-core.ts';
 import type { RemapStatus } from '../remap-status.ts';
-import type { ScrubAnswer } from './message-scrub.ts';
+
+/** Whoever scrubs a device answers the words behind `scrub`; rejects with `MessageError`. */
+export type ScrubAnswer = (words: readonly string[]) => Promise<string>;
 
 /** What a message may look at and work on. */
 export interface MessageContext {

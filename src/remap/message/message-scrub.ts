@@ -1,9 +1,6 @@
 import type { MessageContext } from './message-context.ts';
 import { MessageError } from './message-error.ts';
 
-/** Whoever scrubs a device answers the words behind `scrub`; rejects with `MessageError`. */
-export type ScrubAnswer = (words: readonly string[]) => Promise<string>;
-
 /** Words behind `scrub` that change nothing. */
 export const scrubLooks: readonly string[] = ['status'];
 

@@ -1,7 +1,6 @@
 import type { RequestGate } from '../../block/request-gate.ts';
 import { StateCause } from '../../metadata/mapping-state.ts';
 import { moveFromMain } from '../move/move-from-main.ts';
-import type { DevicePlace } from '../path/device-paths.ts';
 import type { Policies } from '../policies.ts';
 import type { RemapCore } from '../remap-core.ts';
 import { planPieces } from '../request/request-plan.ts';
@@ -9,7 +8,7 @@ import { type ScrubFinding, ScrubRead } from './scrub-read.ts';
 
 /** A part of the device whose bytes lie in one place; all in bytes of the virtual device. */
 export interface ScrubPart {
-  readonly place: DevicePlace;
+  readonly place: 'main' | 'spare';
   readonly offset: number;
   readonly length: number;
 }
@@ -17,7 +16,7 @@ export interface ScrubPart {
 /**
  * Why reading on would say nothing now.
  *
- * - `main`, `spare`  that disk does not answer
+ * - `main`, `spare`  main, or one of the spares, does not answer
  * - `metadata`       what is found could not be recorded
  * - `suspended`      the device's disks are left alone (R30)
  * - `storm`          main fails everything it is given to write (R16)
@@ -65,7 +64,7 @@ export class ScrubAccess {
     const { paths, metadataPath } = this.#core;
     if (this.#gate.suspended) return 'suspended';
     if (paths.mainReads.failed) return 'main';
-    if (paths.spare.failed) return 'spare';
+    if (paths.sparesAway.length > 0) return 'spare';
     if (paths.storm.raging) return 'storm';
     return metadataPath.failed ? 'metadata' : undefined;
   }
@@ -74,7 +73,7 @@ export class ScrubAccess {
   async whenWorking(trouble: ScrubTrouble): Promise<boolean> {
     const { paths, metadataPath } = this.#core;
     if (trouble === 'main') return await paths.mainReads.whenWorking();
-    if (trouble === 'spare') return await paths.spare.whenWorking();
+    if (trouble === 'spare') return await paths.of(this.#core.spareToWaitFor, 'read').whenWorking();
     if (trouble === 'metadata') return await metadataPath.whenWorking();
     return trouble === 'suspended' && (await this.#gate.reopened());
   }

@@ -2,7 +2,6 @@ import { sectorBytes } from '../../block/block-device.ts';
 import { asDeviceError, type FailedRange } from '../../block/device-error.ts';
 import type { FailureKind } from '../../block/errno.ts';
 import { noSlot } from '../../metadata/mapping-state.ts';
-import type { DevicePlace } from '../path/device-paths.ts';
 import { ReadRequest } from '../request/read-request.ts';
 import type { Piece } from '../request/request-plan.ts';
 import { sectorCountOf } from '../table/sector-mask.ts';
@@ -41,7 +40,7 @@ interface Before {
  * It counts what really passed.
  */
 export class ScrubRead extends ReadRequest {
-  readonly #bytes: Record<DevicePlace, number> = { main: 0, spare: 0 };
+  readonly #bytes: Record<'main' | 'spare', number> = { main: 0, spare: 0 };
   /** Granules that failed, as they were then. */
   readonly #bad = new Map<number, Before>();
   #mainReads = 0;
