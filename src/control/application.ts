@@ -2,6 +2,7 @@ import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { assert } from '../block/assert.ts';
 import type { ControlAnswers, ControlAsk } from '../device/messages.ts';
+import type { HealthStatus } from '../health/health-status.ts';
 import { AskError } from './data-plane-client.ts';
 import { type FailureStatus, serverFailures, statusOfFailure } from './failure-codes.ts';
 import { metricsContentType } from './metrics/content-type.ts';
@@ -14,6 +15,8 @@ export const bodyBytesMax = 65_536;
 /** What the API needs of the data plane. */
 export interface Asker {
   ask(ask: ControlAsk): Promise<ControlAnswers[ControlAsk['type']]>;
+  /** Looks anew at how healthy the device and its disks are; null, or absent, where nobody wants to know. */
+  health?(): Promise<HealthStatus | null>;
 }
 
 function failure(context: Context, status: FailureStatus, code: string, message: string): Response {
@@ -43,6 +46,9 @@ export function controlApplication(dataPlane: Asker): Hono {
     assert('remap' in status, 'control API: a status was answered with something else');
     return context.body(metricsText([status]), 200, { 'content-type': metricsContentType });
   });
+  application.get('/health', async (context) =>
+    context.json({ health: (await dataPlane.health?.()) ?? null }),
+  );
   application.get('/openapi.json', async (context) =>
     context.json((await import('./openapi.ts')).openApiDocument()),
   );

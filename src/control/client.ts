@@ -1,10 +1,13 @@
 import { request } from 'node:http';
 import type { ControlAnswers } from '../device/messages.ts';
+import type { HealthStatus } from '../health/health-status.ts';
 
 /** How long a device may take to answer, and to be removed: more than it gives itself. */
 const answerDeadlineMs = 15_000;
 const suspendDeadlineMs = 50_000;
 const removeDeadlineMs = 160_000;
+/** Above the deadline of smartctl, and of two questions to a large table. */
+const healthDeadlineMs = 60_000;
 /** By force each step is cut short; more than their sum. */
 const forceDeadlineMs = 10_000;
 /** Bytes of an answer; `list` of a full table is cut by the device long before. */
@@ -52,6 +55,12 @@ export class ControlClient {
   async status(deadlineMs: number = answerDeadlineMs): Promise<ControlAnswers['status']> {
     const body = await this.#ask('GET', '/status', undefined, deadlineMs);
     return checked((await schemas()).statusAnswer, body);
+  }
+
+  /** Looked at now: disks that are slow to say how they are keep it waiting for some seconds. */
+  async health(): Promise<HealthStatus | null> {
+    const body = await this.#ask('GET', '/health', undefined, healthDeadlineMs);
+    return checked((await import('./health-schema.ts')).healthAnswer, body).health;
   }
 
   async table(): Promise<ControlAnswers['table']> {

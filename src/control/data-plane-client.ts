@@ -95,7 +95,7 @@ export class DataPlaneClient {
 
   /** An answer whose deadline has passed finds nobody and is dropped. */
   #receive(message: DataPlaneMessage): void {
-    if (message.kind === 'finish') return;
+    if (message.kind === 'finish' || message.kind === 'news') return;
     const waiting = this.#waiting.get(message.id);
     if (waiting === undefined) return;
     this.#waiting.delete(message.id);

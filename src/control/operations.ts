@@ -1,5 +1,6 @@
 import type * as z from 'zod/mini';
 import type { ControlFailureCode } from '../device/messages.ts';
+import { healthAnswer } from './health-schema.ts';
 import {
   messageAnswer,
   messageBody,
@@ -51,6 +52,15 @@ export const operations: readonly Operation[] = [
     description: 'From memory: no disk is asked.',
     answer: { name: 'Status', schema: statusAnswer },
     failures: [],
+  },
+  {
+    method: 'get',
+    path: '/health',
+    summary: 'How healthy the device and its disks are, looked at now',
+    description:
+      'Events, table and SMART; a disk that sleeps is not woken. The score goes from 0 to 100, which is healthy. `health` is null where the policy is off.',
+    answer: { name: 'Health', schema: healthAnswer },
+    failures: ['FAILED'],
   },
   {
     method: 'get',

@@ -7,6 +7,7 @@ import {
   messageWordsMax,
   type RemoveReport,
 } from '../device/messages.ts';
+import { healthStatus } from './health-schema.ts';
 
 const lifecycleState = z.enum(['starting', 'serving', 'suspended', 'removing', 'removed', 'failed']);
 
@@ -98,48 +99,6 @@ const remapSummary = z.object({
   counters: z.record(z.string(), z.number()),
 });
 
-const scrubCounts = z.object({
-  mainBytes: z.number(),
-  spareBytes: z.number(),
-  foundGranules: z.number(),
-  savedGranules: z.number(),
-  movedGranules: z.number(),
-  lostSectors: z.number(),
-  undecidedSectors: z.number(),
-  slowGranules: z.number(),
-  slowMovedGranules: z.number(),
-  badReplicas: z.number(),
-  repairedReplicas: z.number(),
-});
-
-const scrubStatus = z.object({
-  state: z.enum(['idle', 'running', 'paused']),
-  pauseReason: z.string(),
-  waitsFor: z.string(),
-  sizeBytes: z.number(),
-  positionBytes: z.number(),
-  startedUnixSeconds: z.number(),
-  counts: scrubCounts,
-  bytesPerSecond: z.number(),
-  bytesPerSecondMax: z.number(),
-  secondsLeft: z.nullable(z.number()),
-  medianReadMs: z.number(),
-  slowReadMs: z.number(),
-  nextUnixSeconds: z.nullable(z.number()),
-  ended: z.array(
-    z.object({
-      end: z.enum(['finished', 'stopped']),
-      startedUnixSeconds: z.number(),
-      endedUnixSeconds: z.number(),
-      positionBytes: z.number(),
-      counts: scrubCounts,
-    }),
-  ),
-  saves: z.number(),
-  trouble: z.string(),
-  totals: scrubCounts,
-});
-
 const waitingRequests = z.object({
   count: z.number(),
   oldest: z.array(
@@ -212,7 +171,7 @@ export const statusAnswer: z.ZodMiniType<DeviceStatus> = z.object({
   main: diskStatus,
   spare: z.nullable(diskStatus),
   remap: remapSummary,
-  scrub: z.nullable(scrubStatus),
+  health: z.nullable(healthStatus),
   exports: z.array(z.string()),
   attachment: z.nullable(
     z.object({

@@ -5,8 +5,10 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../block/assert.ts';
 import type { DataPlaneMessage, WorkerMessage, WorkerSettings } from '../device/messages.ts';
+import { systemRoots } from '../io/system-files.ts';
 import { answerDeadlineMs, DataPlaneClient } from './data-plane-client.ts';
 import { DataThreadWatch } from './data-thread-watch.ts';
+import { HealthService } from './health/health-service.ts';
 import { PeerGuard } from './peer-guard.ts';
 import { listenOnSocket } from './server.ts';
 
@@ -17,10 +19,12 @@ function settingsOf(data: unknown): WorkerSettings {
       'socketPath' in data &&
       typeof data.socketPath === 'string' &&
       'turnSign' in data &&
-      data.turnSign instanceof SharedArrayBuffer,
+      data.turnSign instanceof SharedArrayBuffer &&
+      'tunes' in data &&
+      typeof data.tunes === 'boolean',
     'control worker: started without settings',
   );
-  return { socketPath: data.socketPath, turnSign: data.turnSign };
+  return { socketPath: data.socketPath, turnSign: data.turnSign, tunes: data.tunes };
 }
 
 const port = parentPort;
@@ -30,15 +34,19 @@ const tell = (message: WorkerMessage): void => port.postMessage(message);
 const guard = new PeerGuard({ onDenied: (denied) => tell({ kind: 'denied', ...denied }) });
 const watch = new DataThreadWatch(settings.turnSign);
 const client = new DataPlaneClient(port, answerDeadlineMs, () => watch.stalledMs);
+const health = new HealthService({ asker: client, tell, roots: systemRoots });
 // Nothing is awaited at the top: what is installed is CommonJS (scripts/bundle.mjs).
 void listen(port);
 
 async function listen(port: MessagePort): Promise<void> {
-  const server = await listenOnSocket(settings.socketPath, client, guard);
+  const server = await listenOnSocket(settings.socketPath, health, guard);
   port.on('message', (message: DataPlaneMessage) => {
+    if (message.kind === 'news') health.news();
     if (message.kind !== 'finish') return;
+    health.close();
     server.close(() => port.close());
     server.closeIdleConnections();
   });
   tell({ kind: 'listening' });
+  if (settings.tunes) await health.tune();
 }

@@ -1,6 +1,5 @@
-import { formatBytes } from '../block/byte-text.ts';
-import type { ScrubCounts } from '../scrub/scrub-counts.ts';
-import type { ScrubStarter } from '../scrub/scrub-event.ts';
+import { failingScore, scoreMax } from '../health/health-score.ts';
+import { smartCounters } from '../health/smart-reading.ts';
 import type { EventFields, EventKind, GranuleSpan, SectorSpan } from './event-kinds.ts';
 
 export type EventLevel = 'info' | 'warn' | 'error';
@@ -75,32 +74,6 @@ const wordings: { readonly [K in EventKind]: Wording<K> } = {
     level: 'error',
     text: ({ path, reason }) => `${path} could not take the place of the spare: ${reason}`,
   },
-  'scrub-started': { level: 'info', text: ({ by }) => `scrub started by ${starters[by]}` },
-  'scrub-resumed': {
-    level: 'info',
-    text: ({ by, positionBytes }) => `scrub goes on at byte ${positionBytes}, by ${starters[by]}`,
-  },
-  'scrub-paused': {
-    level: ({ reason }) => (reason === 'operator' ? 'info' : 'error'),
-    text: ({ reason, positionBytes, ...counts }) =>
-      reason === 'storm'
-        ? `scrub stopped at byte ${positionBytes}, main fails everything it is asked for; it may be resumed; ${scrubText(counts)}`
-        : `scrub paused at byte ${positionBytes}; ${scrubText(counts)}`,
-  },
-  'scrub-stopped': {
-    level: scrubLevel,
-    text: ({ positionBytes, ...counts }) => `scrub given up at byte ${positionBytes}; ${scrubText(counts)}`,
-  },
-  'scrub-finished': {
-    level: scrubLevel,
-    text: ({ seconds, ...counts }) => `scrub finished in ${seconds} s; ${scrubText(counts)}`,
-  },
-  'slow-blocks': {
-    level: 'warn',
-    text: ({ granules: count, movedGranules, firstSector, lastSector }) =>
-      `${count} granule${count === 1 ? ' is' : 's are'} slow to read, ` +
-      `within sectors ${firstSector}-${lastSector}; ${movedGranules} moved to the spare`,
-  },
   'state-changed': {
     level: ({ to }) => (to === 'ok' ? 'info' : 'error'),
     text: ({ from, to }) => `state ${to}, was ${from}`,
@@ -142,6 +115,18 @@ const wordings: { readonly [K in EventKind]: Wording<K> } = {
     text: ({ detail }) => `what the host remembers of this device ${detail}`,
   },
   'policy-changed': { level: 'info', text: ({ policy, value }) => `policy ${policy} is now ${value}` },
+  'health-changed': {
+    level: ({ score, before }) =>
+      score < (before ?? scoreMax) ? (score < failingScore ? 'error' : 'warn') : 'info',
+    text: ({ score, before, reasons, advice }) =>
+      `health ${score} of ${scoreMax}${before === null ? '' : `, was ${before}`} (${scoreMax} is healthy)` +
+      `${reasons.length === 0 ? '' : `: ${reasons.join('; ')}`}${advice.map((text) => `; ${text}`).join('')}`,
+  },
+  'smart-increased': {
+    level: 'warn',
+    text: ({ disk, device, counter, from, to }) =>
+      `${disk}, ${device}: ${counterText(counter)}: ${to}, was ${from}`,
+  },
   message: {
     level: 'info',
     text: ({ sector, words, failure }) =>
@@ -183,36 +168,6 @@ const wordings: { readonly [K in EventKind]: Wording<K> } = {
   dropped: { level: 'warn', text: ({ count, reason }) => `${count} events are missing here: ${reason}` },
 };
 
-/** What is lost is an error, what was bad and is not lost a warning. */
-function scrubLevel(counts: Readonly<ScrubCounts>): EventLevel {
-  if (counts.lostSectors > 0 || counts.badReplicas > counts.repairedReplicas) return 'error';
-  return counts.foundGranules + counts.slowGranules + counts.badReplicas > 0 ? 'warn' : 'info';
-}
-
-/** `1.0 GiB of main and 4.0 MiB of slots read, nothing bad` */
-function scrubText(counts: Readonly<ScrubCounts>): string {
-  const found: readonly [number, string][] = [
-    [counts.foundGranules, 'granules bad'],
-    [counts.savedGranules, 'of them saved'],
-    [counts.movedGranules, 'moved'],
-    [counts.lostSectors, 'sectors lost'],
-    [counts.undecidedSectors, 'sectors undecided'],
-    [counts.slowGranules, 'granules slow'],
-    [counts.slowMovedGranules, 'of them moved'],
-    [counts.badReplicas, 'replicas of the metadata bad'],
-    [counts.repairedReplicas, 'of them repaired'],
-  ];
-  const words = found.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
-  const read = `${formatBytes(counts.mainBytes)} of main and ${formatBytes(counts.spareBytes)} of slots read`;
-  return `${read}, ${words.length === 0 ? 'nothing bad' : words.join(', ')}`;
-}
-
-const starters: Readonly<Record<ScrubStarter, string>> = {
-  operator: 'the operator',
-  schedule: 'the schedule',
-  opening: 'the device, which was opened in the middle of it',
-};
-
 export function isEventKind(word: string): word is EventKind {
   return Object.hasOwn(wordings, word);
 }
@@ -228,6 +183,11 @@ export function eventLevel<K extends EventKind>(event: { readonly kind: K } & Ev
 export function eventText<K extends EventKind>(event: { readonly kind: K } & EventFields[K]): string {
   const { text }: Wording<K> = wordings[event.kind];
   return text(event);
+}
+
+/** What a later program stored may be a count that this one does not know. */
+function counterText(counter: string): string {
+  return Object.entries(smartCounters).find(([name]) => name === counter)?.[1] ?? counter;
 }
 
 function granules({ granules: count, sectors }: GranuleSpan): string {

@@ -4,6 +4,9 @@
  */
 import type { LatencyBuckets } from '../block/latency-histogram.ts';
 
+import type { HealthStatus } from '../health/health-status.ts';
+import type { SmartCounter } from '../health/smart-reading.ts';
+
 /** Words of one message, and characters of one word: no message of ours comes near. */
 export const messageWordsMax = 64;
 export const messageWordLengthMax = 256;
@@ -199,66 +202,6 @@ export interface AttachmentStatus {
   readonly queueSeconds: number;
 }
 
-/** What one scrub has read and found; `docs/operations.md` says what each means. */
-export interface ScrubCounts {
-  readonly mainBytes: number;
-  readonly spareBytes: number;
-  readonly foundGranules: number;
-  readonly savedGranules: number;
-  readonly movedGranules: number;
-  readonly lostSectors: number;
-  readonly undecidedSectors: number;
-  readonly slowGranules: number;
-  readonly slowMovedGranules: number;
-  readonly badReplicas: number;
-  readonly repairedReplicas: number;
-}
-
-/** A scrub that has ended. */
-export interface EndedScrub {
-  readonly end: 'finished' | 'stopped';
-  readonly startedUnixSeconds: number;
-  readonly endedUnixSeconds: number;
-  /** Of main; less than all of it when it was stopped. */
-  readonly positionBytes: number;
-  readonly counts: ScrubCounts;
-}
-
-/** How far the scrub is, and how the last ones ended. */
-export interface ScrubStatus {
-  /** `idle`: none is under way. */
-  readonly state: 'idle' | 'running' | 'paused';
-  /** `operator` or `storm`; empty while it is not paused. */
-  readonly pauseReason: string;
-  /** `main`, `spare`, `metadata`, `suspended` or `memory`; empty while it reads, or does not run. */
-  readonly waitsFor: string;
-  readonly sizeBytes: number;
-  /** Of the one under way; 0 while there is none. */
-  readonly positionBytes: number;
-  readonly startedUnixSeconds: number;
-  readonly counts: ScrubCounts;
-  /** Lately. */
-  readonly bytesPerSecond: number;
-  /** The policy `scrub-rate`; 0: no limit. */
-  readonly bytesPerSecondMax: number;
-  /** When it goes on like lately; null while nobody can tell. */
-  readonly secondsLeft: number | null;
-  /** Of one read of main, as scrubs have learnt since the device was opened; 0 before. */
-  readonly medianReadMs: number;
-  /** From how long on a read is slow; 0 while too few were seen, or nobody asks. */
-  readonly slowReadMs: number;
-  /** When the schedule begins the next one; null without a schedule. */
-  readonly nextUnixSeconds: number | null;
-  /** The newest first. */
-  readonly ended: readonly EndedScrub[];
-  /** Times that the spare was written to for this, since the device was opened. */
-  readonly saves: number;
-  /** One clause; empty while all is well. */
-  readonly trouble: string;
-  /** Since the device was opened, over all of them; they only grow. */
-  readonly totals: ScrubCounts;
-}
-
 export interface DeviceStatus {
   readonly name: string;
   readonly uuid: string;
@@ -273,8 +216,8 @@ export interface DeviceStatus {
   /** Null for a device that is served without its spare (M13). */
   readonly spare: DiskStatus | null;
   readonly remap: RemapSummary;
-  /** Null for a device that is served without its spare. */
-  readonly scrub: ScrubStatus | null;
+  /** What the control plane makes of all this; null in the data plane, and where the policy `health` is off. */
+  readonly health: HealthStatus | null;
   /** NBD URIs, the Unix socket first. */
   readonly exports: readonly string[];
   /** Null while it is none. */
@@ -378,16 +321,46 @@ export interface DeniedPeer {
   readonly count: number;
 }
 
+/** The score is another one than operators were last told. */
+export interface HealthChange {
+  readonly score: number;
+  /** Null for the first. */
+  readonly before: number | null;
+  /** One clause each, what weighs most first; at most `toldReasonsMax`. */
+  readonly reasons: readonly string[];
+  readonly advice: readonly string[];
+}
+
+/** A count of SMART's grew since it was last read. */
+export interface SmartIncreased {
+  readonly disk: 'main' | 'spare';
+  /** The whole disk. */
+  readonly device: string;
+  readonly counter: SmartCounter;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What the control plane finds out about disks and is worth an event. */
+export type HealthEvent =
+  | ({ readonly kind: 'health-changed' } & HealthChange)
+  | ({ readonly kind: 'smart-increased' } & SmartIncreased);
+
 /** Worker to data plane. */
 export type WorkerMessage =
   | { readonly kind: 'listening' }
   | ({ readonly kind: 'denied' } & DeniedPeer)
+  | { readonly kind: 'health-event'; readonly event: HealthEvent }
+  /** How disks were set up for recovering errors: whole sentences, all of them each time. */
+  | { readonly kind: 'tuned'; readonly notes: readonly string[] }
   | { readonly kind: 'ask'; readonly id: number; readonly ask: ControlAsk };
 
 /** Data plane to worker. */
 export type DataPlaneMessage =
   | { readonly kind: 'answer'; readonly id: number; readonly answer: ControlAnswers[keyof ControlAnswers] }
   | { readonly kind: 'failure'; readonly id: number; readonly failure: ControlFailure }
+  /** Something happened to the disks that their health may be looked at for. */
+  | { readonly kind: 'news' }
   /** Send what is still to be sent, then end. */
   | { readonly kind: 'finish' };
 
@@ -401,4 +374,6 @@ export interface WorkerSettings {
   readonly socketPath: string;
   /** R35: when the data thread last gave a sign, as `TurnSign` keeps it. */
   readonly turnSign: SharedArrayBuffer;
+  /** Whether there is a disk that could be set up for recovering errors, and nobody forbade it. */
+  readonly tunes: boolean;
 }

@@ -17,16 +17,10 @@ export interface Policies {
   readonly verify: 'first' | 'always' | 'off';
   /** R18: whether the background salvager goes on with what a read left undecided. */
   readonly salvage: 'on' | 'off';
-  /** The most that a scrub reads, MiB a second; 0: as fast as the disks give. */
-  readonly scrubMebibytesPerSecond: number;
-  /** Days from the end of one scrub to the beginning of the next; 0: only when somebody asks. */
-  readonly scrubEveryDays: number;
-  /** What a scrub does about blocks that main gives only slowly. */
-  readonly slowRead: 'off' | 'report' | 'move';
-  /** No read that takes less is slow, however fast the disk is otherwise; milliseconds. */
-  readonly slowReadMs: number;
-  /** Blocks that are moved for being slow, at most, an hour. */
-  readonly slowMovesPerHour: number;
+  /** Whether the control plane judges how healthy the device and its disks are. No request ever looks at it. */
+  readonly health: 'on' | 'off';
+  /** Whether disks and their kernel time-outs are set up for recovering errors when the device is assembled. As `health`. */
+  readonly tune: 'on' | 'off';
 }
 
 export const defaultPolicies: Policies = {
@@ -37,57 +31,14 @@ export const defaultPolicies: Policies = {
   mainCache: 'fua',
   verify: 'first',
   salvage: 'on',
-  // As md's sync_speed_max.
-  scrubMebibytesPerSecond: 200,
-  scrubEveryDays: 0,
-  slowRead: 'report',
-  // Four revolutions and a seek of a slow disk are 80 ms; a drive that reads a sector again takes seconds.
-  slowReadMs: 200,
-  slowMovesPerHour: 8,
+  health: 'on',
+  tune: 'on',
 };
 
 /** Longer than this and a client's own time-outs come first. */
 export const pathTimeoutSecondsMax = 3600;
 
-type ChoiceKey = Exclude<keyof Policies, NumberKey>;
-
-type NumberKey =
-  | 'pathTimeoutMs'
-  | 'scrubMebibytesPerSecond'
-  | 'scrubEveryDays'
-  | 'slowReadMs'
-  | 'slowMovesPerHour';
-
-interface NumberPolicy {
-  readonly key: NumberKey;
-  /** Whole numbers, both included. */
-  readonly min: number;
-  readonly max: number;
-  /** As a complaint names it. */
-  readonly unit: string;
-  /** What is kept is this often what people say. */
-  readonly factor: number;
-}
-
-const numbers: Readonly<Record<string, NumberPolicy>> = {
-  'path-timeout': {
-    key: 'pathTimeoutMs',
-    min: 0,
-    max: pathTimeoutSecondsMax,
-    unit: 'seconds',
-    factor: 1000,
-  },
-  'scrub-rate': {
-    key: 'scrubMebibytesPerSecond',
-    min: 0,
-    max: 99_999,
-    unit: 'MiB a second',
-    factor: 1,
-  },
-  'scrub-every': { key: 'scrubEveryDays', min: 0, max: 365, unit: 'days', factor: 1 },
-  'slow-read-ms': { key: 'slowReadMs', min: 20, max: 60_000, unit: 'milliseconds', factor: 1 },
-  'slow-moves': { key: 'slowMovesPerHour', min: 0, max: 1000, unit: 'blocks an hour', factor: 1 },
-};
+type ChoiceKey = Exclude<keyof Policies, 'pathTimeoutMs'>;
 
 /** The words people use, on the command line, in messages and in the superblock; seconds for times. */
 const choices: Readonly<Record<string, { readonly key: ChoiceKey; readonly values: readonly string[] }>> = {
@@ -97,21 +48,19 @@ const choices: Readonly<Record<string, { readonly key: ChoiceKey; readonly value
   'main-cache': { key: 'mainCache', values: ['off', 'fua', 'as-is'] },
   verify: { key: 'verify', values: ['first', 'always', 'off'] },
   salvage: { key: 'salvage', values: ['on', 'off'] },
-  'slow-read': { key: 'slowRead', values: ['off', 'report', 'move'] },
+  health: { key: 'health', values: ['on', 'off'] },
+  tune: { key: 'tune', values: ['on', 'off'] },
 };
 
-/** In the order in which they are shown. */
-export const policyNames: readonly string[] = Object.keys(policyRecord(defaultPolicies));
+export const policyNames: readonly string[] = ['path-timeout', ...Object.keys(choices)];
 
 /** `policies` with one of them changed, or one clause about what is wrong with the words. */
 export function withPolicy(policies: Policies, name: string, value: string): Policies | string {
-  const number = numbers[name];
-  if (number !== undefined) {
-    const said = /^[0-9]{1,5}$/.test(value) ? Number(value) : Number.NaN;
-    const { key, min, max, unit, factor } = number;
-    return said >= min && said <= max
-      ? { ...policies, [key]: said * factor }
-      : `${name} is '${value}', expected ${unit} from ${min} to ${max}`;
+  if (name === 'path-timeout') {
+    const seconds = /^[0-9]{1,4}$/.test(value) ? Number(value) : Number.NaN;
+    return seconds <= pathTimeoutSecondsMax
+      ? { ...policies, pathTimeoutMs: seconds * 1000 }
+      : `path-timeout is '${value}', expected seconds from 0 to ${pathTimeoutSecondsMax}`;
   }
   const choice = choices[name];
   if (choice === undefined) return `unknown policy '${name}', expected one of ${policyNames.join(', ')}`;
@@ -138,14 +87,7 @@ export function changedPolicies(record: Readonly<Record<string, string>>): Reado
 
 /** For the superblock and for people. */
 export function policyRecord(policies: Policies): Readonly<Record<string, string>> {
-  const numberText = (name: string): [string, string][] => {
-    const number = numbers[name];
-    return number === undefined ? [] : [[name, String(policies[number.key] / number.factor)]];
-  };
-  const [first = '', ...others] = Object.keys(numbers);
-  return Object.fromEntries([
-    ...numberText(first),
-    ...Object.entries(choices).map(([name, { key }]): [string, string] => [name, policies[key]]),
-    ...others.flatMap(numberText),
-  ]);
+  const record: Record<string, string> = { 'path-timeout': String(policies.pathTimeoutMs / 1000) };
+  for (const [name, { key }] of Object.entries(choices)) record[name] = policies[key];
+  return record;
 }

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { smartCounterNames } from '../../src/health/smart-reading.ts';
 
 /**
  * What `--json` of every verb prints, exactly: `strictObject` fails a field that is not written down here, and docs/cli.md
@@ -44,46 +45,60 @@ const latency = z.strictObject({
   buckets: z.array(z.strictObject({ uptoSeconds: z.nullable(seconds), count })),
 });
 
-const scrubCounts = z.strictObject({
-  mainBytes: count,
-  spareBytes: count,
-  foundGranules: count,
-  savedGranules: count,
-  movedGranules: count,
-  lostSectors: count,
-  undecidedSectors: count,
-  slowGranules: count,
-  slowMovedGranules: count,
-  badReplicas: count,
-  repairedReplicas: count,
-});
-
-const scrub = z.strictObject({
-  state: z.enum(['idle', 'running', 'paused']),
-  pauseReason: z.string(),
-  waitsFor: z.string(),
-  sizeBytes: count,
-  positionBytes: count,
-  startedUnixSeconds: count,
-  counts: scrubCounts,
-  bytesPerSecond: count,
-  bytesPerSecondMax: count,
-  secondsLeft: z.nullable(count),
-  medianReadMs: z.number(),
-  slowReadMs: z.number(),
-  nextUnixSeconds: z.nullable(count),
-  ended: z.array(
+const diskRole = z.enum(['main', 'spare']);
+const smartCounts = z.partialRecord(z.enum(smartCounterNames), count);
+const health = z.strictObject({
+  score: z.int().check(z.nonnegative(), z.lte(100)),
+  reasons: z.array(
     z.strictObject({
-      end: z.enum(['finished', 'stopped']),
-      startedUnixSeconds: count,
-      endedUnixSeconds: count,
-      positionBytes: count,
-      counts: scrubCounts,
+      rule: z.string(),
+      disk: diskRole,
+      lowersBy: count,
+      holdsAt: z.nullable(count),
+      text: z.string(),
     }),
   ),
-  saves: count,
+  advice: z.array(
+    z.strictObject({
+      kind: z.enum(['replace-now', 'larger-spare', 'check-cable', 'replace-soon', 'restore-lost']),
+      disk: diskRole,
+      text: z.string(),
+    }),
+  ),
+  growth: z.strictObject({
+    badSectorsLastDay: count,
+    badSectorsLastWeek: count,
+    badSectorsWeekBefore: count,
+    failedAgain: count,
+    slotsRetiredLastWeek: count,
+    mainPathLossesLastWeek: count,
+    sparePathLossesLastWeek: count,
+    stuckLastWeek: count,
+  }),
+  places: z.nullable(
+    z.strictObject({
+      clusters: count,
+      tenths: z.array(count).check(z.length(10)),
+      hotSpot: z.nullable(z.strictObject({ first: count, last: count, sectors: count })),
+    }),
+  ),
+  spareFullInDays: z.nullable(count),
+  disks: z.array(
+    z.strictObject({
+      disk: diskRole,
+      device: z.string(),
+      smart: z.enum(['read', 'asleep', 'not-supported', 'no-answer', 'not-installed', 'not-asked']),
+      detail: z.string(),
+      readUnixSeconds: count,
+      model: z.string(),
+      serial: z.string(),
+      failing: z.boolean(),
+      counters: smartCounts,
+      grown: smartCounts,
+    }),
+  ),
+  lookedUnixSeconds: count,
   trouble: z.string(),
-  totals: scrubCounts,
 });
 
 const statusFields = {
@@ -98,7 +113,6 @@ const statusFields = {
   physicalBlockBytes: count,
   main: disk,
   spare: z.nullable(disk),
-  scrub: z.nullable(scrub),
   remap: z.strictObject({
     state: z.enum(remapStates),
     health: z.enum(['ok', 'degraded', 'failing']),
@@ -124,6 +138,7 @@ const statusFields = {
     statusWords: z.string(),
     counters: z.record(z.string(), count),
   }),
+  health: z.nullable(health),
   exports: texts,
   attachment,
   connections: count,
@@ -222,13 +237,13 @@ const shapes = {
       }),
     ),
   }),
-  scrub: z.strictObject({ name: z.string(), scrub }),
   'spare-replace': z.strictObject({
     name: z.string(),
     from: z.string(),
     spare: z.string(),
     goneSectors: count,
   }),
+  health: z.strictObject({ name: z.string(), health: z.nullable(health) }),
   assemble: z.strictObject({ name: z.string(), exports: texts, notes: texts }),
   'assemble-all': z.array(
     z.strictObject({

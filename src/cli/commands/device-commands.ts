@@ -93,6 +93,18 @@ function addQueries(program: Command, terminal: Terminal): void {
       await (await import('../verbs/status.ts')).runStatus(terminal, name, options);
     });
   program
+    .command('health')
+    .description(
+      'look at how healthy a device and its disks are, from 0 to 100 (healthy), why, and what to do',
+    )
+    .summary('how healthy the disks are, why, and what to do')
+    .argument('<NAME>')
+    .option('--json', 'as JSON')
+    .addHelpText('after', examples('health old-disk', 'health old-disk --json'))
+    .action(async (name, options) => {
+      await (await import('../verbs/health.ts')).runHealth(terminal, name, options);
+    });
+  program
     .command('table')
     .description('show the device-mapper table of a device')
     .argument('<NAME>')

@@ -31,6 +31,8 @@ const columns: readonly (readonly [name: string, of: (status: DeviceStatus) => C
   ['uuid', ({ uuid }) => uuid],
   ['pid', ({ pid }) => pid],
   ['startedUnixSeconds', ({ startedUnixSeconds }) => startedUnixSeconds],
+  // Empty where nobody watches.
+  ['score', ({ health }) => health?.score ?? ''],
 ];
 
 /** The line above the devices; with `time` the first column is when each was asked. */

@@ -2,8 +2,8 @@ import { sectorBytes } from '../../block/block-device.ts';
 import { formatBytes, formatExactBytes } from '../../block/byte-text.ts';
 import type { DeviceStatus, DiskStatus, ProcessStatus, TrafficStatus } from '../../device/messages.ts';
 import { describeUnanswered } from '../../device/stack/describe-unanswered.ts';
+import { scoreMax } from '../../health/health-score.ts';
 import { durationText } from './duration-text.ts';
-import { scrubLine } from './scrub-text.ts';
 
 /** Stands where a spare's path would in the line of a device without one. */
 const noSpare = '-';
@@ -17,7 +17,7 @@ export function statusLine(status: DeviceStatus): string {
   return `0 ${sectors} remap ${status.main.path} ${status.spare?.path ?? noSpare} ${status.remap.statusWords}`;
 }
 
-type Row = readonly [label: string, text: string];
+export type Row = readonly [label: string, text: string];
 
 /** The same for people, a few lines. */
 export function statusText(status: DeviceStatus): string {
@@ -29,6 +29,7 @@ export function statusText(status: DeviceStatus): string {
     ['clients', clientsText(status)],
     ...trafficRows(status.traffic),
     ...stuckRow(status),
+    ...scoreRow(status),
     ...(status.spare === null ? sparelessRows(status) : diskRows(status, status.spare)),
     ...policyRow(remap.changedPolicies),
     ['process', `${status.pid}, ${status.engine}, cache ${status.cache}, version ${status.version}`],
@@ -50,6 +51,17 @@ function attachmentRow({ name, attachment }: DeviceStatus): Row[] {
     queueSeconds > 0 ? `waits ${queueSeconds} s for a process that died` : 'fails with its process';
   const words = [kind, ...(readOnly ? ['read-only'] : []), loss];
   return [['attached', `${device}, /dev/dm-remap/${name} (${words.join(', ')})`]];
+}
+
+/** How healthy all of it is, and what is most urgent. */
+function scoreRow({ name, health }: DeviceStatus): Row[] {
+  if (health === null) return [['score', 'nobody watches: the policy health is off']];
+  const [first] = health.advice;
+  const why = health.score === scoreMax ? '' : `: dm-remap health ${name}`;
+  return [
+    ['score', `${health.score} of ${scoreMax} (${scoreMax} is healthy)${why}`],
+    ...(first === undefined ? [] : [['advice', first.text] satisfies Row]),
+  ];
 }
 
 /** Only when something is wrong with it, or missing in it. */
@@ -95,14 +107,7 @@ function diskRows(status: DeviceStatus, spare: DiskStatus): readonly Row[] {
     ...lostAdvice(status),
     ...freshRow(remap.freshZeroSectors),
     ['metadata', `${remap.replicasValid} of ${remap.replicasTotal} replicas valid`],
-    ...scrubRow(status.scrub),
   ];
-}
-
-/** Only on a device that was scrubbed, or is. */
-function scrubRow(scrub: DeviceStatus['scrub']): readonly Row[] {
-  if (scrub === null || (scrub.state === 'idle' && scrub.ended.length === 0)) return [];
-  return [['scrub', scrubLine(scrub)], ...(scrub.trouble === '' ? [] : [['', scrub.trouble] satisfies Row])];
 }
 
 /** M13: there are no slots, no replicas and no caches of writes to tell of. */

@@ -1,7 +1,8 @@
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { decodeTableCopy, decodeTableCopyHeader, type TableCopy } from '../../metadata/table-copy.ts';
 import type { TableCopyHeader } from '../../metadata/table-copy-header.ts';
+import { type FileWriter, openIfThere, readWhole, replaceFile, syncFolder } from './durable-file.ts';
 import { decodeKnownSession, encodeKnownSession, type KnownSession } from './known-session.ts';
 
 /**
@@ -25,9 +26,6 @@ const headerBytesMax = 65_536;
 const sessionBytesMax = 4096;
 
 const uuidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
-/** Writes the pieces of one file. */
-export type FileWriter = (write: (bytes: Uint8Array) => Promise<void>) => Promise<void>;
 
 export class HostState {
   readonly directory: string;
@@ -96,16 +94,10 @@ export class HostState {
     longer: 'refuse' | 'cut' = 'refuse',
   ): Promise<Uint8Array | undefined> {
     const path = join(this.folderOf(uuid), name);
-    let handle: FileHandle;
+    if (longer === 'refuse') return await readWhole(path, bytesMax);
+    const handle = await openIfThere(path);
+    if (handle === undefined) return undefined;
     try {
-      handle = await open(path, 'r');
-    } catch (error) {
-      if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENOTDIR') return undefined;
-      throw error;
-    }
-    try {
-      if (longer === 'refuse')
-        return (await handle.stat()).size > bytesMax ? undefined : await handle.readFile();
       const { buffer, bytesRead } = await handle.read(new Uint8Array(bytesMax), 0, bytesMax, 0);
       return buffer.subarray(0, bytesRead);
     } finally {
@@ -113,19 +105,9 @@ export class HostState {
     }
   }
 
-  /** Of several that write one device's file the last rename wins; each leaves a whole file. */
   async #replace(uuid: string, name: string, writer: FileWriter): Promise<void> {
-    const folder = this.folderOf(uuid);
     await this.makeFolder(uuid);
-    const unfinished = join(folder, `.${name}.new`);
-    try {
-      await writeDurably(unfinished, writer);
-      await rename(unfinished, join(folder, name));
-    } catch (error) {
-      await rm(unfinished, { force: true }).catch(() => undefined);
-      throw error;
-    }
-    await syncFolder(folder);
+    await replaceFile(this.folderOf(uuid), name, tableCopyBytesMax, writer);
   }
 
   /** Rejects with the system's error, or where there are `rememberedDevicesMax` already. */
@@ -142,31 +124,6 @@ export class HostState {
       if (errorCode(error) !== 'EEXIST') throw error;
     });
     await syncFolder(this.directory);
-  }
-}
-
-async function writeDurably(path: string, writer: FileWriter): Promise<void> {
-  const handle = await open(path, 'w', 0o600);
-  try {
-    let written = 0;
-    await writer(async (bytes) => {
-      written += bytes.length;
-      if (written > tableCopyBytesMax)
-        throw new Error(`${path}: would be larger than ${tableCopyBytesMax} bytes`);
-      await handle.writeFile(bytes);
-    });
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

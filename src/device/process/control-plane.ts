@@ -6,6 +6,7 @@ import type {
   ControlFailure,
   DataPlaneMessage,
   DeniedPeer,
+  HealthEvent,
   WorkerMessage,
   WorkerSettings,
 } from '../messages.ts';
@@ -41,6 +42,9 @@ export interface ControlPlaneOptions {
   readonly onCrash: (reason: string, restart: number) => void;
   /** Told at most once a second of processes that may not use the API. */
   readonly onDenied: (denied: DeniedPeer) => void;
+  readonly onHealth: (event: HealthEvent) => void;
+  /** How disks were set up for recovering errors: all that is to be said of it. */
+  readonly onTuned: (notes: readonly string[]) => void;
 }
 
 /**
@@ -72,6 +76,11 @@ export class ControlPlane {
       this.#starting = { resolve, reject };
       this.#startWorker();
     });
+  }
+
+  /** Something happened to the disks. */
+  news(): void {
+    if (this.#worker !== undefined) this.#post(this.#worker, { kind: 'news' });
   }
 
   /** Lets the worker send what it was just told, then ends it; it is not started again. */
@@ -148,25 +157,30 @@ export class ControlPlane {
       this.#starting = undefined;
       return;
     }
-    if (message.kind === 'denied') {
+    if (message.kind === 'ask') this.#answer(worker, message.id, message.ask);
+    else if (message.kind === 'health-event') this.#options.onHealth(message.event);
+    else if (message.kind === 'tuned') this.#options.onTuned(message.notes);
+    else {
       const { uid, pid, count } = message;
       this.#options.onDenied({ uid, pid, count });
-      return;
     }
+  }
+
+  #answer(worker: Worker, id: number, ask: ControlAsk): void {
     if (this.#asksInFlight >= asksInFlightMax) {
       const failure: ControlFailure = { code: 'BUSY', message: 'too many requests at one time, try again' };
-      this.#post(worker, { kind: 'failure', id: message.id, failure });
+      this.#post(worker, { kind: 'failure', id, failure });
       return;
     }
     this.#asksInFlight += 1;
     // Not caught on purpose: what rejects here is a bug of ours and must end the process.
-    void this.#options.answer(message.ask).then((result) => {
+    void this.#options.answer(ask).then((result) => {
       this.#asksInFlight -= 1;
       this.#post(
         worker,
         'failure' in result
-          ? { kind: 'failure', id: message.id, failure: result.failure }
-          : { kind: 'answer', id: message.id, answer: result.answer },
+          ? { kind: 'failure', id, failure: result.failure }
+          : { kind: 'answer', id, answer: result.answer },
       );
     });
   }

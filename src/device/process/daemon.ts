@@ -15,6 +15,7 @@ import type { ServedStack } from '../stack/served-stack.ts';
 import { WrongStateError } from '../wrong-state-error.ts';
 import { attachmentStatus } from './attachment-status.ts';
 import { ControlPlane } from './control-plane.ts';
+import { DiskNews } from './disk-news.ts';
 import { installFailStop } from './fail-stop.ts';
 import { thisThreadIsIoFlusher } from './io-flusher.ts';
 import { avoidOutOfMemoryKiller } from './memory-pressure.ts';
@@ -26,6 +27,7 @@ import { Removal } from './removal.ts';
 import { claimFolder, type DeviceFolder, deviceFolder, releaseFolder } from './runtime-directory.ts';
 import { SharedTicks } from './shared-ticks.ts';
 import { StuckWatch, stuckEvent } from './stuck-watch.ts';
+import { TuningNotes, tunesDisks } from './tuning-notes.ts';
 import { TurnSign } from './turn-sign.ts';
 
 /** What the process around the device gives it. */
@@ -89,6 +91,8 @@ class Daemon {
   #removal: Removal | undefined;
   #signalled = false;
   readonly #ownNotes: string[] = [];
+  readonly #tuning: TuningNotes = new TuningNotes(this.#clock);
+  readonly #news: DiskNews = new DiskNews(this.#ticks, () => this.#control?.news());
   #turn: Promise<unknown> = Promise.resolve();
   /** A signal came before there was anything to remove. */
   #removeWhenStarted = false;
@@ -137,7 +141,7 @@ class Daemon {
       onClosed: (report) => this.#onClosed(report),
     });
     this.#lifecycle.moveTo('serving');
-    await this.#startControl();
+    await this.#startControl(stack);
     await this.#noteForgetful();
     const notes = this.#notes(stack);
     const { version } = this.#surroundings;
@@ -159,6 +163,7 @@ class Daemon {
 
   #tell(event: DeviceEvent): void {
     this.#events?.append(event);
+    this.#news.look(event);
   }
 
   #claim(name: string, uuid: string): DeviceFolder {
@@ -180,16 +185,20 @@ class Daemon {
     return folder;
   }
 
-  async #startControl(): Promise<void> {
+  async #startControl(stack: ServedStack): Promise<void> {
+    const tunes = await tunesDisks(stack.describe());
     this.#control = new ControlPlane({
       workerUrl: this.#surroundings.workerUrl,
-      settings: { socketPath: this.#folder!.controlSocketPath, turnSign: this.#turnSign.memory },
+      settings: { socketPath: this.#folder!.controlSocketPath, turnSign: this.#turnSign.memory, tunes },
       clock: this.#clock,
       answer: (ask) => this.#answer(ask),
       onCrash: (reason, restart) => this.#tell({ kind: 'control-restarted', reason, restart }),
       onDenied: (denied) => this.#tell({ kind: 'control-denied', ...denied }),
+      onHealth: (event) => this.#tell(event),
+      onTuned: (notes) => this.#tuning.done(notes),
     });
     await this.#control.start();
+    if (tunes) await this.#tuning.someTime();
   }
 
   async #answer(ask: ControlAsk): Promise<Answer> {
@@ -201,6 +210,8 @@ class Daemon {
         return {
           answer: {
             ...stack.describe(),
+            // The control plane's part.
+            health: null,
             process: this.#processStatus(stack),
             notes: this.#notes(stack),
             attachment: attachmentStatus(this.#surroundings.runtimeDirectory, stack.name),
@@ -254,7 +265,12 @@ class Daemon {
 
   #notes(stack: ServedStack): readonly string[] {
     const missing = missingCare(this.#processStatus(stack));
-    return [...stack.notes, ...this.#ownNotes, ...(missing === undefined ? [] : [missing])];
+    return [
+      ...stack.notes,
+      ...this.#tuning.notes,
+      ...this.#ownNotes,
+      ...(missing === undefined ? [] : [missing]),
+    ];
   }
 
   /** Somebody who will look for events after a crash should know today that there will be none. */
@@ -360,6 +376,7 @@ class Daemon {
 
   async #release(): Promise<void> {
     this.#turnSign.close();
+    this.#news.close();
     await this.#events?.close();
     if (this.#folder !== undefined) releaseFolder(this.#folder);
     process.off('SIGTERM', this.#onSignal);

@@ -13,6 +13,7 @@ export type StackStatus = Omit<
   | 'controlRestarts'
   | 'process'
   | 'attachment'
+  | 'health'
 >;
 
 /** One device, open and exported, as its process sees it. */

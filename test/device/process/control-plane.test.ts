@@ -36,7 +36,7 @@ function freshTurnSign(): SharedArrayBuffer {
 function planeWith(worker: URL): ControlPlane {
   return new ControlPlane({
     workerUrl: worker,
-    settings: { socketPath, turnSign: freshTurnSign() },
+    settings: { socketPath, turnSign: freshTurnSign(), tunes: false },
     clock,
     answer: async (ask) =>
       ask.type === 'message'
@@ -44,6 +44,8 @@ function planeWith(worker: URL): ControlPlane {
         : { answer: { name: 'disk', state: 'serving', pid: 1 } },
     onCrash: (reason) => crashes.push(reason),
     onDenied: () => undefined,
+    onHealth: () => undefined,
+    onTuned: () => undefined,
   });
 }
 
@@ -109,11 +111,13 @@ test('a control plane that never comes to listen fails the start, after a few tr
   const delays: number[] = [];
   const plane = new ControlPlane({
     workerUrl: new URL('data:text/javascript,throw new Error("never starts")'),
-    settings: { socketPath, turnSign: freshTurnSign() },
+    settings: { socketPath, turnSign: freshTurnSign(), tunes: false },
     clock: fastClock(delays),
     answer: () => Promise.reject(new Error('nobody asks')),
     onCrash: (reason) => crashes.push(reason),
     onDenied: () => undefined,
+    onHealth: () => undefined,
+    onTuned: () => undefined,
   });
   await assert.rejects(plane.start(), /the control API cannot be started: Error: never starts/);
   assert.equal(crashes.length, startAttemptsMax);
@@ -125,11 +129,13 @@ test('a worker that crashes again and again is started again at a bounded rate, 
   const delays: number[] = [];
   const plane = new ControlPlane({
     workerUrl: new URL('./short-lived-worker.js', import.meta.url),
-    settings: { socketPath, turnSign: freshTurnSign() },
+    settings: { socketPath, turnSign: freshTurnSign(), tunes: false },
     clock: fastClock(delays),
     answer: () => Promise.reject(new Error('nobody asks')),
     onCrash: (reason) => crashes.push(reason),
     onDenied: () => undefined,
+    onHealth: () => undefined,
+    onTuned: () => undefined,
   });
   await plane.start();
   while (delays.length < 9) await new Promise((resolve) => setTimeout(resolve, 10));
