@@ -461,6 +461,14 @@ const shapes = {
     goneSectors: count,
   }),
   version: z.strictObject({ version: z.string() }),
+  monitor: z.strictObject({
+    time: z.iso.datetime({ precision: 3 }),
+    device: z.string(),
+    uuid: z.union([z.uuid(), z.literal('')]),
+    kind: z.string(),
+    level: z.enum(['info', 'warn', 'error']),
+    text: z.string(),
+  }),
 };
 
 /** By the name of the example in docs/cli.md. */

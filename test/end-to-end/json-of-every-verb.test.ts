@@ -46,7 +46,7 @@ const life: readonly (readonly [shape: string, words: string, before?: (lab: Dev
   ['version', 'version'],
 ];
 
-/** `status --watch`, `events`, `assemble --all`, `attach` and `detach` have tests of their own; `metadata restore` is below, for it wants a dump as text. */
+/** `status --watch`, `events`, `assemble --all`, `attach`, `detach` and `monitor` have tests of their own; `metadata restore` is below, for it wants a dump as text. */
 const elsewhere = [
   'spare-replace',
   'status-watch',
@@ -55,6 +55,7 @@ const elsewhere = [
   'metadata-restore',
   'attach',
   'detach',
+  'monitor',
 ];
 
 test('--json of every verb has the shape that docs/cli.md shows, and nothing else on standard output', async () => {

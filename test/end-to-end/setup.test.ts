@@ -12,6 +12,7 @@ import { endLab } from './nothing-left-over.ts';
 
 const mib = 1_048_576;
 const unit = 'etc/systemd/system/dm-remap@.service';
+const monitorUnit = 'etc/systemd/system/dm-remap-monitor.service';
 const rules = 'etc/udev/rules.d/61-dm-remap.rules';
 const hidden = 'etc/dm-remap/hidden';
 
@@ -36,9 +37,9 @@ test('setup asks first, shows all that it would write, writes it once, and takes
   assert.deepEqual(readdirSync(root), [], 'nothing is written unasked');
   assert.match(
     await lab.mustRun(...setup('--yes')),
-    /wrote .*dm-remap@\.service\nwrote .*61-dm-remap\.rules/,
+    /wrote .*dm-remap@\.service\nwrote .*dm-remap-monitor\.service\nwrote .*61-dm-remap\.rules/,
   );
-  for (const path of [unit, rules]) {
+  for (const path of [unit, monitorUnit, rules]) {
     for (const line of readFileSync(join(root, path), 'utf8').trimEnd().split('\n')) {
       assert.ok(shown.includes(`  | ${line}`), `${path}: ${line} was not shown`);
     }
@@ -49,11 +50,13 @@ test('setup asks first, shows all that it would write, writes it once, and takes
   writeFileSync(join(root, hidden, 'serial-X'), '');
   mkdirSync(join(root, 'etc/systemd/system/local-fs.target.wants'));
   symlinkSync(join('/', unit), join(root, 'etc/systemd/system/local-fs.target.wants/dm-remap@disk.service'));
-  assert.match(
-    await lab.mustRun(...setup('--uninstall', '--yes')),
-    /still enabled: systemctl disable dm-remap@disk/,
-  );
-  for (const path of [unit, rules, hidden]) assert.ok(!existsSync(join(root, path)), path);
+  mkdirSync(join(root, 'etc/systemd/system/multi-user.target.wants'));
+  const enabled = join(root, 'etc/systemd/system/multi-user.target.wants/dm-remap-monitor.service');
+  symlinkSync(join('/', monitorUnit), enabled);
+  const left = await lab.mustRun(...setup('--uninstall', '--yes'));
+  assert.match(left, /still enabled: systemctl disable dm-remap@disk\n/);
+  assert.match(left, /still enabled: systemctl disable dm-remap-monitor\n/);
+  for (const path of [unit, monitorUnit, rules, hidden]) assert.ok(!existsSync(join(root, path)), path);
   assert.match(await lab.mustRun(...setup('--uninstall', '--yes')), /^nothing to do/);
 });
 
@@ -77,8 +80,10 @@ test('the unit is one that systemd understands, whatever the program is called',
   skip: missingTool('systemd-analyze'),
 }, async () => {
   await lab.mustRun(...setup('--yes'));
-  const { output } = await runTool('systemd-analyze', 'verify', '--man=no', join(root, unit));
-  assert.doesNotMatch(output, /dm-remap/);
+  for (const path of [unit, monitorUnit]) {
+    const { output } = await runTool('systemd-analyze', 'verify', '--man=no', join(root, path));
+    assert.doesNotMatch(output, /dm-remap/);
+  }
   // The judge itself: a unit with a wrong word does not pass.
   const wrong = lab.path('wrong-dm-remap@.service');
   writeFileSync(wrong, readFileSync(join(root, unit), 'utf8').replace('WatchdogSec', 'WatchdgSec'));

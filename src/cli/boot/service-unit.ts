@@ -17,8 +17,8 @@ export interface ProgramPlace {
  * - A refusal (2, 4, 6) is for a person and is not tried again; a disk that is late, a bug or a watchdog's end is.
  * - Swapped-out memory of what the kernel writes its pages through would be a deadlock.
  */
-export function serviceUnit({ node, main }: ProgramPlace): string {
-  const program = `${quoted(node)} ${quoted(main)}`;
+export function serviceUnit(place: ProgramPlace): string {
+  const program = programWords(place);
   return `${ownMark}
 [Unit]
 Description=dm-remap device %i
@@ -57,6 +57,11 @@ UMask=0077
 [Install]
 WantedBy=local-fs.target
 `;
+}
+
+/** The first words of an Exec line. */
+export function programWords({ node, main }: ProgramPlace): string {
+  return `${quoted(node)} ${quoted(main)}`;
 }
 
 /** A word of an Exec line: quotes and backslashes escaped, `%` and `$` doubled (man 5 systemd.service, COMMAND LINES). */

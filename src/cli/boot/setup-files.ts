@@ -11,11 +11,13 @@ import {
 import { dirname, join } from 'node:path';
 import { hiddenFolderDefault } from '../../device/host/hidden-main.ts';
 import { SetupError } from '../../device/setup-error.ts';
+import { monitorUnit } from './monitor-unit.ts';
 import { ownMark, type ProgramPlace, serviceUnit } from './service-unit.ts';
 import { udevRules } from './udev-rules.ts';
 
 const unitFolder = '/etc/systemd/system';
-const unitName = 'dm-remap@.service';
+const unitPath = join(unitFolder, 'dm-remap@.service');
+const monitorPath = join(unitFolder, 'dm-remap-monitor.service');
 const rulesPath = '/etc/udev/rules.d/61-dm-remap.rules';
 
 /** `keep`: it is as it should be, or is not there as it should not be. */
@@ -32,7 +34,8 @@ export interface SetupStep {
 /** What has to be done so that all is in place. Throws `SetupError` refused for a file of somebody else. */
 export function installSteps(root: string, program: ProgramPlace): readonly SetupStep[] {
   const files: readonly (readonly [string, string])[] = [
-    [join(unitFolder, unitName), serviceUnit(program)],
+    [unitPath, serviceUnit(program)],
+    [monitorPath, monitorUnit(program)],
     [rulesPath, udevRules(hiddenFolderDefault)],
   ];
   const hidden = below(root, hiddenFolderDefault);
@@ -47,7 +50,7 @@ export function installSteps(root: string, program: ProgramPlace): readonly Setu
 
 /** The same to take it away again. Marks of hidden disks mean nothing without the rule, and go too. */
 export function uninstallSteps(root: string): readonly SetupStep[] {
-  const files = [join(unitFolder, unitName), rulesPath].map((path) => below(root, path));
+  const files = [unitPath, monitorPath, rulesPath].map((path) => below(root, path));
   const hidden = below(root, hiddenFolderDefault);
   return [
     ...files.map((path): SetupStep => {
@@ -72,11 +75,13 @@ export function applyStep({ action, path, contents }: SetupStep): void {
   renameSync(unfinished, path);
 }
 
-/** Names of devices that are started at boot: links that `systemctl enable` made. */
-export function enabledDevices(root: string): readonly string[] {
-  const wants = below(root, join(unitFolder, 'local-fs.target.wants'));
-  if (!existsSync(wants)) return [];
-  return readdirSync(wants).flatMap((name) => /^dm-remap@(.+)\.service$/.exec(name)?.[1] ?? []);
+/** Units of ours that are started at boot: links that `systemctl enable` made. */
+export function enabledUnits(root: string): readonly string[] {
+  return ['local-fs.target.wants', 'multi-user.target.wants'].flatMap((folder) => {
+    const wants = below(root, join(unitFolder, folder));
+    if (!existsSync(wants)) return [];
+    return readdirSync(wants).filter((name) => /^dm-remap(@.+|-monitor)\.service$/.test(name));
+  });
 }
 
 function below(root: string, path: string): string {

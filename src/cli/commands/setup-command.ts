@@ -7,7 +7,7 @@ export function addSetupCommand(program: Command, terminal: Terminal): void {
   program
     .command('setup')
     .description(
-      'install what starts devices at boot (a systemd unit) and hides their mains from automounters (a udev rule); asks first',
+      'install what starts devices at boot and watches them (systemd units) and hides their mains from automounters (a udev rule); asks first',
     )
     .summary('let this machine start devices at boot')
     .option('--dry-run', 'only show what would be written')

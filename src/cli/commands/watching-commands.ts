@@ -25,4 +25,31 @@ export function addWatchingCommands(program: Command, terminal: Terminal): void 
     .action(async (names, options) => {
       await (await import('../verbs/metrics.ts')).runMetrics(terminal, names, options);
     });
+  program
+    .command('monitor')
+    .description(
+      'tell somebody what happens to devices: on standard output, by mail, by a program of yours; until interrupted',
+    )
+    .summary('tell somebody what happens to devices')
+    .argument('[NAME...]')
+    .option('--scan', 'all devices, also those that come later (as without a NAME)')
+    .option('--mail <ADDRESS>', 'by mail; several addresses with commas between them')
+    .option('--program <FILE>', 'run this with the words KIND DEVICE TEXT, once for each alert')
+    .option('--interval <SECONDS>', 'how often to look (default: 10)')
+    .option('--oneshot', 'look once, tell what came since the last look, and end')
+    .option('--test', 'first tell of each device a test')
+    .option('--state <FILE>', "what was told already (default: in this host's memory of devices)")
+    .option('--json', 'on standard output a JSON object each')
+    .addHelpText(
+      'after',
+      examples(
+        'monitor --mail root',
+        'monitor old-disk --program /usr/local/bin/tell-me',
+        'monitor --oneshot --mail admin@example.org',
+        'monitor --oneshot --test --mail root',
+      ),
+    )
+    .action(async (names, options) => {
+      await (await import('../verbs/monitor.ts')).runMonitor(terminal, names, options);
+    });
 }

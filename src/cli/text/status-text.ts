@@ -182,11 +182,11 @@ function trafficRows({ requests, bytes, errors, latency }: TrafficStatus): reado
     .filter(([, { count }]) => count > 0)
     .map(
       ([kind, { medianSeconds, p99Seconds }]) =>
-        `${kind} ${durationText(medianSeconds)}, of 100 the slowest ${durationText(p99Seconds)}`,
+        `${kind} ${durationText(medianSeconds)} (p99 ${durationText(p99Seconds)})`,
     );
   return [
     ['requests', counts.join(', ')],
-    ...(times.length === 0 ? [] : [['took', times.join('; ')] satisfies Row]),
+    ...(times.length === 0 ? [] : [['took', times.join(', ')] satisfies Row]),
   ];
 }
 

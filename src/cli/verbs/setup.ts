@@ -2,10 +2,11 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import process from 'node:process';
 import { SetupError } from '../../device/setup-error.ts';
+import { monitorSettingsPath } from '../boot/monitor-unit.ts';
 import type { ProgramPlace } from '../boot/service-unit.ts';
 import {
   applyStep,
-  enabledDevices,
+  enabledUnits,
   installSteps,
   type SetupStep,
   uninstallSteps,
@@ -38,7 +39,7 @@ export async function runSetup(terminal: Terminal, flags: SetupFlags): Promise<v
   if (changes.length > 0) await refuseUnasked(terminal, flags, changes);
   for (const step of changes) applyStep(step);
   const notes = [
-    ...(flags.uninstall === true ? enabledDevices(root).map(stillEnabled) : []),
+    ...(flags.uninstall === true ? enabledUnits(root).map(stillEnabled) : []),
     ...(changes.length > 0 && root === '/' ? await tellSystem() : []),
   ];
   if (flags.json === true) printJson(terminal, { root, done: true, steps, notes });
@@ -82,10 +83,15 @@ const past = { write: 'wrote', 'make-folder': 'made the folder', remove: 'remove
 function doneText(changes: readonly SetupStep[], notes: readonly string[], uninstalled: boolean): string {
   const lines = changes.map(({ action, path }) => `${past[action]} ${path}`);
   if (lines.length === 0) lines.push('nothing to do');
-  if (!uninstalled) lines.push('start a device at each boot: systemctl enable dm-remap@NAME');
+  if (!uninstalled) {
+    lines.push('start a device at each boot: systemctl enable dm-remap@NAME');
+    lines.push(
+      `be told what happens to devices: echo 'DM_REMAP_MONITOR="--mail root"' > ${monitorSettingsPath}; systemctl enable --now dm-remap-monitor`,
+    );
+  }
   return [...lines, ...notes.map((note) => `note: ${note}`)].join('\n');
 }
 
-function stillEnabled(name: string): string {
-  return `dm-remap@${name}.service is still enabled: systemctl disable dm-remap@${name}`;
+function stillEnabled(unit: string): string {
+  return `${unit} is still enabled: systemctl disable ${unit.replace('.service', '')}`;
 }

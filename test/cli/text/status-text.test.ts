@@ -27,7 +27,7 @@ test('the status for people names everything that needs attention', () => {
     'export    nbd+unix:///?socket=/run/dm-remap/disk/nbd.sock\n',
     'clients   2 connections, 5 requests in flight',
     'requests  10 reads (40 KiB), 20 writes (80 KiB), 1 flush, 6 failed\n',
-    'took      read 80 µs, of 100 the slowest 229 ms; write 224 µs, of 100 the slowest 134 s; flush 10 ms, of 100 the slowest 10 ms\n',
+    'took      read 80 µs (p99 229 ms), write 224 µs (p99 134 s), flush 10 ms (p99 10 ms)\n',
     'policies  on-lost zero, salvage off',
     '1 of 3 replicas was repaired',
   ]) {
