@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { closeSync, openSync, truncateSync, writeSync } from 'node:fs';
+import { closeSync, openSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ExitCode } from '../../src/cli/exit-code.ts';
@@ -140,6 +140,27 @@ test('a spare that was cut between two sessions is refused; by force what lay th
   assert.match(await lab.mustRun(...assemble), /disk/, 'it is a spare like any other again');
   client = await lab.connect('disk');
   assert.equal(await read(moved), undefined);
+  await client.disconnect();
+});
+
+test('a dump restored onto a spare that was cut brings no zeros back: it is refused, and by force what lay there is gone', async () => {
+  await client.disconnect();
+  const [, , slotSector] = (await lab.mustRun('message', 'disk', '0', 'list')).split(' ');
+  await lab.mustRun('remove', 'disk');
+  writeFileSync(lab.path('table.dump'), await lab.mustRun('metadata', 'dump', 'spare.img'));
+  cutSpare(Number(slotSector));
+  const restore = ['metadata', 'restore', 'table.dump', 'spare.img'];
+  await lab.mustFail(
+    ExitCode.refused,
+    /spare\.img: spare-cut: was cut .*metadata restore --force/,
+    ...restore,
+    '--yes',
+  );
+  assert.match(await lab.mustRun(...restore, '--yes', '--force'), /the spare was cut .*which are gone/);
+  assert.match(await lab.mustRun(...assemble), /disk/);
+  client = await lab.connect('disk');
+  assert.equal(await read(moved), undefined);
+  assert.deepEqual(await read(4 * mib), pattern(4 * mib, 4096, 1));
   await client.disconnect();
 });
 

@@ -1,20 +1,30 @@
+import type { SpareLayout } from '../../metadata/layout.ts';
 import { type MappingRecord, noSlot } from '../../metadata/mapping-state.ts';
-import type { ReadMetadata } from '../../metadata/metadata-store.ts';
+import type { ReplicaReport } from '../../metadata/metadata-store.ts';
 import { RecordedState } from '../host/recorded-state.ts';
 import { SetupError } from '../setup-error.ts';
 import type { OpenedDisk } from '../stack/disks.ts';
 
 export interface CutSpareQuestion {
   readonly spare: OpenedDisk;
-  readonly metadata: Pick<ReadMetadata, 'facts' | 'layout' | 'records' | 'report'>;
+  readonly metadata: FoundMetadata;
   /** It is taken; what was moved there is lost. */
   readonly force: boolean;
+  /** What a person types to take it. */
+  readonly forcedBy?: string;
 }
 
 export interface CutSpareAnswer {
   readonly notes: readonly string[];
   /** Those that the spare has, and behind them what became of the slots that it lost. */
   readonly records: readonly MappingRecord[];
+}
+
+/** What is on the spare, or is about to be. */
+interface FoundMetadata {
+  readonly layout: SpareLayout;
+  readonly records: readonly MappingRecord[];
+  readonly report: { readonly replicas: readonly Pick<ReplicaReport, 'index' | 'offset' | 'condition'>[] };
 }
 
 /** Bytes from, and up to. */
@@ -26,13 +36,14 @@ type Hole = readonly [from: number, to: number];
  * hole that tells. Throws `SetupError` refused, before anything is written; with `force` what lay there is `gone` (R4).
  */
 export async function checkCutSpare(question: CutSpareQuestion): Promise<CutSpareAnswer> {
-  const { spare, metadata, force } = question;
+  const { spare, metadata, force, forcedBy = 'assemble --force' } = question;
   const { records } = metadata;
   const unchanged = { notes: [], records };
-  const blank = metadata.report.replicas.find(({ condition }) => condition === 'damaged');
-  if (spare.identity.kind !== 'file' || blank === undefined) return unchanged;
+  const damaged = metadata.report.replicas.filter(({ condition }) => condition === 'damaged');
+  if (spare.identity.kind !== 'file' || damaged.length === 0) return unchanged;
   const holes = await holesOf(spare, metadata.layout.spareSizeBytes);
-  if (!isInHole(holes, blank.offset)) return unchanged;
+  const blank = damaged.find(({ offset }) => isInHole(holes, offset));
+  if (blank === undefined) return unchanged;
   const lost = lostSlots(metadata, holes);
   const what =
     `was cut and made as large again: replica ${blank.index} of its metadata is empty, and so are the places of ` +
@@ -40,17 +51,17 @@ export async function checkCutSpare(question: CutSpareQuestion): Promise<CutSpar
   if (!force) {
     throw new SetupError(
       'refused',
-      `${spare.path}: spare-cut: ${what}; put a copy back, or lose what they held: assemble --force`,
+      `${spare.path}: spare-cut: ${what}; put a copy back, or lose what they held: ${forcedBy}`,
     );
   }
   return { notes: [`the spare ${what}, which are gone`], records: [...records, ...lost] };
 }
 
 function lostSlots(
-  { facts, records }: Pick<ReadMetadata, 'facts' | 'records'>,
+  { layout, records }: Pick<FoundMetadata, 'layout' | 'records'>,
   holes: readonly Hole[],
 ): readonly MappingRecord[] {
-  const { granuleBytes } = facts;
+  const { granuleBytes } = layout;
   const lost: MappingRecord[] = [];
   for (const state of new RecordedState(records).granules()) {
     if (state.slot === noSlot || state.held === 0) continue;

@@ -11,6 +11,7 @@ import { isWorldError } from '../setup-failure.ts';
 import type { Disks, OpenedDisk } from '../stack/disks.ts';
 import { takeoverNotes, withOpenDisk } from '../stack/open-spare.ts';
 import { readTextInput } from '../text-input.ts';
+import { type CutSpareAnswer, checkCutSpare } from './cut-spare.ts';
 import { checkSpare, spareDifference } from './spare-identity.ts';
 
 export interface RestoreOptions {
@@ -35,10 +36,13 @@ export interface RestoreReport {
 export async function restoreDump(options: RestoreOptions): Promise<RestoreReport> {
   const dump = withoutStamp(readDump(options.dumpPath));
   return withOpenDisk(options.path, 'own', async (disks, spare) => {
-    const restoring: Restoring = { disks, spare, dump, state: new RecordedState(dump.records), options };
-    const opened = await openStrictly(restoring);
-    const notes =
+    const opened = await openStrictly(disks, spare, options);
+    // Whether it is this dump's spare at all is the first question: nothing is refused for having been cut before that is answered.
+    const cut = await checkCut(spare, dump, opened, true);
+    const restoring: Restoring = { disks, spare, dump, state: new RecordedState(cut.records), options };
+    const restored =
       opened === undefined ? await restoreUnopened(restoring) : await restoreOver(restoring, opened);
+    const notes = [...cut.notes, ...restored];
     const { arena, clock, random } = disks.plane;
     const now = await MetadataStore.open({ spare: spare.device, arena, clock, random });
     return {
@@ -70,8 +74,32 @@ function withoutStamp(dump: MetadataDump): MetadataDump {
   return { ...dump, superblock: { ...superblock, shared: { ...superblock.shared, properties: area } } };
 }
 
+/**
+ * The dump's records, but for what an image that was cut has lost: written anew, nothing would tell of that any more. With
+ * `force` as `checkCutSpare`.
+ */
+function checkCut(
+  spare: OpenedDisk,
+  dump: MetadataDump,
+  opened: OpenedMetadata | undefined,
+  force: boolean,
+): Promise<CutSpareAnswer> {
+  const { layout } = dump.superblock.shared;
+  const replicas =
+    opened?.report.replicas ??
+    layout.replicas.map(
+      ({ superblockOffset: offset }, index) => ({ index, offset, condition: 'damaged' }) as const,
+    );
+  const metadata = { layout, records: dump.records, report: { replicas } };
+  return checkCutSpare({ spare, metadata, force, forcedBy: 'metadata restore --force' });
+}
+
 /** Undefined for metadata that cannot be opened as it is. */
-async function openStrictly({ disks, spare, options }: Restoring): Promise<OpenedMetadata | undefined> {
+async function openStrictly(
+  disks: Disks,
+  spare: OpenedDisk,
+  options: RestoreOptions,
+): Promise<OpenedMetadata | undefined> {
   const { arena, clock, random } = disks.plane;
   const host = ownHostIdentity();
   try {
@@ -98,7 +126,9 @@ async function restoreUnopened({
   const parts = { spare: spare.device, arena, clock, random };
   const taker = { host: ownHostIdentity(), takeover };
   const beforeWriting = async (): Promise<void> => {
-    if (!force) await refuseStranger(spare, dump, hostStateOf(options));
+    if (force) return;
+    await refuseStranger(spare, dump, hostStateOf(options));
+    await checkCut(spare, dump, undefined, false);
   };
   return (await restoreMetadata(parts, dump, state, { force, taker, beforeWriting })).flatMap(takeoverNotes);
 }
@@ -138,8 +168,9 @@ async function refuseStranger(
 
 async function restoreOver(
   { spare, dump, state, options }: Restoring,
-  { facts, store, report }: OpenedMetadata,
+  opened: OpenedMetadata,
 ): Promise<readonly string[]> {
+  const { facts, store, report } = opened;
   const uuid = uuidText(dump.superblock.shared.uuid);
   if (facts.uuid !== uuid) {
     throw new SetupError(
@@ -155,6 +186,7 @@ async function restoreOver(
         'in between would be lost; --force restores it',
     );
   }
+  await checkCut(spare, dump, opened, options.force);
   // Which disk it is was just checked; the dump may be from before the device moved to this one.
   const { spareIdentity } = facts.properties;
   await store.settle(state, {
