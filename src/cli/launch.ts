@@ -12,6 +12,7 @@ import { environmentForEngine } from '../io/choose-engine.ts';
 import { policyArguments } from './commands/policy-flags.ts';
 import { ExitCode } from './exit-code.ts';
 import { LaunchError } from './failure.ts';
+import { tellToBegin } from './launch-word.ts';
 import { mainPath } from './main-path.ts';
 
 /** Opening a full table takes about a second; a disk that spins up, ten. */
@@ -25,27 +26,103 @@ const reportDescriptor = 3;
 export type Ready = Extract<ReadinessReport, { ready: true }>;
 
 /** Starts a device's own process and waits until it serves. Throws `LaunchError` with the process's own reason. */
-export async function launchDevice(options: ServeOptions): Promise<Ready> {
-  const lastWords = openLastWords();
-  try {
+export function launchDevice(options: ServeOptions): Promise<Ready> {
+  return new Launch(options).serve();
+}
+
+/**
+ * A device's own process from its start. It loads its program at once, on another core than ours has, and touches nothing before
+ * `serve`. Exactly one of `serve` and `abandon` has to be called.
+ */
+export class Launch {
+  readonly #table: string;
+  readonly #lastWords: number;
+  readonly #child: ChildProcess;
+  readonly #reportPipe: Readable;
+  readonly #report: Promise<ReadinessReport>;
+  #isClosed = false;
+
+  constructor(options: ServeOptions) {
+    this.#table = options.main?.kind === 'table' ? options.main.text : '';
+    this.#lastWords = openLastWords();
     const words = [...heapFlags(), ...nodeOptions(), mainPath(), 'serve', ...serveArguments(options)];
-    const child = startingAsIoFlusher(() =>
+    this.#child = startingAsIoFlusher(() =>
       spawn(process.execPath, words, {
         // A session of its own: closing the terminal must not end a disk.
         detached: true,
-        stdio: ['pipe', 'ignore', lastWords, 'pipe'],
+        stdio: ['pipe', 'ignore', this.#lastWords, 'pipe'],
         env: { ...process.env, ...environmentForMemory(), ...environmentForEngine(options.io) },
       }),
     );
-    // A process that dies early does not read its table; it tells why by other means.
-    child.stdin?.on('error', () => undefined);
-    child.stdin?.end(options.main?.kind === 'table' ? options.main.text : '');
-    const report = await waitForReport(child, lastWords);
-    child.unref();
-    if (report.ready) return report;
-    throw new LaunchError(report.exitCode, report.message);
-  } finally {
-    closeSync(lastWords);
+    // A process that dies early reads nothing; it tells why by other means.
+    this.#child.stdin?.on('error', () => undefined);
+    this.#reportPipe = this.#child.stdio[reportDescriptor] as Readable;
+    this.#report = this.#readReport();
+    // Also of one that ends while nobody waits for it yet.
+    this.#report.catch(() => undefined);
+  }
+
+  /** Lets it serve; resolves when it does. Throws `LaunchError`. */
+  async serve(): Promise<Ready> {
+    const child = this.#child;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        child.kill('SIGKILL');
+        // Not waited for: a disk that hangs may hold it.
+        reject(new LaunchError(ExitCode.failed, `the device did not start within ${startDeadlineMs} ms`));
+      }, startDeadlineMs);
+    });
+    try {
+      if (child.stdin !== null) tellToBegin(child.stdin, this.#table);
+      const report = await Promise.race([this.#report, late]);
+      child.unref();
+      if (report.ready) return report;
+      throw new LaunchError(report.exitCode, report.message);
+    } finally {
+      clearTimeout(timer);
+      this.#close();
+    }
+  }
+
+  /** Ends it, and resolves when it has ended: it holds nothing that could keep it. */
+  async abandon(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#report.catch(() => undefined);
+    this.#close();
+  }
+
+  #close(): void {
+    this.#isClosed = true;
+    this.#reportPipe.destroy();
+    closeSync(this.#lastWords);
+  }
+
+  /** What it says of itself; rejects with `LaunchError` when it ends without having said it. */
+  #readReport(): Promise<ReadinessReport> {
+    const child = this.#child;
+    const pipe = this.#reportPipe;
+    return new Promise((resolve, reject) => {
+      let text = '';
+      pipe.setEncoding('utf8');
+      pipe.on('data', (chunk: string) => {
+        if (text.length < reportBytesMax) text += chunk;
+      });
+      pipe.on('end', () => {
+        const report = parseReport(text);
+        if (report !== undefined) resolve(report);
+      });
+      child.on('error', (error) => reject(new LaunchError(ExitCode.failed, error.message)));
+      // `close` comes after the pipe's end: a process that reported and ended is heard.
+      child.on('close', (code, signal) => {
+        // Somebody has heard enough; its last words are closed by now.
+        if (this.#isClosed) return;
+        const how = signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`;
+        const words = readLastWords(this.#lastWords);
+        const message = `the device's process ${how}${words === '' ? '' : `: ${words}`}`;
+        reject(new LaunchError(code === ExitCode.bug ? ExitCode.bug : ExitCode.failed, message));
+      });
+    });
   }
 }
 
@@ -90,42 +167,6 @@ function openLastWords(): number {
   const descriptor = openSync(path, 'w+', 0o600);
   rmSync(path);
   return descriptor;
-}
-
-function waitForReport(child: ChildProcess, lastWords: number): Promise<ReadinessReport> {
-  return new Promise((resolve, reject) => {
-    const pipe = child.stdio[reportDescriptor] as Readable;
-    let text = '';
-    let settled = false;
-    const timer = setTimeout(() => {
-      child.kill('SIGKILL');
-      reject(new LaunchError(ExitCode.failed, `the device did not start within ${startDeadlineMs} ms`));
-    }, startDeadlineMs);
-    const finish = (settle: () => void): void => {
-      settled = true;
-      clearTimeout(timer);
-      pipe.destroy();
-      settle();
-    };
-    pipe.setEncoding('utf8');
-    pipe.on('data', (chunk: string) => {
-      if (text.length < reportBytesMax) text += chunk;
-    });
-    pipe.on('end', () => {
-      const report = parseReport(text);
-      if (report !== undefined) finish(() => resolve(report));
-    });
-    child.on('error', (error) => finish(() => reject(new LaunchError(ExitCode.failed, error.message))));
-    // `close` comes after the pipe's end: a process that reported and ended is heard.
-    child.on('close', (code, signal) => {
-      // Its last words may be closed by now.
-      if (settled) return;
-      const how = signal === null ? `ended with exit code ${code}` : `was ended by ${signal}`;
-      const words = readLastWords(lastWords);
-      const message = `the device's process ${how}${words === '' ? '' : `: ${words}`}`;
-      finish(() => reject(new LaunchError(code === ExitCode.bug ? ExitCode.bug : ExitCode.failed, message)));
-    });
-  });
 }
 
 /** Undefined for a line that was cut: its process died while writing it. */

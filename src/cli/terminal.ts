@@ -1,5 +1,6 @@
 import process from 'node:process';
 import { createInterface } from 'node:readline/promises';
+import { isatty } from 'node:tty';
 import { ExitCode } from './exit-code.ts';
 import { printable } from './text/printable.ts';
 
@@ -54,7 +55,8 @@ export function processTerminal(): Terminal {
         `\r${text === undefined ? '' : fittedTo(text, process.stderr.columns)}${escapes.restOfLine}`,
       );
     },
-    ...(process.stdin.isTTY && process.stdout.isTTY ? { confirm } : {}),
+    // Not asked of `process.stdin`: making it lets a read of standard input that has to wait fail with EAGAIN.
+    ...(isatty(0) && process.stdout.isTTY ? { confirm } : {}),
     screen: () => {
       const { isTTY, columns, rows } = process.stdout;
       // A terminal that nobody gave a size says 0.

@@ -26,7 +26,7 @@ import {
 } from '../device-arguments.ts';
 import { refuseTakenExport } from '../export-places.ts';
 import { failureOf, LaunchError } from '../failure.ts';
-import { launchDevice, type Ready } from '../launch.ts';
+import { Launch, type Ready } from '../launch.ts';
 import { printJson, type Terminal } from '../terminal.ts';
 import { parseBytes } from '../text/byte-size.ts';
 
@@ -86,7 +86,7 @@ async function createNamed(
 ): Promise<void> {
   const { name, main, sparePath, io } = serve;
   if (flags.createSpare !== undefined) await makeSpareFile(sparePath, spareSize(flags.createSpare));
-  const report = await createOrTakeBack(terminal, flags, {
+  const options: CreateOptions = {
     name,
     main,
     sparePath,
@@ -97,9 +97,12 @@ async function createNamed(
     fresh: flags.fresh === true,
     policies: policiesGiven(flags),
     ...(lengthBytes === undefined ? {} : { lengthBytes }),
-  });
+  };
+  // Its process loads the program while the spare is formatted.
+  const launch = new Launch(serve);
+  const report = await createOrTakeBack(terminal, flags, launch, options);
   for (const warning of report.warnings) terminal.warn(`dm-remap: create: warning: ${warning}`);
-  const ready = await launchCreated(serve);
+  const ready = await serveCreated(launch);
   const attachment = flags.attach === true ? await attachCreated(name) : undefined;
   if (flags.json === true) {
     const attached = attachment === undefined ? {} : { attachment };
@@ -111,12 +114,14 @@ async function createNamed(
 async function createOrTakeBack(
   terminal: Terminal,
   flags: CreateFlags,
+  launch: Launch,
   options: CreateOptions,
 ): Promise<CreateReport> {
   const checkSpare = progressOf(terminal, options.sparePath);
   try {
     return await createDevice(flags.checkSpare === true ? { ...options, checkSpare } : options);
   } catch (error) {
+    await launch.abandon();
     if (flags.createSpare !== undefined) await rm(options.sparePath, { force: true });
     throw error;
   } finally {
@@ -178,9 +183,9 @@ function holdName(name: string): () => void {
 }
 
 /** The spare is formatted by now; whoever gets an error must know that. */
-async function launchCreated(serve: ServeOptions): Promise<Ready> {
+async function serveCreated(launch: Launch): Promise<Ready> {
   try {
-    return await launchDevice(serve);
+    return await launch.serve();
   } catch (error) {
     if (!(error instanceof LaunchError)) throw error;
     throw new LaunchError(

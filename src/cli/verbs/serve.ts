@@ -20,6 +20,7 @@ import {
 } from '../device-arguments.ts';
 import { ExitCode } from '../exit-code.ts';
 import { failureOf } from '../failure.ts';
+import { waitForBegin } from '../launch-word.ts';
 import { packageVersion } from '../version.ts';
 
 export interface ServeFlags extends DiskFlags {
@@ -41,6 +42,8 @@ export async function runServe(name: string | undefined, flags: ServeFlags): Pro
   try {
     // Not above: `assemble` needs the options only, and what serves is two thirds of the program.
     const { runDaemon } = await import('../../device/process/daemon.ts');
+    // Who launched us may still be at work on the spare. Nothing of ours has touched anything yet.
+    if (reporter !== undefined && !waitForBegin()) return ExitCode.failed;
     const end = await runDaemon(await locatedOptions(name, flags), {
       runtimeDirectory: runtimeDirectory(),
       stateDirectory: stateDirectory(),
