@@ -15,7 +15,10 @@ export interface Attachment {
   readonly servedBy: string;
   readonly readOnly: boolean;
   readonly queueSeconds: number;
-  /** The kernel's number of what is in the device now: another one, and it is somebody else's. Empty before it is known. */
+  /**
+   * The kernel's number of what is in the device now, of nbd the process that connected it: another one, and it is somebody
+   * else's. Empty before it is known.
+   */
   readonly diskSequence: string;
 }
 
@@ -24,6 +27,8 @@ export interface Attachment {
  * machine it goes, as what it tells of.
  */
 const recordFolder = '.attached';
+
+const blockDevices = '/sys/block';
 
 const deviceNamePattern = /^(?:loop|nbd)\d{1,7}$/;
 
@@ -85,22 +90,25 @@ export function attachedNames(runtimeDirectory: string): readonly string[] {
   }
 }
 
-/** What a device of the kernel's has in it now; empty where the kernel does not say (before 5.15). */
-export function diskSequenceOf(deviceName: string): string {
-  return readSysfs(deviceName, 'diskseq');
+/** What a device of the kernel's has in it now; empty where the kernel does not say (loop before 5.15). */
+export function diskSequenceOf(
+  kind: AttachmentKind,
+  deviceName: string,
+  sysfs: string = blockDevices,
+): string {
+  return readSysfs(sysfs, deviceName, kind === 'nbd' ? 'pid' : 'diskseq');
 }
 
-/** Whether what the record tells of is still there. Asks sysfs only: no device is opened, nothing waits for one. */
-export function isAttached(attachment: Attachment): boolean {
+/**
+ * Whether what the record tells of is still there. Asks sysfs only: no device is opened, nothing waits for one. A number of a
+ * device that was let go of by hand may be somebody else's by now, and his disk is not ours to link to, or to take down.
+ */
+export function isAttached(attachment: Attachment, sysfs: string = blockDevices): boolean {
   const { kind, deviceName, uuid, diskSequence } = attachment;
-  if (kind === 'nbd') {
-    const backend = readSysfs(deviceName, 'backend');
-    return readSysfs(deviceName, 'pid') !== '' && (backend === '' || backend === backendName(uuid));
-  }
-  return (
-    readSysfs(deviceName, 'loop/backing_file') !== '' &&
-    (diskSequence === '' || diskSequence === diskSequenceOf(deviceName))
-  );
+  if (diskSequence !== '' && diskSequence !== diskSequenceOf(kind, deviceName, sysfs)) return false;
+  if (kind === 'loop') return readSysfs(sysfs, deviceName, 'loop/backing_file') !== '';
+  const backend = readSysfs(sysfs, deviceName, 'backend');
+  return readSysfs(sysfs, deviceName, 'pid') !== '' && (backend === '' || backend === backendName(uuid));
 }
 
 /** What the kernel knows an attached device by. */
@@ -108,9 +116,9 @@ export function backendName(uuid: string): string {
   return `dm-remap:${uuid}`;
 }
 
-function readSysfs(deviceName: string, file: string): string {
+function readSysfs(sysfs: string, deviceName: string, file: string): string {
   try {
-    return readFileSync(join('/sys/block', deviceName, file), 'latin1').trim();
+    return readFileSync(join(sysfs, deviceName, file), 'latin1').trim();
   } catch {
     return '';
   }

@@ -52,15 +52,8 @@ function configureFree(controlFd: number, fileFd: number, options: LoopAttachmen
     try {
       onChosen(deviceName);
       configureLoop(loopFd, { fileFd, blockBytes, flags, name });
-      if (isDirect(deviceName)) {
-        writeFileSync(`/sys/block/${deviceName}/queue/max_sectors_kb`, String(requestKibibytesMax));
-        return deviceName;
-      }
-      clearLoop(loopFd);
-      throw new AttachError(
-        'failed',
-        `/dev/${deviceName}: the kernel does not read its file past the page cache`,
-      );
+      completeOrClear(loopFd, deviceName);
+      return deviceName;
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
       if (error.errno !== Errno.EBUSY) throw refused(`/dev/${deviceName}`, error);
@@ -69,6 +62,22 @@ function configureFree(controlFd: number, fileFd: number, options: LoopAttachmen
     }
   }
   throw new AttachError('busy', 'no loop device is free; "losetup --list" shows who has them');
+}
+
+/** Throws, and has taken the file away again, when it cannot be used as it is. */
+function completeOrClear(loopFd: number, deviceName: string): void {
+  try {
+    if (!isDirect(deviceName)) {
+      throw new AttachError(
+        'failed',
+        `/dev/${deviceName}: the kernel does not read its file past the page cache`,
+      );
+    }
+    writeFileSync(`/sys/block/${deviceName}/queue/max_sectors_kb`, String(requestKibibytesMax));
+  } catch (error) {
+    clearLoop(loopFd);
+    throw error;
+  }
 }
 
 function refused(path: string, error: SystemCallError): AttachError {
@@ -113,7 +122,7 @@ export async function detachLoop(deviceName: string, name: string, isServed: boo
     closeSync(loopFd);
   }
   for (let waitedMs = 0; waitedMs < clearDeadlineMs; waitedMs += clearPollMs) {
-    if (!(await hasName(deviceName, name))) return;
+    if (!hasLoopName(deviceName, name)) return;
     await sleep(clearPollMs);
   }
   throw new AttachError('busy', `${path}: somebody has opened it meanwhile; it goes when he closes it`);
@@ -141,7 +150,8 @@ export function openClaimed(path: string): number {
   }
 }
 
-async function hasName(deviceName: string, name: string): Promise<boolean> {
+/** Whether the loop device is the one that `attachLoop` gave this name. Throws `AttachError`. */
+export function hasLoopName(deviceName: string, name: string): boolean {
   const loopFd = openPath(`/dev/${deviceName}`, constants.O_RDONLY);
   try {
     return loopName(loopFd) === name;

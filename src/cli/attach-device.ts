@@ -11,7 +11,7 @@ import {
   writeAttachment,
 } from '../attach/attachment-record.ts';
 import { linkPath, makeLinks, removeLinks } from '../attach/links.ts';
-import { attachLoop, detachLoop, detachLoopLater } from '../attach/loop-attachment.ts';
+import { attachLoop, detachLoop, detachLoopLater, hasLoopName } from '../attach/loop-attachment.ts';
 import {
   attachNbd,
   disconnectNbd,
@@ -60,7 +60,7 @@ export async function attachDevice(name: string, choices: AttachChoices): Promis
   const status = await found.client.status();
   const before = readAttachment(directory, name);
   const warnings: string[] = [];
-  if (before !== undefined && isAttached(before)) {
+  if (before !== undefined && isAttached(before) && isOurs(before)) {
     if (before.servedBy === servedBy && before.uuid === status.uuid)
       return report(name, before, true, warnings);
     if (before.kind === 'nbd' && before.uuid === status.uuid) {
@@ -74,6 +74,11 @@ export async function attachDevice(name: string, choices: AttachChoices): Promis
   if (before !== undefined) removeLinks(name, before.deviceName);
   const attachment = await attachNew(name, found, status, servedBy, choices);
   return report(name, attachment, false, warnings);
+}
+
+/** Whoever died while he attached may have left a record of a loop device that somebody else has now. */
+function isOurs({ kind, deviceName, uuid }: Attachment): boolean {
+  return kind === 'nbd' || hasLoopName(deviceName, backendName(uuid));
 }
 
 async function attachNew(
@@ -97,16 +102,15 @@ async function attachNew(
     }
     const deviceName = await attachNbd(nbdOptions(found, status, { readOnly, queueSeconds }));
     const { uuid } = status;
-    const attachment: Attachment = {
-      kind,
-      deviceName,
-      uuid,
-      servedBy,
-      readOnly,
-      queueSeconds,
-      diskSequence: '',
-    };
-    writeAttachment(directory, name, attachment);
+    const diskSequence = diskSequenceOf(kind, deviceName);
+    const attachment = { kind, deviceName, uuid, servedBy, readOnly, queueSeconds, diskSequence };
+    try {
+      writeAttachment(directory, name, attachment);
+    } catch (error) {
+      // Nobody would know of it.
+      disconnectNbd(deviceName);
+      throw error;
+    }
     return attachment;
   }
   if ((choices.queueSeconds ?? 0) > 0) {
@@ -118,8 +122,9 @@ async function attachNew(
   const { uuid, logicalBlockBytes } = status;
   const { path } = await found.client.openFile(readOnly);
   let attachment: Attachment | undefined;
+  let attached: string | undefined;
   try {
-    const deviceName = attachLoop({
+    attached = attachLoop({
       filePath: path,
       logicalBlockBytes,
       readOnly,
@@ -137,10 +142,11 @@ async function attachNew(
         writeAttachment(directory, name, attachment);
       },
     });
-    attachment = { ...attachment!, diskSequence: diskSequenceOf(deviceName) };
+    attachment = { ...attachment!, diskSequence: diskSequenceOf('loop', attached) };
     writeAttachment(directory, name, attachment);
     return attachment;
   } catch (error) {
+    if (attached !== undefined) detachLoopLater(attached, backendName(uuid));
     removeAttachment(directory, name);
     throw error;
   }

@@ -5,6 +5,7 @@ import { addDeviceCommands } from './commands/device-commands.ts';
 import { examples } from './commands/examples.ts';
 import { addListCommands } from './commands/list-commands.ts';
 import { addMetadataCommands } from './commands/metadata-commands.ts';
+import { addScrub } from './commands/scrub-command.ts';
 import { addServingCommands } from './commands/serving-commands.ts';
 import { addSetupCommand } from './commands/setup-command.ts';
 import { addSpareCommands } from './commands/spare-commands.ts';
@@ -71,6 +72,7 @@ export function buildProgram(terminal: Terminal, running: Running = newRunning()
     .helpCommand(false)
     .addHelpText('after', overview);
   addServingCommands(program, terminal, running);
+  addScrub(program, terminal);
   addSpareCommands(program, terminal);
   addMetadataCommands(program, terminal, running);
   addAttachCommands(program, terminal);

@@ -52,7 +52,7 @@ export function processTerminal(): Terminal {
     progress: (text) => {
       if (!process.stderr.isTTY) return;
       process.stderr.write(
-        `\r${text === undefined ? '' : fittedTo(text, process.stderr.columns)}${escapes.restOfLine}`,
+        `\r${text === undefined ? '' : fittedTo(printable(text), process.stderr.columns)}${escapes.restOfLine}`,
       );
     },
     // Not asked of `process.stdin`: making it lets a read of standard input that has to wait fail with EAGAIN.
@@ -63,7 +63,7 @@ export function processTerminal(): Terminal {
       return isTTY ? { columns: columns || columnsDefault, rows: rows || rowsDefault } : undefined;
     },
     draw: (lines) => {
-      const text = lines.map((line) => `${line}${escapes.restOfLine}\n`).join('');
+      const text = lines.map((line) => `${printable(line)}${escapes.restOfLine}\n`).join('');
       process.stdout.write(`${escapes.home}${text}${escapes.restOfScreen}`);
     },
   };
@@ -72,7 +72,7 @@ export function processTerminal(): Terminal {
 async function confirm(question: string): Promise<boolean> {
   const asking = createInterface({ input: process.stdin, output: process.stdout });
   try {
-    return /^y(es)?$/i.test((await asking.question(`${question} [y/N] `)).trim());
+    return /^y(es)?$/i.test((await asking.question(`${printable(question)} [y/N] `)).trim());
   } finally {
     asking.close();
   }

@@ -99,6 +99,48 @@ const remapSummary = z.object({
   counters: z.record(z.string(), z.number()),
 });
 
+const scrubCounts = z.object({
+  mainBytes: z.number(),
+  spareBytes: z.number(),
+  foundGranules: z.number(),
+  savedGranules: z.number(),
+  movedGranules: z.number(),
+  lostSectors: z.number(),
+  undecidedSectors: z.number(),
+  slowGranules: z.number(),
+  slowMovedGranules: z.number(),
+  badReplicas: z.number(),
+  repairedReplicas: z.number(),
+});
+
+const scrubStatus = z.object({
+  state: z.enum(['idle', 'running', 'paused']),
+  pauseReason: z.string(),
+  waitsFor: z.string(),
+  sizeBytes: z.number(),
+  positionBytes: z.number(),
+  startedUnixSeconds: z.number(),
+  counts: scrubCounts,
+  bytesPerSecond: z.number(),
+  bytesPerSecondMax: z.number(),
+  secondsLeft: z.nullable(z.number()),
+  medianReadMs: z.number(),
+  slowReadMs: z.number(),
+  nextUnixSeconds: z.nullable(z.number()),
+  ended: z.array(
+    z.object({
+      end: z.enum(['finished', 'stopped']),
+      startedUnixSeconds: z.number(),
+      endedUnixSeconds: z.number(),
+      positionBytes: z.number(),
+      counts: scrubCounts,
+    }),
+  ),
+  saves: z.number(),
+  trouble: z.string(),
+  totals: scrubCounts,
+});
+
 const waitingRequests = z.object({
   count: z.number(),
   oldest: z.array(
@@ -172,6 +214,7 @@ export const statusAnswer: z.ZodMiniType<DeviceStatus> = z.object({
   spare: z.nullable(diskStatus),
   remap: remapSummary,
   health: z.nullable(healthStatus),
+  scrub: z.nullable(scrubStatus),
   exports: z.array(z.string()),
   attachment: z.nullable(
     z.object({

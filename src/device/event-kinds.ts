@@ -1,3 +1,4 @@
+import type { ScrubEvent } from '../scrub/scrub-event.ts';
 import type { DiskRequests, HealthChange, SmartIncreased, StepOutcome, WaitingRequest } from './messages.ts';
 
 /** Sectors are 512 bytes, numbered from the start of main; for `slot-retired` from the start of the spare. */
@@ -12,6 +13,10 @@ export interface SectorSpan {
 export interface GranuleSpan extends SectorSpan {
   readonly granules: number;
 }
+
+/** What the scrub room tells of one kind. */
+type EndedScrubFields = Omit<Extract<ScrubEvent, { readonly seconds: number }>, 'kind'>;
+type ScrubFields<K extends ScrubEvent['kind']> = Omit<Extract<ScrubEvent, { readonly kind: K }>, 'kind'>;
 
 /** No more than the kind says. */
 export type NoFields = Readonly<Record<never, never>>;
@@ -80,6 +85,14 @@ export interface EventFields {
     readonly oldWiped: boolean;
   };
   readonly 'spare-replace-failed': { readonly path: string; readonly reason: string };
+  /** Counts are of the whole pass, also of what was read before it was paused or the device opened again. */
+  readonly 'scrub-started': ScrubFields<'scrub-started'>;
+  readonly 'scrub-resumed': ScrubFields<'scrub-resumed'>;
+  readonly 'scrub-paused': ScrubFields<'scrub-paused'>;
+  readonly 'scrub-stopped': EndedScrubFields;
+  readonly 'scrub-finished': EndedScrubFields;
+  /** Main gave them twice only after much longer than usual. */
+  readonly 'slow-blocks': ScrubFields<'slow-blocks'>;
   /** `RemapState` of before and now. */
   readonly 'state-changed': { readonly from: string; readonly to: string };
   readonly 'path-lost': { readonly disk: 'main' | 'spare'; readonly direction: 'read' | 'write' };

@@ -1,5 +1,8 @@
+import { formatBytes } from '../block/byte-text.ts';
 import { failingScore, scoreMax } from '../health/health-score.ts';
 import { smartCounters } from '../health/smart-reading.ts';
+import type { ScrubCounts } from '../scrub/scrub-counts.ts';
+import type { ScrubStarter } from '../scrub/scrub-event.ts';
 import type { EventFields, EventKind, GranuleSpan, SectorSpan } from './event-kinds.ts';
 
 export type EventLevel = 'info' | 'warn' | 'error';
@@ -73,6 +76,32 @@ const wordings: { readonly [K in EventKind]: Wording<K> } = {
   'spare-replace-failed': {
     level: 'error',
     text: ({ path, reason }) => `${path} could not take the place of the spare: ${reason}`,
+  },
+  'scrub-started': { level: 'info', text: ({ by }) => `scrub started by ${starters[by]}` },
+  'scrub-resumed': {
+    level: 'info',
+    text: ({ by, positionBytes }) => `scrub goes on at byte ${positionBytes}, by ${starters[by]}`,
+  },
+  'scrub-paused': {
+    level: ({ reason }) => (reason === 'operator' ? 'info' : 'error'),
+    text: ({ reason, positionBytes, ...counts }) =>
+      reason === 'storm'
+        ? `scrub stopped at byte ${positionBytes}, main fails everything it is asked for; it may be resumed; ${scrubText(counts)}`
+        : `scrub paused at byte ${positionBytes}; ${scrubText(counts)}`,
+  },
+  'scrub-stopped': {
+    level: scrubLevel,
+    text: ({ positionBytes, ...counts }) => `scrub given up at byte ${positionBytes}; ${scrubText(counts)}`,
+  },
+  'scrub-finished': {
+    level: scrubLevel,
+    text: ({ seconds, ...counts }) => `scrub finished in ${seconds} s; ${scrubText(counts)}`,
+  },
+  'slow-blocks': {
+    level: 'warn',
+    text: ({ granules: count, movedGranules, firstSector, lastSector }) =>
+      `${count} granule${count === 1 ? ' is' : 's are'} slow to read, ` +
+      `within sectors ${firstSector}-${lastSector}; ${movedGranules} moved to the spare`,
   },
   'state-changed': {
     level: ({ to }) => (to === 'ok' ? 'info' : 'error'),
@@ -166,6 +195,36 @@ const wordings: { readonly [K in EventKind]: Wording<K> } = {
   'fail-stop': { level: 'error', text: ({ error }) => `internal error, stopping: ${error}` },
   suppressed: { level: 'warn', text: ({ of, count }) => `${count} more events "${of}", not listed` },
   dropped: { level: 'warn', text: ({ count, reason }) => `${count} events are missing here: ${reason}` },
+};
+
+/** What is lost is an error, what was bad and is not lost a warning. */
+function scrubLevel(counts: Readonly<ScrubCounts>): EventLevel {
+  if (counts.lostSectors > 0 || counts.badReplicas > counts.repairedReplicas) return 'error';
+  return counts.foundGranules + counts.slowGranules + counts.badReplicas > 0 ? 'warn' : 'info';
+}
+
+/** `1.0 GiB of main and 4.0 MiB of slots read, nothing bad` */
+function scrubText(counts: Readonly<ScrubCounts>): string {
+  const found: readonly [number, string][] = [
+    [counts.foundGranules, 'granules bad'],
+    [counts.savedGranules, 'of them saved'],
+    [counts.movedGranules, 'moved'],
+    [counts.lostSectors, 'sectors lost'],
+    [counts.undecidedSectors, 'sectors undecided'],
+    [counts.slowGranules, 'granules slow'],
+    [counts.slowMovedGranules, 'of them moved'],
+    [counts.badReplicas, 'replicas of the metadata bad'],
+    [counts.repairedReplicas, 'of them repaired'],
+  ];
+  const words = found.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
+  const read = `${formatBytes(counts.mainBytes)} of main and ${formatBytes(counts.spareBytes)} of slots read`;
+  return `${read}, ${words.length === 0 ? 'nothing bad' : words.join(', ')}`;
+}
+
+const starters: Readonly<Record<ScrubStarter, string>> = {
+  operator: 'the operator',
+  schedule: 'the schedule',
+  opening: 'the device, which was opened in the middle of it',
 };
 
 export function isEventKind(word: string): word is EventKind {

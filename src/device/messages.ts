@@ -202,6 +202,66 @@ export interface AttachmentStatus {
   readonly queueSeconds: number;
 }
 
+/** What one scrub has read and found; `docs/operations.md` says what each means. */
+export interface ScrubCounts {
+  readonly mainBytes: number;
+  readonly spareBytes: number;
+  readonly foundGranules: number;
+  readonly savedGranules: number;
+  readonly movedGranules: number;
+  readonly lostSectors: number;
+  readonly undecidedSectors: number;
+  readonly slowGranules: number;
+  readonly slowMovedGranules: number;
+  readonly badReplicas: number;
+  readonly repairedReplicas: number;
+}
+
+/** A scrub that has ended. */
+export interface EndedScrub {
+  readonly end: 'finished' | 'stopped';
+  readonly startedUnixSeconds: number;
+  readonly endedUnixSeconds: number;
+  /** Of main; less than all of it when it was stopped. */
+  readonly positionBytes: number;
+  readonly counts: ScrubCounts;
+}
+
+/** How far the scrub is, and how the last ones ended. */
+export interface ScrubStatus {
+  /** `idle`: none is under way. */
+  readonly state: 'idle' | 'running' | 'paused';
+  /** `operator` or `storm`; empty while it is not paused. */
+  readonly pauseReason: string;
+  /** `main`, `spare`, `metadata`, `suspended` or `memory`; empty while it reads, or does not run. */
+  readonly waitsFor: string;
+  readonly sizeBytes: number;
+  /** Of the one under way; 0 while there is none. */
+  readonly positionBytes: number;
+  readonly startedUnixSeconds: number;
+  readonly counts: ScrubCounts;
+  /** Lately. */
+  readonly bytesPerSecond: number;
+  /** The policy `scrub-rate`; 0: no limit. */
+  readonly bytesPerSecondMax: number;
+  /** When it goes on like lately; null while nobody can tell. */
+  readonly secondsLeft: number | null;
+  /** Of one read of main, as scrubs have learnt since the device was opened; 0 before. */
+  readonly medianReadMs: number;
+  /** From how long on a read is slow; 0 while too few were seen, or nobody asks. */
+  readonly slowReadMs: number;
+  /** When the schedule begins the next one; null without a schedule. */
+  readonly nextUnixSeconds: number | null;
+  /** The newest first. */
+  readonly ended: readonly EndedScrub[];
+  /** Times that the spare was written to for this, since the device was opened. */
+  readonly saves: number;
+  /** One clause; empty while all is well. */
+  readonly trouble: string;
+  /** Since the device was opened, over all of them; they only grow. */
+  readonly totals: ScrubCounts;
+}
+
 export interface DeviceStatus {
   readonly name: string;
   readonly uuid: string;
@@ -218,6 +278,8 @@ export interface DeviceStatus {
   readonly remap: RemapSummary;
   /** What the control plane makes of all this; null in the data plane, and where the policy `health` is off. */
   readonly health: HealthStatus | null;
+  /** Null for a device that is served without its spare. */
+  readonly scrub: ScrubStatus | null;
   /** NBD URIs, the Unix socket first. */
   readonly exports: readonly string[];
   /** Null while it is none. */

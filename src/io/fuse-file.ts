@@ -70,15 +70,8 @@ export class FuseFile implements FuseChannel {
   receive(): number {
     if (this.#closed) return -1;
     for (;;) {
-      const result = readNow(this.#deviceFd, this.#mapping.address, this.incoming.length);
-      if (result >= 0) return result;
-      if (result === -Errno.EAGAIN) return 0;
-      if (result === -Errno.ENODEV) return -1;
-      // ENOENT: the request was given up between being there and being read.
-      assert(
-        result === -Errno.ENOENT || result === -Errno.EINTR,
-        `/dev/fuse: read answers ${errnoName(-result)}`,
-      );
+      const answer = receivedBytes(readNow(this.#deviceFd, this.#mapping.address, this.incoming.length));
+      if (answer !== undefined) return answer;
     }
   }
 
@@ -129,6 +122,22 @@ export class FuseFile implements FuseChannel {
     assert(arena.contains(data), 'FuseFile: the data of a reply is not in the arena');
     return arenaAddress + data.byteOffset;
   }
+}
+
+/**
+ * What a read of /dev/fuse means for `receive`; undefined: it is to be asked again (linux/fs/fuse/dev.c, fuse_dev_do_read).
+ *
+ * - ENOENT        the request was given up between being there and being read
+ * - ECONNABORTED  the kernel let go of the file in that moment, as it does when its last user closes it or root aborts the
+ *                 connection; the next read says ENODEV
+ */
+export function receivedBytes(result: number): number | undefined {
+  if (result >= 0) return result;
+  if (result === -Errno.EAGAIN) return 0;
+  if (result === -Errno.ENODEV) return -1;
+  const again = result === -Errno.ENOENT || result === -Errno.EINTR || result === -Errno.ECONNABORTED;
+  assert(again, `/dev/fuse: read answers ${errnoName(-result)}`);
+  return undefined;
 }
 
 function wholePages(bytes: number): number {

@@ -71,9 +71,9 @@ export class Checkpoints {
   /**
    * Between two batches: takes replicas that left the set in again. They get the next checkpoint, and from its beginning all
    * that is committed, so that they have everything when they are members. Undefined when nothing can be done now; `ended`
-   * resolves when each is a member or has failed again.
+   * resolves when each is a member or has failed again. With `rewrites` also when there is none.
    */
-  async startRepair(): Promise<{ readonly ended: Promise<void> } | undefined> {
+  async startRepair(rewrites: boolean): Promise<{ readonly ended: Promise<void> } | undefined> {
     await this.#running;
     if (this.#set.hasLateWrite || this.#set.inSync().length === 0 || !this.#set.isConsistent)
       return undefined;
@@ -84,7 +84,7 @@ export class Checkpoints {
       if (!this.#isPublished()) return undefined;
     }
     const joining = this.#set.takeIn();
-    if (joining.length === 0) return undefined;
+    if (joining.length === 0 && !rewrites) return undefined;
     this.#nextMs = 0;
     this.#start(joining);
     return { ended: this.ended() };

@@ -27,6 +27,8 @@ type PipelineState = 'open' | 'failed' | 'abandoned';
 
 /** Who waits for a repair that has not begun. */
 interface WantedRepair {
+  /** Also when no replica has left the set: everything on the spare is written anew. */
+  rewrites: boolean;
   readonly promise: Promise<void>;
   readonly resolve: (running: Promise<void> | undefined) => void;
 }
@@ -182,9 +184,10 @@ export class CommitPipeline {
   }
 
   /** M2: see `Checkpoints.startRepair`. Resolves when no more can be done now; does not reject. */
-  repair(): Promise<void> {
+  repair(rewrites = false): Promise<void> {
     if (this.failed) return Promise.resolve();
     this.#wantedRepair ??= wantedRepair();
+    this.#wantedRepair.rewrites ||= rewrites;
     const { promise } = this.#wantedRepair;
     this.#startPump();
     return promise;
@@ -219,7 +222,7 @@ export class CommitPipeline {
 
   async #beginRepair(wanted: WantedRepair): Promise<void> {
     this.#wantedRepair = undefined;
-    const repair = this.failed ? undefined : await this.#checkpoints.startRepair();
+    const repair = this.failed ? undefined : await this.#checkpoints.startRepair(wanted.rewrites);
     wanted.resolve(repair?.ended);
   }
 
@@ -320,7 +323,7 @@ function wantedRepair(): WantedRepair {
   const promise = new Promise<void>((onResolve) => {
     resolve = onResolve;
   });
-  return { promise, resolve };
+  return { rewrites: false, promise, resolve };
 }
 
 export function notCommittedError(): MetadataError {

@@ -8,4 +8,6 @@ export interface DeviceProperties {
   readonly spareIdentity: Readonly<Record<string, string>>;
   /** Policies that survive `assemble`. */
   readonly policies: Readonly<Record<string, string>>;
+  /** Where a scrub is, and how the last ones ended; absent on a spare whose device was never scrubbed. */
+  readonly scrub?: Readonly<Record<string, string>>;
 }

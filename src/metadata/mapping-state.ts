@@ -34,6 +34,8 @@ export const StateCause = {
   imported: 7,
   /** Moved because `verify` found it bad. */
   verify: 8,
+  /** Main gave it, but only after much longer than the rest of the disk takes. */
+  slowRead: 9,
 } as const;
 export type StateCause = (typeof StateCause)[keyof typeof StateCause];
 

@@ -20,6 +20,7 @@ import type {
 } from './opened-metadata.ts';
 import { encodeProperties } from './property-codec.ts';
 import { recordsPerBlock } from './record-block.ts';
+import { lookAtReplicas, type ReplicaLook, type ReplicaVerdict } from './replica-look.ts';
 import { ReplicaSet } from './replica-set.ts';
 import { SpareIo } from './spare-io.ts';
 import type { CommitOptions, SettleOptions } from './store-options.ts';
@@ -44,6 +45,7 @@ export type {
   ReplicaReport,
 } from './opened-metadata.ts';
 
+export type { ReplicaVerdict } from './replica-look.ts';
 export type { CommitOptions, SettleOptions } from './store-options.ts';
 
 /** Blocks of one batch: one request of 64 KiB. */
@@ -294,6 +296,24 @@ export class MetadataStore {
     if (this.#closing !== undefined) return Promise.reject(closedError());
     assert(this.#pipeline !== undefined, 'replicas are repaired after the store is settled (M5)');
     return this.#pipeline.repair();
+  }
+
+  /**
+   * Reads back what every replica in sync has: superblock, checkpoint, journal. When one is bad all are written anew from the
+   * live table, and read again (I25). Commits go on meanwhile. Rejects with the device's error when the spare does not
+   * answer, or with `METADATA_CLOSED`.
+   */
+  async verifyReplicas(): Promise<ReplicaVerdict> {
+    if (this.#closing !== undefined) throw closedError();
+    const pipeline = this.#pipeline;
+    assert(pipeline !== undefined, 'replicas are verified after the store is settled (M5)');
+    const look = (): Promise<ReplicaLook> => lookAtReplicas(this.#io, this.#set, pipeline.journal);
+    const first = await look();
+    if (first.bad.length === 0) return { checked: first.checked, bad: 0, repaired: 0 };
+    await pipeline.repair(true);
+    const second = await look();
+    const repaired = first.bad.filter((index) => second.good.includes(index)).length;
+    return { checked: first.checked, bad: first.bad.length, repaired };
   }
 
   /** Resolves when no commit and no checkpoint is under way; nothing may be committed meanwhile. */

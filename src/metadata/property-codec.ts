@@ -5,8 +5,8 @@ import { MetadataError } from './metadata-error.ts';
  * The superblock's room for what varies and for what comes (M10): type u16, length u16, value, zeroes to a multiple of 4;
  * type 0 ends. A type this program does not know is compatible by definition (what is not has a feature bit) and is kept.
  */
-const TlvType = { end: 0, name: 1, mainIdentity: 2, spareIdentity: 3, policies: 4 } as const;
-const lastKnownType = 4;
+const TlvType = { end: 0, name: 1, mainIdentity: 2, spareIdentity: 3, policies: 4, scrub: 5 } as const;
+const lastKnownType = 5;
 const tlvHeaderBytes = 4;
 
 export interface UnknownTlv {
@@ -25,12 +25,14 @@ const decoder = new TextDecoder();
 
 /** The bytes of the property area; throws `METADATA_PROPERTIES_TOO_LARGE` above `bytesMax`. */
 export function encodeProperties(area: PropertyArea, bytesMax: number): Uint8Array {
-  const { name, mainIdentity, spareIdentity, policies } = area.properties;
+  const { name, mainIdentity, spareIdentity, policies, scrub } = area.properties;
   const parts: UnknownTlv[] = [
     { type: TlvType.name, value: encoder.encode(name) },
     { type: TlvType.mainIdentity, value: encodePairs(mainIdentity) },
     { type: TlvType.spareIdentity, value: encodePairs(spareIdentity) },
     { type: TlvType.policies, value: encodePairs(policies) },
+    // What is not there takes no room, and older spares stay as they are.
+    ...(scrub === undefined ? [] : [{ type: TlvType.scrub, value: encodePairs(scrub) }]),
     ...area.unknown,
   ];
   let bytes = 0;
@@ -64,11 +66,18 @@ export function decodeProperties(area: Uint8Array): PropertyArea | string {
   const mainIdentity = decodePairs(known.get(TlvType.mainIdentity));
   const spareIdentity = decodePairs(known.get(TlvType.spareIdentity));
   const policies = decodePairs(known.get(TlvType.policies));
-  if (mainIdentity === undefined || spareIdentity === undefined || policies === undefined) {
+  const scrub = decodePairs(known.get(TlvType.scrub));
+  if (
+    mainIdentity === undefined ||
+    spareIdentity === undefined ||
+    policies === undefined ||
+    scrub === undefined
+  ) {
     return 'a list of properties longer than its area';
   }
   const name = decoder.decode(known.get(TlvType.name) ?? new Uint8Array(0));
-  return { properties: { name, mainIdentity, spareIdentity, policies }, unknown };
+  const scrubbed = known.has(TlvType.scrub) ? { scrub } : {};
+  return { properties: { name, mainIdentity, spareIdentity, policies, ...scrubbed }, unknown };
 }
 
 /** Pairs, each: key bytes u16, value bytes u16, key, value (UTF-8). */

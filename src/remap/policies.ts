@@ -21,6 +21,16 @@ export interface Policies {
   readonly health: 'on' | 'off';
   /** Whether disks and their kernel time-outs are set up for recovering errors when the device is assembled. As `health`. */
   readonly tune: 'on' | 'off';
+  /** The most that a scrub reads, MiB a second; 0: as fast as the disks give. */
+  readonly scrubMebibytesPerSecond: number;
+  /** Days from the end of one scrub to the beginning of the next; 0: only when somebody asks. */
+  readonly scrubEveryDays: number;
+  /** What a scrub does about blocks that main gives only slowly. */
+  readonly slowRead: 'off' | 'report' | 'move';
+  /** No read that takes less is slow, however fast the disk is otherwise; milliseconds. */
+  readonly slowReadMs: number;
+  /** Blocks that are moved for being slow, at most, an hour. */
+  readonly slowMovesPerHour: number;
 }
 
 export const defaultPolicies: Policies = {
@@ -33,12 +43,57 @@ export const defaultPolicies: Policies = {
   salvage: 'on',
   health: 'on',
   tune: 'on',
+  // As md's sync_speed_max.
+  scrubMebibytesPerSecond: 200,
+  scrubEveryDays: 0,
+  slowRead: 'report',
+  // Four revolutions and a seek of a slow disk are 80 ms; a drive that reads a sector again takes seconds.
+  slowReadMs: 200,
+  slowMovesPerHour: 8,
 };
 
 /** Longer than this and a client's own time-outs come first. */
 export const pathTimeoutSecondsMax = 3600;
 
-type ChoiceKey = Exclude<keyof Policies, 'pathTimeoutMs'>;
+type ChoiceKey = Exclude<keyof Policies, NumberKey>;
+
+type NumberKey =
+  | 'pathTimeoutMs'
+  | 'scrubMebibytesPerSecond'
+  | 'scrubEveryDays'
+  | 'slowReadMs'
+  | 'slowMovesPerHour';
+
+interface NumberPolicy {
+  readonly key: NumberKey;
+  /** Whole numbers, both included. */
+  readonly min: number;
+  readonly max: number;
+  /** As a complaint names it. */
+  readonly unit: string;
+  /** What is kept is this often what people say. */
+  readonly factor: number;
+}
+
+const numbers: Readonly<Record<string, NumberPolicy>> = {
+  'path-timeout': {
+    key: 'pathTimeoutMs',
+    min: 0,
+    max: pathTimeoutSecondsMax,
+    unit: 'seconds',
+    factor: 1000,
+  },
+  'scrub-rate': {
+    key: 'scrubMebibytesPerSecond',
+    min: 0,
+    max: 99_999,
+    unit: 'MiB a second',
+    factor: 1,
+  },
+  'scrub-every': { key: 'scrubEveryDays', min: 0, max: 365, unit: 'days', factor: 1 },
+  'slow-read-ms': { key: 'slowReadMs', min: 20, max: 60_000, unit: 'milliseconds', factor: 1 },
+  'slow-moves': { key: 'slowMovesPerHour', min: 0, max: 1000, unit: 'blocks an hour', factor: 1 },
+};
 
 /** The words people use, on the command line, in messages and in the superblock; seconds for times. */
 const choices: Readonly<Record<string, { readonly key: ChoiceKey; readonly values: readonly string[] }>> = {
@@ -50,17 +105,21 @@ const choices: Readonly<Record<string, { readonly key: ChoiceKey; readonly value
   salvage: { key: 'salvage', values: ['on', 'off'] },
   health: { key: 'health', values: ['on', 'off'] },
   tune: { key: 'tune', values: ['on', 'off'] },
+  'slow-read': { key: 'slowRead', values: ['off', 'report', 'move'] },
 };
 
-export const policyNames: readonly string[] = ['path-timeout', ...Object.keys(choices)];
+/** In the order in which they are shown. */
+export const policyNames: readonly string[] = Object.keys(policyRecord(defaultPolicies));
 
 /** `policies` with one of them changed, or one clause about what is wrong with the words. */
 export function withPolicy(policies: Policies, name: string, value: string): Policies | string {
-  if (name === 'path-timeout') {
-    const seconds = /^[0-9]{1,4}$/.test(value) ? Number(value) : Number.NaN;
-    return seconds <= pathTimeoutSecondsMax
-      ? { ...policies, pathTimeoutMs: seconds * 1000 }
-      : `path-timeout is '${value}', expected seconds from 0 to ${pathTimeoutSecondsMax}`;
+  const number = numbers[name];
+  if (number !== undefined) {
+    const said = /^[0-9]{1,5}$/.test(value) ? Number(value) : Number.NaN;
+    const { key, min, max, unit, factor } = number;
+    return said >= min && said <= max
+      ? { ...policies, [key]: said * factor }
+      : `${name} is '${value}', expected ${unit} from ${min} to ${max}`;
   }
   const choice = choices[name];
   if (choice === undefined) return `unknown policy '${name}', expected one of ${policyNames.join(', ')}`;
@@ -87,7 +146,14 @@ export function changedPolicies(record: Readonly<Record<string, string>>): Reado
 
 /** For the superblock and for people. */
 export function policyRecord(policies: Policies): Readonly<Record<string, string>> {
-  const record: Record<string, string> = { 'path-timeout': String(policies.pathTimeoutMs / 1000) };
-  for (const [name, { key }] of Object.entries(choices)) record[name] = policies[key];
-  return record;
+  const numberText = (name: string): [string, string][] => {
+    const number = numbers[name];
+    return number === undefined ? [] : [[name, String(policies[number.key] / number.factor)]];
+  };
+  const [first = '', ...others] = Object.keys(numbers);
+  return Object.fromEntries([
+    ...numberText(first),
+    ...Object.entries(choices).map(([name, { key }]): [string, string] => [name, policies[key]]),
+    ...others.flatMap(numberText),
+  ]);
 }

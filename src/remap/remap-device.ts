@@ -11,6 +11,7 @@ import { Errno } from '../block/errno.ts';
 import { RequestGate } from '../block/request-gate.ts';
 import type { MappingStateSource } from '../metadata/mapping-state.ts';
 import type { MetadataStatus } from '../metadata/metadata-store.ts';
+import type { ScrubAnswer } from './message/message-context.ts';
 import { MessageError } from './message/message-error.ts';
 import { answerMessage } from './message/remap-messages.ts';
 import { worksSuspended } from './message/suspended-messages.ts';
@@ -31,6 +32,7 @@ import { extentsOf } from './request/remapped-extents.ts';
 import { WriteRequest } from './request/write-request.ts';
 import { ZeroRequest } from './request/zero-request.ts';
 import { phaseOf, type RemapPhase } from './request-phase.ts';
+import { ScrubAccess } from './scrub/scrub-access.ts';
 import { SpareReplacement, type SpareReplacementParts } from './spare/spare-replacement.ts';
 import type { FreshMap } from './table/fresh-map.ts';
 
@@ -56,6 +58,7 @@ export class RemapDevice implements PartWriter {
   readonly #salvager: Salvager;
   readonly #flush: DeviceFlush;
   #closing: Promise<void> | undefined;
+  #scrub: ScrubAnswer | undefined;
 
   constructor(name: string, geometry: Geometry, core: RemapCore, metadata: MetadataLife) {
     this.name = name;
@@ -216,6 +219,15 @@ export class RemapDevice implements PartWriter {
     return new RawView(`${this.name} raw`, this.geometry, this.#core);
   }
 
+  /** For whoever scrubs this device, and from now on answers the message `scrub`. */
+  scrubbedBy(scrub: ScrubAnswer): void {
+    this.#scrub = scrub;
+  }
+
+  scrubAccess(): ScrubAccess {
+    return new ScrubAccess(this.#core, this.#gate, this.name);
+  }
+
   /** I6: no new requests, none in flight, flush, metadata closed. The two devices stay open: their owner closes them. */
   close(): Promise<void> {
     this.#closing ??= this.#closeInOrder();
@@ -298,7 +310,7 @@ export class RemapDevice implements PartWriter {
   /** Answers one message; the words are those after the sector. Rejects with `MessageError`. */
   async message(words: readonly string[]): Promise<string> {
     const stopped = (): boolean => this.#gate.closed || this.#gate.suspended;
-    const context = { core: this.#core, status: () => this.status(), stopped };
+    const context = { core: this.#core, status: () => this.status(), stopped, scrub: this.#scrub };
     if (this.#gate.suspended && worksSuspended(words)) return await answerMessage(context, words);
     // A message may move blocks: closing waits for it like for any request (I6).
     if (!this.#gate.enter()) {

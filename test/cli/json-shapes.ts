@@ -101,6 +101,48 @@ const health = z.strictObject({
   trouble: z.string(),
 });
 
+const scrubCounts = z.strictObject({
+  mainBytes: count,
+  spareBytes: count,
+  foundGranules: count,
+  savedGranules: count,
+  movedGranules: count,
+  lostSectors: count,
+  undecidedSectors: count,
+  slowGranules: count,
+  slowMovedGranules: count,
+  badReplicas: count,
+  repairedReplicas: count,
+});
+
+const scrub = z.strictObject({
+  state: z.enum(['idle', 'running', 'paused']),
+  pauseReason: z.string(),
+  waitsFor: z.string(),
+  sizeBytes: count,
+  positionBytes: count,
+  startedUnixSeconds: count,
+  counts: scrubCounts,
+  bytesPerSecond: count,
+  bytesPerSecondMax: count,
+  secondsLeft: z.nullable(count),
+  medianReadMs: z.number(),
+  slowReadMs: z.number(),
+  nextUnixSeconds: z.nullable(count),
+  ended: z.array(
+    z.strictObject({
+      end: z.enum(['finished', 'stopped']),
+      startedUnixSeconds: count,
+      endedUnixSeconds: count,
+      positionBytes: count,
+      counts: scrubCounts,
+    }),
+  ),
+  saves: count,
+  trouble: z.string(),
+  totals: scrubCounts,
+});
+
 const statusFields = {
   name: z.string(),
   uuid: z.uuid(),
@@ -113,6 +155,7 @@ const statusFields = {
   physicalBlockBytes: count,
   main: disk,
   spare: z.nullable(disk),
+  scrub: z.nullable(scrub),
   remap: z.strictObject({
     state: z.enum(remapStates),
     health: z.enum(['ok', 'degraded', 'failing']),
@@ -237,6 +280,7 @@ const shapes = {
       }),
     ),
   }),
+  scrub: z.strictObject({ name: z.string(), scrub }),
   'spare-replace': z.strictObject({
     name: z.string(),
     from: z.string(),

@@ -1,5 +1,19 @@
 import type { DeviceStatus } from '../../src/device/messages.ts';
 
+const noScrubCounts = {
+  mainBytes: 0,
+  spareBytes: 0,
+  foundGranules: 0,
+  savedGranules: 0,
+  movedGranules: 0,
+  lostSectors: 0,
+  undecidedSectors: 0,
+  slowGranules: 0,
+  slowMovedGranules: 0,
+  badReplicas: 0,
+  repairedReplicas: 0,
+};
+
 /** A status with every field filled, for tests of what carries and prints it. */
 export const exampleStatus: DeviceStatus = {
   name: 'disk',
@@ -91,6 +105,33 @@ export const exampleStatus: DeviceStatus = {
     ],
     lookedUnixSeconds: 1_700_000_060,
     trouble: '',
+  },
+  scrub: {
+    state: 'running',
+    pauseReason: '',
+    waitsFor: '',
+    sizeBytes: 268_435_456,
+    positionBytes: 67_108_864,
+    startedUnixSeconds: 1_700_000_100,
+    counts: { ...noScrubCounts, mainBytes: 67_100_672, spareBytes: 8192, foundGranules: 1, savedGranules: 1 },
+    bytesPerSecond: 104_857_600,
+    bytesPerSecondMax: 209_715_200,
+    secondsLeft: 2,
+    medianReadMs: 8,
+    slowReadMs: 200,
+    nextUnixSeconds: null,
+    ended: [
+      {
+        end: 'finished',
+        startedUnixSeconds: 1_699_000_000,
+        endedUnixSeconds: 1_699_000_003,
+        positionBytes: 268_435_456,
+        counts: { ...noScrubCounts, mainBytes: 268_435_456 },
+      },
+    ],
+    saves: 1,
+    trouble: '',
+    totals: { ...noScrubCounts, mainBytes: 67_100_672, spareBytes: 8192, foundGranules: 1, savedGranules: 1 },
   },
   exports: ['nbd+unix:///?socket=/run/dm-remap/disk/nbd.sock'],
   attachment: { kind: 'loop', device: '/dev/loop0', readOnly: false, queueSeconds: 0 },

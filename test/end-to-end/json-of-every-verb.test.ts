@@ -17,6 +17,7 @@ const life: readonly (readonly [shape: string, words: string, before?: (lab: Dev
   ['status', 'status disk'],
   ['health', 'health disk'],
   ['spare-list', 'spare list disk'],
+  ['scrub', 'scrub disk start --rate 0 --wait'],
   ['table', 'table disk'],
   ['policy', 'policy disk path-timeout 60'],
   ['import', 'import disk bad', (lab) => writeFileSync(lab.path('bad'), '7\n')],

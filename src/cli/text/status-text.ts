@@ -4,6 +4,7 @@ import type { DeviceStatus, DiskStatus, ProcessStatus, TrafficStatus } from '../
 import { describeUnanswered } from '../../device/stack/describe-unanswered.ts';
 import { scoreMax } from '../../health/health-score.ts';
 import { durationText } from './duration-text.ts';
+import { scrubLine } from './scrub-text.ts';
 
 /** Stands where a spare's path would in the line of a device without one. */
 const noSpare = '-';
@@ -107,7 +108,14 @@ function diskRows(status: DeviceStatus, spare: DiskStatus): readonly Row[] {
     ...lostAdvice(status),
     ...freshRow(remap.freshZeroSectors),
     ['metadata', `${remap.replicasValid} of ${remap.replicasTotal} replicas valid`],
+    ...scrubRow(status.scrub),
   ];
+}
+
+/** Only on a device that was scrubbed, or is. */
+function scrubRow(scrub: DeviceStatus['scrub']): readonly Row[] {
+  if (scrub === null || (scrub.state === 'idle' && scrub.ended.length === 0)) return [];
+  return [['scrub', scrubLine(scrub)], ...(scrub.trouble === '' ? [] : [['', scrub.trouble] satisfies Row])];
 }
 
 /** M13: there are no slots, no replicas and no caches of writes to tell of. */

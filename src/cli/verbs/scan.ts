@@ -25,8 +25,11 @@ export async function runScan(
 }
 
 /** What is on these disks and images, or on all disks of the machine, and what of it is served now. */
-export async function findSpares(paths: readonly string[]): Promise<readonly ScannedSpare[]> {
-  const [rows, live] = await Promise.all([scanSpares(paths), liveDevices()]);
+export async function findSpares(
+  paths: readonly string[],
+  scan: (paths: readonly string[]) => Promise<readonly ScanRow[]> = scanSpares,
+): Promise<readonly ScannedSpare[]> {
+  const [rows, live] = await Promise.all([scan(paths), liveDevices()]);
   return rows.map((row) => ({ ...row, servedAs: live.get(row.key) ?? '' }));
 }
 

@@ -52,10 +52,11 @@ function planOne(rows: readonly AssemblyRow[]): Assembly {
   if (original === undefined) {
     const paths = rows.map(({ path }) => path).join(' and ');
     const one = rows[0]!;
+    const why = rows.length === 1 ? ` (${one.copyOf})` : '';
     return assembly(
       one,
       'refused',
-      `${paths}: only copies of its spare are here; "dm-remap adopt" makes one the spare`,
+      `${paths}: only copies of its spare are here${why}; plug in the original, or "dm-remap adopt" makes one the spare`,
     );
   }
   if (others.length > 0) {

@@ -13,6 +13,7 @@ import { uuidText } from '../../metadata/uuid.ts';
 import { isWorldError } from '../setup-failure.ts';
 import { Disks } from '../stack/disks.ts';
 import { inodeOf } from '../stack/inode.ts';
+import { requestMemory } from '../stack/request-memory.ts';
 import { spareDifference } from './spare-identity.ts';
 
 /** One disk may take this long; a hung one is told of and left behind. */
@@ -68,18 +69,66 @@ const noRow = {
  * Writes nothing. In the order asked; of the whole machine only what is or may be a spare.
  */
 export async function scanSpares(paths: readonly string[]): Promise<readonly ScanRow[]> {
-  const machine = await blockDevicePaths();
-  const disks = new Disks();
-  const { clock } = disks.plane;
+  const scan = new SpareScan();
   try {
+    return await scan.look(paths);
+  } finally {
+    await scan.close();
+  }
+}
+
+/** `scanSpares` for whoever looks again and again: a disk that hangs costs him one request and its memory, not one each time. */
+export class SpareScan {
+  // Superblocks are read into the reserve of the metadata: clients there are none.
+  readonly #disks: Disks = new Disks({ requestMemoryBytes: requestMemory.minBytes });
+  readonly #looks: BoundedLooks<ScanRow> = new BoundedLooks(this.#disks.plane.clock, scanDeadlineMs);
+
+  /** As `scanSpares`. */
+  async look(paths: readonly string[]): Promise<readonly ScanRow[]> {
+    const machine = await blockDevicePaths();
+    const { clock } = this.#disks.plane;
     const known = (
       await Promise.all(machine.map((path) => before(clock, identifyDevice(path), path).catch(ignored)))
     ).filter((identity) => identity !== undefined);
     const asked = paths.length > 0 ? paths : machine;
-    const rows = await Promise.all(asked.map((path) => scanOne(disks, path, known)));
+    const rows = await Promise.all(asked.map((path) => this.#lookAt(path, known)));
     return paths.length > 0 ? rows : rows.filter(({ state }) => state !== 'no-spare');
-  } finally {
-    await before(clock, disks.close(), 'closing', closeDeadlineMs).catch(ignored);
+  }
+
+  async close(): Promise<void> {
+    await before(this.#disks.plane.clock, this.#disks.close(), 'closing', closeDeadlineMs).catch(ignored);
+  }
+
+  async #lookAt(path: string, known: readonly DiskIdentity[]): Promise<ScanRow> {
+    try {
+      return await this.#looks.run(path, () => look(this.#disks, path, known));
+    } catch (error) {
+      if (!isWorldError(error)) throw error;
+      const detail = error instanceof Error ? error.message : String(error);
+      return { ...noRow, path, state: 'failed', detail };
+    }
+  }
+}
+
+/** Looks that have a deadline, one at a time for each name: one that has not ended is waited for again, not begun again. */
+export class BoundedLooks<T> {
+  readonly #clock: Clock;
+  readonly #deadlineMs: number;
+  readonly #running = new Map<string, Promise<T>>();
+
+  constructor(clock: Clock, deadlineMs: number) {
+    this.#clock = clock;
+    this.#deadlineMs = deadlineMs;
+  }
+
+  /** Rejects when the look takes too long. */
+  run(name: string, look: () => Promise<T>): Promise<T> {
+    let running = this.#running.get(name);
+    if (running === undefined) {
+      running = look().finally(() => this.#running.delete(name));
+      this.#running.set(name, running);
+    }
+    return before(this.#clock, running, name, this.#deadlineMs);
   }
 }
 
@@ -108,20 +157,6 @@ function before<T>(
     const timer = clock.schedule(deadlineMs, late);
     work.then(resolve, reject).finally(() => timer.cancel());
   });
-}
-
-async function scanOne(disks: Disks, path: string, known: readonly DiskIdentity[]): Promise<ScanRow> {
-  try {
-    return await before(disks.plane.clock, look(disks, path, known), path);
-  } catch (error) {
-    if (!isWorldError(error)) throw error;
-    return {
-      ...noRow,
-      path,
-      state: 'failed',
-      detail: error instanceof Error ? error.message : String(error),
-    };
-  }
 }
 
 async function look(disks: Disks, path: string, known: readonly DiskIdentity[]): Promise<ScanRow> {

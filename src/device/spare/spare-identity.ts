@@ -1,5 +1,6 @@
 import { describeIdentity, identityFromPairs, sameIdentity } from '../../io/identity-verdict.ts';
 import type { DeviceFacts } from '../../metadata/metadata-store.ts';
+import { replacedKey } from '../../remap/spare/replaced-key.ts';
 import type { HostState } from '../host/host-state.ts';
 import { rollbackOf } from '../host/known-session.ts';
 import type { IdentityRecord } from '../main/main-identity.ts';
@@ -22,6 +23,9 @@ export function spareDifference(
   const inode = inodeOf(before.key);
   const known = before.path === found.path || (inode !== '' && inode === inodeOf(found.identity.key));
   if (verdict === 'weak' && known) return undefined;
+  if (recorded[replacedKey] !== undefined) {
+    return `it was being replaced as the spare by ${describeIdentity(before)} when its device ended`;
+  }
   const why = verdict === 'different' ? ` (${reasons.join(', ')})` : '';
   return `its superblock belongs to ${describeIdentity(before)}; this is ${describeIdentity(found.identity)}${why}`;
 }
@@ -47,11 +51,7 @@ export async function checkSpare(question: SpareQuestion): Promise<readonly stri
   const { spare, facts, hostState, force } = question;
   const difference = spareDifference(facts.properties.spareIdentity, spare);
   if (difference !== undefined && question.adopt !== true) {
-    throw new SetupError(
-      'refused',
-      `${spare.path}: is a copy of a spare: ${difference}; use the original, or move the device here: ` +
-        `dm-remap adopt ${spare.path}`,
-    );
+    throw new SetupError('refused', refusedCopy(spare.path, facts.properties.spareIdentity, difference));
   }
   const notes: string[] = [];
   if (hostState === undefined) return notes;
@@ -66,6 +66,18 @@ export async function checkSpare(question: SpareQuestion): Promise<readonly stri
     notes.push(`what this host remembers of the spare cannot be read: ${error.message}`);
   }
   return notes;
+}
+
+/** M12: what a person can do with it. */
+function refusedCopy(path: string, recorded: IdentityRecord, difference: string): string {
+  if (recorded[replacedKey] === undefined) {
+    return `${path}: is a copy of a spare: ${difference}; use the original, or move the device here: dm-remap adopt ${path}`;
+  }
+  const next = identityFromPairs(recorded).path;
+  return (
+    `${path}: spare-replaced: ${difference}: assemble it with --spare ${next}; only where that carries no spare ` +
+    `(dm-remap examine ${next}) it never took over and nothing is lost here: dm-remap adopt ${path}`
+  );
 }
 
 function rolledBack(path: string, rollback: string, byAdopting: boolean): SetupError {

@@ -34,6 +34,7 @@ import { KernelFile } from './kernel-file.ts';
 import { refuseWithoutFlush } from './nbd-disk.ts';
 import { takeoverNotes } from './open-spare.ts';
 import { openSpareless } from './open-spareless.ts';
+import { scrubberOf } from './scrub-care.ts';
 import type { ServedStack } from './served-stack.ts';
 import { SpareExchange } from './spare-exchange.ts';
 import { Stack, type StackParts } from './stack.ts';
@@ -138,12 +139,17 @@ class StackOpening {
     this.#closeBy('flush', () => remap.flushAdmitted());
     this.#noteReplicas(metadata);
     const { server, exports } = this.#export(disks, remap, name, folder);
+    const { ticks, events } = this.#surroundings;
+    const scrubber = scrubberOf({ remap, metadata, server, clock, ticks, events });
     const exchange = new SpareExchange({
       ...{ disks, clock, main, spare, replaceable, metadata, remap, hostWriter },
-      events: this.#surroundings.events,
+      events,
       cache: this.#options.cache,
     });
-    this.#closeBy('replacement', () => exchange.close());
+    this.#closeBy('replacement', () => {
+      scrubber.close();
+      return exchange.close();
+    });
     const parts: StackParts = {
       name,
       exports,
@@ -154,6 +160,7 @@ class StackOpening {
       exchange,
       metadata,
       remap,
+      scrubber,
       server,
       kernelFile: new KernelFile(server, disks.plane),
       hostWriter,

@@ -77,6 +77,7 @@ export class SparelessStack implements ServedStack {
       main: diskStatus(main),
       spare: null,
       remap: this.#summary(),
+      scrub: null,
       exports,
       connections: server.counters[NbdCounter.connectionsOpen] ?? 0,
       requestsInFlight: this.unanswered(0, 0).count,

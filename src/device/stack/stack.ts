@@ -8,6 +8,7 @@ import { MessageError } from '../../remap/message/message-error.ts';
 import type { SuspendOptions } from '../../remap/order/suspension.ts';
 import type { DevicePlace } from '../../remap/path/device-paths.ts';
 import type { RemapDevice } from '../../remap/remap-device.ts';
+import type { Scrubber } from '../../scrub/scrubber.ts';
 import type { ClosingStep } from '../closing-steps.ts';
 import type { HostStateWriter } from '../host/host-state-writer.ts';
 import type { DeviceTable, DiskRequests, WaitingRequests } from '../messages.ts';
@@ -36,6 +37,7 @@ export interface StackParts {
   readonly exchange: SpareExchange;
   readonly metadata: OpenedMetadata;
   readonly remap: RemapDevice;
+  readonly scrubber: Scrubber;
   readonly server: NbdServer;
   readonly kernelFile: KernelFile;
   /** Undefined where the host has no place to remember anything. */
@@ -77,7 +79,8 @@ export class Stack implements ServedStack {
   }
 
   describe(): StackStatus {
-    const { name, exports, cache, main, exchange, metadata, remap, server, hostWriter } = this.#parts;
+    const { name, exports, cache, main, exchange, metadata, remap, scrubber, server, hostWriter } =
+      this.#parts;
     const status = remap.status();
     return {
       name,
@@ -88,6 +91,7 @@ export class Stack implements ServedStack {
       main: diskStatus(main),
       spare: diskStatus(exchange.spare),
       remap: remapSummary(status),
+      scrub: scrubber.report(),
       exports,
       connections: server.counters[NbdCounter.connectionsOpen] ?? 0,
       requestsInFlight: status.requestsInFlight,

@@ -1,9 +1,7 @@
 import { sectorBytes } from '../../block/block-device.ts';
-import { asDeviceError } from '../../block/device-error.ts';
 import { StateCause } from '../../metadata/mapping-state.ts';
-import { relocate, relocationBufferBytes, relocationBuffers } from '../move/relocation.ts';
+import { moveFromMain } from '../move/move-from-main.ts';
 import type { RemapCore } from '../remap-core.ts';
-import { runsOf, sectorMask } from '../table/sector-mask.ts';
 import { leftLines, walkGranules } from '../table/table-walk.ts';
 import type { MessageContext } from './message-context.ts';
 import { MessageError } from './message-error.ts';
@@ -45,49 +43,13 @@ export async function remapSectors(context: MessageContext, words: readonly stri
 
 /** 1 when the granule was moved, 0 when all of it was on the spare already. */
 async function remapGranule(core: RemapCore, granule: number): Promise<number> {
-  const { arena, granuleBytes } = core.parts;
-  const memory = await arena.whenFree(relocationBufferBytes(granuleBytes), 'remap');
-  const { bytes, buffer } = relocationBuffers(memory, granuleBytes);
-  const lock = await core.locks.acquire(granule, granule);
-  try {
-    const state = core.stateOf(granule);
-    const all = sectorMask(0, core.bytesOfGranule(granule));
-    const onMain = (all & ~(state.held | state.unreadable | state.gone)) >>> 0;
-    if (onMain === 0) return 0;
-    await readFromMain(core, granule, onMain, bytes);
-    const options = { keepReserve: true, unverified: true, oldSlotIsBad: false };
-    const failure = await relocate(
-      core,
-      state,
-      { granuleBytes: bytes, mask: onMain },
-      StateCause.operator,
-      buffer,
-      options,
-    );
-    if (failure !== undefined)
-      throw new MessageError('MESSAGE_FAILED', `remap: block ${granule}: ${failure}`);
-    return 1;
-  } finally {
-    core.locks.release(lock);
-    arena.release(memory);
-  }
-}
-
-async function readFromMain(
-  core: RemapCore,
-  granule: number,
-  mask: number,
-  bytes: Uint8Array,
-): Promise<void> {
-  const start = granule * core.parts.granuleBytes;
-  try {
-    for (const { from, to } of runsOf(mask))
-      await core.parts.main.read(bytes.subarray(from, to), start + from);
-  } catch (error) {
-    const sector = asDeviceError(error).ranges[0]?.offset ?? start;
-    throw new MessageError(
-      'MESSAGE_FAILED',
-      `remap: sector ${Math.floor(sector / sectorBytes)} cannot be read, so there is nothing to move: write it instead`,
-    );
-  }
+  const moved = await moveFromMain(core, granule, StateCause.operator, true);
+  if (moved.outcome === 'moved') return 1;
+  if (moved.outcome === 'nothing') return 0;
+  throw new MessageError(
+    'MESSAGE_FAILED',
+    moved.outcome === 'unreadable'
+      ? `remap: sector ${Math.floor(moved.offset / sectorBytes)} cannot be read, so there is nothing to move: write it instead`
+      : `remap: block ${granule}: ${moved.outcome}`,
+  );
 }

@@ -8,6 +8,7 @@ import { answerLost, fillLost, importSectors, retrySectors } from './message-los
 import { mapText } from './message-map.ts';
 import { answerPolicy } from './message-policy.ts';
 import { remapSectors } from './message-remap.ts';
+import { answerScrub } from './message-scrub.ts';
 import { slotsText } from './message-spare.ts';
 import { rangeOfWords, refuseWords } from './message-words.ts';
 
@@ -131,6 +132,14 @@ const messages: ReadonlyMap<string, Message> = new Map<string, Message>([
       usage: '[NAME [VALUE]]',
       summary: 'show or set a policy; it is stored, and holds for the next request',
       answer: ({ core }, words) => answerPolicy(core, words),
+    },
+  ],
+  [
+    'scrub',
+    {
+      usage: '[ACTION]',
+      summary: 'read everything in the background to find what is bad: status, start, pause, resume or stop',
+      answer: answerScrub,
     },
   ],
   alone('stats', 'counters since the device was opened or cleared, NAME VALUE', ({ status }) =>

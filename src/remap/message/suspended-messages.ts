@@ -1,3 +1,4 @@
+import { scrubLooks } from './message-scrub.ts';
 import { messageVerbs } from './remap-messages.ts';
 
 /** Messages that only look, with the most words each may have for that. */
@@ -12,6 +13,7 @@ const lookingWordsMax: Readonly<Record<string, number>> = {
   help: Number.POSITIVE_INFINITY,
   lost: 1,
   policy: 2,
+  scrub: 1,
 };
 
 /** R30: a suspended device answers these; all others would touch its disks. */
@@ -21,6 +23,7 @@ export function worksSuspended(words: readonly string[]): boolean {
 
 /** Messages that change nothing of the device, and those that nobody knows. */
 export function onlyAsks(words: readonly string[]): boolean {
-  const [verb = ''] = words;
+  const [verb = '', first = ''] = words;
+  if (verb === 'scrub' && scrubLooks.includes(first)) return true;
   return !messageVerbs.includes(verb) || words.length <= (lookingWordsMax[verb] ?? 0);
 }

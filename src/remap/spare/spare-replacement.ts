@@ -8,6 +8,7 @@ import type { RemapCore } from '../remap-core.ts';
 import { giveUpSlots } from './give-up-slots.ts';
 import { LeavableDevice } from './leavable-device.ts';
 import type { ReplaceableSpare } from './replaceable-spare.ts';
+import { replacedKey } from './replaced-key.ts';
 import { ReplacementError } from './replacement-error.ts';
 import { SpareCopy } from './spare-copy.ts';
 
@@ -24,9 +25,6 @@ export const replaceHoldMsMax = 20_000;
 export const takeOverMsMax = 10_000;
 /** The new disk has no answer for so long: another one is needed. A drive's own recovery of a bad sector takes 7 s. */
 const newDiskAnswerMsMax = 20_000;
-
-/** Beside the new disk's identity in the superblocks of the old one: it was the spare, and was being replaced by that one. */
-export const replacedKey = 'replaced';
 
 export interface SpareReplacementParts {
   readonly core: RemapCore;
