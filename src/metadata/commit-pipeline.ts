@@ -222,8 +222,20 @@ export class CommitPipeline {
 
   async #beginRepair(wanted: WantedRepair): Promise<void> {
     this.#wantedRepair = undefined;
+    if (!this.failed && this.#set.inSync().length === 0) await this.#reviveAll();
     const repair = this.failed ? undefined : await this.#checkpoints.startRepair(wanted.rewrites);
     wanted.resolve(repair?.ended);
+  }
+
+  /** An error of all places at once was one of the path: they are asked again, and have all that is known when they answer (M1). */
+  async #reviveAll(): Promise<void> {
+    if (this.#mayArriveLate) return;
+    await this.#checkpoints.ended();
+    try {
+      await this.#checkpoints.writeWithoutDoubt(this.#set.reviveFailed());
+    } catch (error) {
+      asDeviceError(error);
+    }
   }
 
   /** One flush for the data of all that wait. When it fails the queue has poisoned them. */

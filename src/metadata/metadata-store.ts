@@ -308,6 +308,8 @@ export class MetadataStore {
     const pipeline = this.#pipeline;
     assert(pipeline !== undefined, 'replicas are verified after the store is settled (M5)');
     const look = (): Promise<ReplicaLook> => lookAtReplicas(this.#io, this.#set, pipeline.journal);
+    // An outage may have taken all of them out of the set.
+    if (this.#set.inSync().length === 0) await pipeline.repair();
     const first = await look();
     if (first.bad.length === 0) return { checked: first.checked, bad: 0, repaired: 0 };
     await pipeline.repair(true);

@@ -1,3 +1,5 @@
+import { deviceError } from '../block/device-error.ts';
+import { Errno } from '../block/errno.ts';
 import { sameBytes } from './block-checksum.ts';
 import { sameCheckpoint } from './checkpoint-body.ts';
 import { readCheckpoint } from './checkpoint-reader.ts';
@@ -37,6 +39,10 @@ export async function lookAtReplicas(
   const good: number[] = [];
   const bad: number[] = [];
   const members = set.inSync();
+  if (members.length === 0) {
+    const detail = 'no replica of the metadata can be written';
+    throw deviceError(io.spare.name, 'path', 0, io.spare.geometry.sizeBytes, Errno.EIO, detail);
+  }
   for (const replica of members) {
     const isGood = await lookUntilStill(io, set, journal, replica);
     if (isGood !== undefined) (isGood ? good : bad).push(replica.index);

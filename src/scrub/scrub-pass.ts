@@ -45,8 +45,6 @@ export type PassOutcome = 'finished' | 'stopped' | 'storm' | 'closed';
 /** What a running pass waits for; empty while it reads. */
 export type PassWait = ScrubTrouble | 'memory' | '';
 
-/** Times that the replicas are tried to be read at the end of a pass. */
-const replicaTriesMax = 5;
 /** Clients have all the memory: it is asked for again after this long. */
 const memoryPauseMs = 100;
 
@@ -196,29 +194,39 @@ export class ScrubPass {
   }
 
   async #waitFor(trouble: ScrubTrouble): Promise<undefined> {
-    const { access, sleep } = this.#parts;
+    const { access } = this.#parts;
     this.waitsFor = trouble;
     if ((await access.whenWorking(trouble)) || this.#stopped()) return;
-    await sleep.sleep(this.#troublePauseMs);
+    await this.#pauseForTrouble(trouble);
+  }
+
+  async #pauseForTrouble(trouble: ScrubTrouble): Promise<void> {
+    this.waitsFor = trouble;
+    await this.#parts.sleep.sleep(this.#troublePauseMs);
     this.#troublePauseMs = Math.min(troublePauseMsMax, this.#troublePauseMs * 2);
   }
 
   async #readReplicas(stopped: () => boolean): Promise<PassOutcome> {
-    const { verifyReplicas, sleep } = this.#parts;
-    for (let attempt = 1; attempt <= replicaTriesMax; attempt += 1) {
+    const { access, verifyReplicas } = this.#parts;
+    for (;;) {
       if (stopped()) return 'stopped';
+      const trouble = access.trouble();
+      if (trouble === 'storm') return 'storm';
+      if (trouble !== undefined) {
+        await this.#waitFor(trouble);
+        continue;
+      }
+      this.waitsFor = '';
       try {
         const { bad, repaired } = await verifyReplicas();
         this.counts.badReplicas += bad;
         this.counts.repairedReplicas += repaired;
-        break;
+        return stopped() ? 'stopped' : 'finished';
       } catch (error) {
         asDeviceError(error);
       }
-      this.waitsFor = 'spare';
-      await sleep.sleep(troublePauseMs * 2 ** attempt);
+      await access.spareWorks();
+      await this.#pauseForTrouble('spare');
     }
-    this.waitsFor = '';
-    return stopped() ? 'stopped' : 'finished';
   }
 }

@@ -67,7 +67,7 @@ export class Scrubber {
       othersInFlight: () => access.othersInFlight,
       bytesPerSecondMax: () => this.#bytesPerSecondMax,
     });
-    this.#saver = new ScrubSaver(store, clock);
+    this.#saver = new ScrubSaver(store, () => access.spareWorks(), clock);
     const { pass, ended } = decodeScrubRecord(stored ?? {});
     this.#ended = ended;
     if (pass !== undefined) this.#takeUp(pass);
@@ -275,6 +275,7 @@ export class Scrubber {
     const dueMs = Math.max(resumeDelayMs, (dueUnixSeconds - this.#nowUnixSeconds()) * 1000);
     this.#timer = this.#parts.ticks.schedule(Math.min(dueMs, scheduleLookMs), () => {
       this.#timer = undefined;
+      if (this.#saver.isBehind) this.#save();
       const next = this.#nextUnixSeconds();
       if (next !== undefined && next <= this.#nowUnixSeconds()) this.start('schedule');
       else this.#armSchedule();

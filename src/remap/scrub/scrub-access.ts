@@ -78,6 +78,11 @@ export class ScrubAccess {
     return trouble === 'suspended' && (await this.#gate.reopened());
   }
 
+  /** Whether the home spare answers; known from then on (R5). What is only worth knowing is not written to one that does not. */
+  async spareWorks(): Promise<boolean> {
+    return !this.#core.paths.spare.failed && (await this.#core.paths.judge('spare', 'read'));
+  }
+
   /** Bytes of the largest piece of memory that clients can spare for a read. */
   largestReadBytes(wantedBytes: number): number {
     const most = this.#core.parts.arena.largestPiece('client') / 4;

@@ -3,6 +3,7 @@ import type { OperationKind } from '../operation-counter.ts';
 import { SeededRandom } from '../seeded-random.ts';
 import { drawExtras } from './plan-extras.ts';
 import { drawSituation } from './plan-situations.ts';
+import { drawScrubs } from './scrub-drawing.ts';
 import { drawGeometry, layoutOf, type WorldGeometry } from './world-geometry.ts';
 import type { DiskName, FaultStep, PlannedStep, SessionEnd, Step, WorldPlan } from './world-plan.ts';
 
@@ -122,9 +123,11 @@ class PlanDrawing {
     // Behind all others: their numbers stay as they are.
     const situation = drawSituation(this.#seed, this.#geometry, count);
     if (situation !== undefined) sessions.push(situation.end);
-    const steps = [...this.#steps, ...extras.steps, ...(situation?.steps ?? [])];
+    const scrubs = drawScrubs(this.#seed, count);
+    const steps = [...this.#steps, ...extras.steps, ...(situation?.steps ?? []), ...(scrubs ?? [])];
     const { mainSegments } = extras;
-    return { seed: this.#seed, geometry: this.#geometry, mainSegments, sessions, steps };
+    const isScrubbed = scrubs !== undefined;
+    return { seed: this.#seed, geometry: this.#geometry, mainSegments, isScrubbed, sessions, steps };
   }
 
   #drawSession(session: number): void {

@@ -45,6 +45,8 @@ export function createMetadata(parts: StackParts, geometry: WorldGeometry): Prom
 export interface OpenedStack {
   readonly device: RemapDevice;
   readonly metadata: MetadataStore;
+  /** What the spare keeps of scrubs. */
+  readonly scrubs: Readonly<Record<string, string>> | undefined;
 }
 
 /** Opens the shipped stack over two disks. */
@@ -52,7 +54,7 @@ export async function openStack(parts: StackParts): Promise<OpenedStack> {
   const { main, spare, arena, clock, random } = parts;
   const metadata = await MetadataStore.open({ spare, arena, clock, random });
   const device = await openRemapDevice({ main, spare, metadata, arena, clock });
-  return { device, metadata: metadata.store };
+  return { device, metadata: metadata.store, scrubs: metadata.facts.properties.scrub };
 }
 
 /** Closes it and sees that nothing of it is left (I7, I24). */

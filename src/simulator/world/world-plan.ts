@@ -86,6 +86,8 @@ export interface WorldPlan {
   readonly geometry: WorldGeometry;
   /** The table that main is seen through; undefined: none. */
   readonly mainSegments: readonly MainSegment[] | undefined;
+  /** Somebody looks after scrubs, as in a process that serves a device. */
+  readonly isScrubbed: boolean;
   readonly sessions: readonly SessionEnd[];
   readonly steps: readonly PlannedStep[];
 }

@@ -1,6 +1,7 @@
 import type { MappedDevice } from '../../mapping/mapped-device.ts';
 import type { MetadataStore } from '../../metadata/metadata-store.ts';
 import type { RemapDevice } from '../../remap/remap-device.ts';
+import type { Scrubber } from '../../scrub/scrubber.ts';
 import type { SimulatedDisk } from '../simulated-disk.ts';
 import type { GenerationClock, VirtualClock } from '../virtual-clock.ts';
 import { type Judge, JudgeViolation } from './judge.ts';
@@ -22,6 +23,8 @@ export interface Session {
   readonly end: SessionEnd;
   device: RemapDevice | undefined;
   metadata: MetadataStore | undefined;
+  /** In worlds that have it. */
+  scrubber: Scrubber | undefined;
   readonly clients: JudgedClient[];
   operations: number;
   /** The spare did not do what it was asked, so that the metadata may have failed for good. */

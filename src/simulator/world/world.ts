@@ -15,6 +15,7 @@ import { JudgedClient } from './judged-client.ts';
 import { mapMain, WatchedDevice } from './main-targets.ts';
 import { drawPlan } from './plan-drawing.ts';
 import { SessionSteps } from './session-steps.ts';
+import { scrubberIn } from './simulated-scrubs.ts';
 import { closeStack, createMetadata, newArena, openStack, type StackParts } from './simulated-stack.ts';
 import { graceMs, Trouble } from './trouble.ts';
 import { excusesOf, isHonest } from './world-excuses.ts';
@@ -215,6 +216,7 @@ export class World {
       targets: undefined,
       device: undefined,
       metadata: undefined,
+      scrubber: undefined,
       clients: [],
       operations: 0,
       spareTrouble: false,
@@ -232,10 +234,12 @@ export class World {
       );
       session.stack = { ...session.stack, main: watched };
     }
-    const { device, metadata } = await openStack(session.stack);
+    const opened = await openStack(session.stack);
+    const { device, metadata } = opened;
     this.#world.spareLied = false;
     session.device = device;
     session.metadata = metadata;
+    if (this.#world.plan.isScrubbed) session.scrubber = scrubberIn(this.#world, session.stack, opened);
     return device;
   }
 
@@ -252,6 +256,7 @@ export class World {
 
   async #end(session: Session, device: RemapDevice): Promise<void> {
     if (session.end.how !== 'close') return this.#cut(session);
+    session.scrubber?.close();
     const token = this.#world.judge.flushBegun();
     const { flushEpoch } = device;
     noteStates(this.#world.outcome, device.status());
