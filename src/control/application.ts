@@ -66,7 +66,11 @@ export function controlApplication(dataPlane: Asker): Hono {
   application.post('/remove', async (context) => {
     const text = await context.req.text();
     const parsed = removeBody.safeParse(text === '' ? { force: false } : parseJson(text));
-    if (!parsed.success) return refused(context, 'expected no body, or {"force": true or false}');
+    if (!parsed.success)
+      return refused(
+        context,
+        'expected no body, or {"force": true or false}, or {"force": false, "handOver": true}',
+      );
     return answer(context, { type: 'remove', ...parsed.data });
   });
   application.post('/message', async (context) => {

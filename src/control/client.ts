@@ -95,7 +95,15 @@ export class ControlClient {
    * device goes on, while it is in use or a disk does not answer.
    */
   async remove(options: { readonly force: boolean } = { force: false }): Promise<ControlAnswers['remove']> {
-    const deadlineMs = options.force ? forceDeadlineMs : removeDeadlineMs;
+    return await this.#remove(options, options.force ? forceDeadlineMs : removeDeadlineMs);
+  }
+
+  /** As `remove`, but under clients, which are left to the process that serves next: to them it is a pause. */
+  async handOver(): Promise<ControlAnswers['remove']> {
+    return await this.#remove({ force: false, handOver: true }, removeDeadlineMs);
+  }
+
+  async #remove(options: object, deadlineMs: number): Promise<ControlAnswers['remove']> {
     const body = await this.#ask('POST', '/remove', JSON.stringify(options), deadlineMs);
     return checked((await schemas()).removeAnswer, body);
   }

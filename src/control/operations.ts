@@ -127,7 +127,8 @@ export const operations: readonly Operation[] = [
     method: 'post',
     path: '/remove',
     summary: 'Ends the device',
-    description: 'Answered when its disks are closed; its process ends right after.',
+    description:
+      'Answered when its disks are closed; its process ends right after. With `handOver` clients may be connected: they get no answer any more, and send what has none to the process that serves next, as `dm-remap restart` wants it.',
     body: { name: 'Remove', schema: removeBody, required: false },
     answer: { name: 'RemoveReport', schema: removeAnswer },
     failures: ['FAILED', 'WRONG_STATE', 'IN_USE'],

@@ -33,10 +33,14 @@ export const suspendBody: z.ZodMiniType<SuspendBody> = z.strictObject({ flush: z
 
 export interface RemoveBody {
   readonly force: boolean;
+  /** Without `force`: clients may be connected, and are left to the process that serves next. */
+  readonly handOver?: boolean | undefined;
 }
 
 /** Body of POST /remove. */
-export const removeBody: z.ZodMiniType<RemoveBody> = z.strictObject({ force: z.boolean() });
+export const removeBody: z.ZodMiniType<RemoveBody> = z
+  .strictObject({ force: z.boolean(), handOver: z.optional(z.boolean()) })
+  .check(z.refine(({ force, handOver }) => !(force && handOver === true)));
 
 export interface OpenFileBody {
   readonly readOnly: boolean;

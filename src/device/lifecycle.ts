@@ -24,10 +24,11 @@ const arrows: Readonly<Record<LifecycleState, readonly LifecycleState[]>> = {
 };
 
 /** What somebody may ask of a device; looking (`status`, `table`, `ping`) is allowed in every state. */
-export type LifecycleVerb = 'message' | 'suspend' | 'resume' | 'attach' | 'remove';
+export type LifecycleVerb = 'message' | 'suspend' | 'resume' | 'attach' | 'hand-over' | 'remove';
 
 const notYet = 'it is starting: try again when it serves';
 const tooLate = 'it is being removed';
+const resumeFirst = 'it is suspended: resume it first';
 
 /**
  * Why a verb is refused in a state, as the end of a sentence; where nothing stands it is allowed. What a suspended device lets
@@ -35,23 +36,25 @@ const tooLate = 'it is being removed';
  */
 const refusals: Readonly<Record<LifecycleState, Readonly<Partial<Record<LifecycleVerb, string>>>>> = {
   // A `remove` is remembered and done as soon as there is something to remove.
-  starting: { message: notYet, suspend: notYet, resume: notYet, attach: notYet },
+  starting: { message: notYet, suspend: notYet, resume: notYet, attach: notYet, 'hand-over': notYet },
   // Suspending what is suspended and resuming what serves are no errors: scripts may say them twice.
   serving: {},
-  suspended: { attach: 'it is suspended: resume it first' },
+  suspended: { attach: resumeFirst, 'hand-over': resumeFirst },
   // A second `remove` is the same one.
-  removing: { message: tooLate, suspend: tooLate, resume: tooLate, attach: tooLate },
+  removing: { message: tooLate, suspend: tooLate, resume: tooLate, attach: tooLate, 'hand-over': tooLate },
   removed: {
     message: 'it is removed',
     suspend: 'it is removed',
     resume: 'it is removed',
     attach: 'it is removed',
+    'hand-over': 'it is removed',
   },
   failed: {
     message: 'it did not start',
     suspend: 'it did not start',
     resume: 'it did not start',
     attach: 'it did not start',
+    'hand-over': 'it did not start',
     remove: 'it did not start',
   },
 };

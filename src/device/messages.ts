@@ -334,7 +334,7 @@ export type ControlAsk =
   | { readonly type: 'suspend'; readonly flush: boolean }
   | { readonly type: 'resume' }
   | { readonly type: 'open-file'; readonly readOnly: boolean }
-  | { readonly type: 'remove'; readonly force: boolean };
+  | { readonly type: 'remove'; readonly force: boolean; readonly handOver?: boolean | undefined };
 
 /** The answer of each ask. */
 export interface ControlAnswers {

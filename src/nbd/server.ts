@@ -154,6 +154,15 @@ export class NbdServer {
   }
 
   /**
+   * Ends all connections without another word, on a suspended server, before `close`: clients that send what has no answer to the
+   * next process must not hear from this one that it failed. What devices still have goes on, its answers are dropped.
+   */
+  leaveClients(): void {
+    assert(this.#suspended, 'NbdServer: leaveClients while requests are taken');
+    for (const connection of this.#connections.keys()) connection.drop();
+  }
+
+  /**
    * Stops accepting. Requests in flight are answered; what comes after, held requests of a suspended server too, is answered
    * ESHUTDOWN without asking a device, and options of a handshake ERR_SHUTDOWN, until the client is quiet, at most for
    * `shutdownRefusingMs`. Then the connection ends, and after `deadlineMs` what is left is dropped. Resolves to the number of

@@ -242,6 +242,15 @@ const attached = z.strictObject({
   warnings: texts,
 });
 
+const closingSteps = z.array(
+  z.strictObject({
+    step: z.string(),
+    result: z.enum(['done', 'failed', 'timed-out']),
+    durationMs: count,
+    detail: z.string(),
+  }),
+);
+
 /** One value for each kind of request. */
 function eachKind<T extends z.ZodType>(value: T): z.ZodType {
   return z.strictObject({ read: value, write: value, flush: value, trim: value, zero: value, other: value });
@@ -371,18 +380,12 @@ const shapes = {
   suspend: z.strictObject({ name: z.string(), state: lifecycle }),
   resume: z.strictObject({ name: z.string(), state: lifecycle }),
   retire: z.strictObject({ name: z.string(), replies: texts, spare: z.string(), wiped: z.boolean() }),
+  restart: z.strictObject({ name: z.string(), notes: texts, steps: closingSteps }),
   remove: z.strictObject({
     name: z.string(),
     wasDead: z.boolean(),
     killed: z.boolean(),
-    steps: z.array(
-      z.strictObject({
-        step: z.string(),
-        result: z.enum(['done', 'failed', 'timed-out']),
-        durationMs: count,
-        detail: z.string(),
-      }),
-    ),
+    steps: closingSteps,
     leftBehind: z.array(z.strictObject({ path: z.string(), requests: count })),
     warnings: texts,
   }),

@@ -18,6 +18,8 @@ const life: readonly (readonly [shape: string, words: string, before?: (lab: Dev
   ['health', 'health disk'],
   ['spare-list', 'spare list disk'],
   ['scrub', 'scrub disk start --rate 0 --wait'],
+  ['top', 'top disk --once --interval 0.1'],
+  ['restart', 'restart disk'],
   ['table', 'table disk'],
   ['policy', 'policy disk path-timeout 60'],
   ['import', 'import disk bad', (lab) => writeFileSync(lab.path('bad'), '7\n')],

@@ -3,7 +3,7 @@ import { kernelTests } from './kernel-tests.ts';
 kernelTests('attach by the nbd driver', [
   {
     title:
-      'SIGKILL under a mounted ext4: requests wait, the next process gets them again, nothing synced is lost',
+      'SIGKILL and restart under a mounted ext4: requests wait, the next process gets them again, nothing synced is lost',
     plan: { story: 'attached-queue' },
     limitSeconds: 300,
   },

@@ -12,8 +12,8 @@ export interface ProgramPlace {
  *
  * - Before local-fs-pre.target: started before every local file system, so ended after all of them.
  * - `serve` looks for the disks of NAME itself, by identity: a unit that waited for a name under /dev would wait for the wrong one.
- * - It is attached before anything that is ordered behind it goes on, and let go of before it ends. A machine that cannot
- *   (no FUSE) serves all the same: `-`.
+ * - It is attached before anything that is ordered behind it goes on, and let go of before it ends; of a restart mounted file systems
+ *   notice a pause only. A machine that cannot attach (no FUSE) serves all the same: `-`.
  * - A refusal (2, 4, 6) is for a person and is not tried again; a disk that is late, a bug or a watchdog's end is.
  * - Swapped-out memory of what the kernel writes its pages through would be a deadlock.
  */
@@ -38,7 +38,7 @@ Type=notify
 NotifyAccess=main
 ExecStart=${program} serve %i --wait 60
 ExecStartPost=-${program} attach %i
-ExecStop=-${program} detach %i --wait 30
+ExecStop=-${program} detach %i --wait 30 --unless-restart %n
 Restart=on-failure
 RestartSec=2
 RestartPreventExitStatus=2 4 6

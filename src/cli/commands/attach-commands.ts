@@ -23,6 +23,10 @@ export function addAttachCommands(program: Command, terminal: Terminal): void {
     .description('take the block device away again: not while somebody uses it, who is named')
     .argument('<NAME>')
     .option('--wait <SECONDS>', 'wait so long for whoever uses it (default: 0)')
+    .option(
+      '--unless-restart <UNIT>',
+      "while systemd restarts this unit: end the device's process, and leave the block device to the next one",
+    )
     .option('--json', 'print what was done as JSON')
     .addHelpText('after', examples('detach old-disk', 'detach old-disk --wait 30'))
     .action(async (name, options) => {

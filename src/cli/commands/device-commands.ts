@@ -9,6 +9,7 @@ export function addDeviceCommands(program: Command, terminal: Terminal): void {
   addEvents(program, terminal);
   addSuspension(program, terminal);
   addRetire(program, terminal);
+  addRestart(program, terminal);
   addRemove(program, terminal);
 }
 
@@ -198,6 +199,21 @@ function addEvents(program: Command, terminal: Terminal): void {
     )
     .action(async (name, options) => {
       await (await import('../verbs/events.ts')).runEvents(terminal, name, options);
+    });
+}
+
+function addRestart(program: Command, terminal: Terminal): void {
+  program
+    .command('restart')
+    .description(
+      "end a device's process and serve the device by a new one, as after an upgrade; a file system on it, attached by nbd, notices a pause",
+    )
+    .summary('serve a device by a new process, under its clients')
+    .argument('<NAME>')
+    .option('--json', 'print what was done as JSON')
+    .addHelpText('after', examples('restart old-disk'))
+    .action(async (name, options) => {
+      await (await import('../verbs/restart.ts')).runRestart(terminal, name, options);
     });
 }
 

@@ -14,6 +14,7 @@ import { SetupError } from '../../device/setup-error.ts';
 import { describeLeftBehind } from '../../device/stack/describe-unanswered.ts';
 import { abandonAttachment, detachDevice } from '../detach-device.ts';
 import { noSuchDevice } from '../find-device.ts';
+import { hasEnded } from '../process-end.ts';
 import { printJson, type Terminal } from '../terminal.ts';
 
 /** After the disks are closed only the process's own end is left. */
@@ -27,7 +28,6 @@ const pingDeadlineMs = 2_000;
 const killDeadlineMs = 2_000;
 /** A control plane that crashed is back after this; a device that starts serves. */
 const answerDeadlineMs = 12_000;
-const exitPollMs = 5;
 const askAgainMs = 100;
 
 export interface RemoveFlags {
@@ -232,12 +232,4 @@ function whatWentWrong({ report, killed }: Ended): string | undefined {
       : 'what was acknowledged and not flushed is as safe as after a power cut',
   );
   return told.join('; ');
-}
-
-async function hasEnded(identity: ProcessIdentity, deadlineMs: number): Promise<boolean> {
-  for (let waitedMs = 0; waitedMs <= deadlineMs; waitedMs += exitPollMs) {
-    if (!isRunning(identity)) return true;
-    await new Promise((resolve) => setTimeout(resolve, exitPollMs));
-  }
-  return false;
 }

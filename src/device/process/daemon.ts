@@ -126,7 +126,7 @@ class Daemon {
       claim: (name, uuid) => this.#claim(name, uuid),
       events: { append: (event) => this.#tell(event) },
       onBusySecond: () => this.#stuckWatch?.look(),
-      endsBySignal: () => this.#signalled,
+      endsForNow: () => this.#signalled || this.#removal?.handsOver === true,
     });
     this.#stack = stack;
     this.#stuckWatch = new StuckWatch({
@@ -232,7 +232,7 @@ class Daemon {
       case 'open-file':
         return this.#openFile(stack, ask.readOnly);
       case 'remove':
-        return await this.#answerRemove(ask.force);
+        return await (ask.handOver === true ? this.#answerHandOver() : this.#answerRemove(ask.force));
       case 'message':
         return await this.#message(stack, ask.sector, ask.words);
     }
@@ -307,6 +307,20 @@ class Daemon {
       return {
         answer: await (force ? removal.now(by) : removal.whenIdle(by, (work) => this.#inTurn(work))),
       };
+    } catch (error) {
+      return { failure: stateFailure(error) };
+    }
+  }
+
+  async #answerHandOver(): Promise<Answer> {
+    try {
+      const report = await this.#removal!.handOver('control API, for the next process', (work) =>
+        this.#inTurn(() => {
+          this.#refuse('hand-over');
+          return work();
+        }),
+      );
+      return { answer: report };
     } catch (error) {
       return { failure: stateFailure(error) };
     }

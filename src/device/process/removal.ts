@@ -24,9 +24,10 @@ export interface RemovalParts {
 }
 
 /**
- * The end of a device, in three manners:
+ * The end of a device, in four manners:
  *
  * - `whenIdle`  ends clean or not at all: nobody is connected, every request has its answer, both disks are flushed
+ * - `handOver`  the same, but with clients connected: they get no answer, and send what has none to the process that serves next
  * - `soon`      (a signal) ends whatever happens, each step within its deadline
  * - `now`       (`--force`) the same within seconds, and says what it left behind
  *
@@ -37,6 +38,7 @@ export class Removal {
   #attempt: Promise<RemoveReport> | undefined;
   #sequence: ClosingSequence | undefined;
   #report: Promise<RemoveReport> | undefined;
+  #handsOver = false;
   #announceClosing: () => void = () => undefined;
   /** Resolves when there is no way back any more. */
   readonly #closing: Promise<void>;
@@ -53,11 +55,20 @@ export class Removal {
    * runs it behind a suspending or resuming that is under way.
    */
   whenIdle(by: string, inTurn: (work: () => Promise<void>) => Promise<void>): Promise<RemoveReport> {
-    if (this.#report !== undefined) return this.#report;
-    this.#attempt ??= this.#tryWhenIdle(by, inTurn).finally(() => {
-      this.#attempt = undefined;
-    });
-    return this.#attempt;
+    return this.#tryOnce(by, inTurn, false);
+  }
+
+  /**
+   * As `whenIdle`, under clients. What was acknowledged is durable before they are left (R7: a flush that fails must be told to those
+   * who wait for it, and nobody tells it later).
+   */
+  handOver(by: string, inTurn: (work: () => Promise<void>) => Promise<void>): Promise<RemoveReport> {
+    return this.#tryOnce(by, inTurn, true);
+  }
+
+  /** Clients were left to the next process; there is no way back. */
+  get handsOver(): boolean {
+    return this.#handsOver;
   }
 
   soon(by: string): Promise<RemoveReport> {
@@ -69,26 +80,43 @@ export class Removal {
     return this.#close(by, true);
   }
 
+  #tryOnce(
+    by: string,
+    inTurn: (work: () => Promise<void>) => Promise<void>,
+    handsOver: boolean,
+  ): Promise<RemoveReport> {
+    if (this.#report !== undefined) return this.#report;
+    this.#attempt ??= this.#tryWhenIdle(by, inTurn, handsOver).finally(() => {
+      this.#attempt = undefined;
+    });
+    return this.#attempt;
+  }
+
   async #tryWhenIdle(
     by: string,
     inTurn: (work: () => Promise<void>) => Promise<void>,
+    handsOver: boolean,
   ): Promise<RemoveReport> {
-    const quiesced = inTurn(() => this.#quiesce());
+    const quiesced = inTurn(() => this.#quiesce(handsOver));
     // What it says behind somebody's force is of no more interest; a bug is.
     void quiesced.catch((error: unknown) => {
       if (!isWorldError(error)) throw error;
     });
     await Promise.race([quiesced, this.#closing]);
+    if (handsOver && this.#report === undefined) {
+      this.#handsOver = true;
+      this.#parts.stack.leaveClients();
+    }
     return this.#close(by, false);
   }
 
   /** Nothing is under way and all is durable; new requests wait. */
-  async #quiesce(): Promise<void> {
+  async #quiesce(handsOver: boolean): Promise<void> {
     const { stack, lifecycle } = this.#parts;
     if (this.#report !== undefined) return;
     const { state } = lifecycle;
     // Whoever suspended it knows that clients wait; they are refused, once (R30).
-    if (state === 'serving') await this.#refuseClients();
+    if (state === 'serving' && !handsOver) await this.#refuseClients();
     if (this.#report !== undefined) return;
     lifecycle.moveTo('removing');
     try {

@@ -197,7 +197,7 @@ class StackOpening {
    */
   async #settleHost(): Promise<void> {
     await this.#hostWriter?.close();
-    if (this.#hiddenMain === undefined || this.#remap === undefined || this.#surroundings.endsBySignal())
+    if (this.#hiddenMain === undefined || this.#remap === undefined || this.#surroundings.endsForNow())
       return;
     const { remappedGranules, goneSectors, metadata } = this.#remap.status();
     if (metadata.closedCleanly && remappedGranules + goneSectors === 0) this.#hiddenMain.show();

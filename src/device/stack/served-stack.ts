@@ -35,6 +35,8 @@ export interface ServedStack {
   unansweredByDisk(): readonly DiskRequests[];
   suspend(options: SuspendOptions): Promise<void>;
   resume(): Promise<void>;
+  /** Behind `suspend`: clients are left without an answer to what they wait for, for the process that serves next. */
+  leaveClients(): void;
   /** A file of the kernel's that is the device, for a loop device: its path for another process. Throws `SetupError`. */
   openFile(readOnly: boolean): string;
   message(sector: number, words: readonly string[]): Promise<string>;

@@ -122,6 +122,10 @@ export class SparelessStack implements ServedStack {
     return Promise.resolve();
   }
 
+  leaveClients(): void {
+    this.#parts.server.leaveClients();
+  }
+
   /** Main alone is read, whatever was asked for. */
   openFile(): string {
     return this.#parts.kernelFile.open(true);

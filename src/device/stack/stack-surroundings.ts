@@ -15,6 +15,6 @@ export interface StackSurroundings {
   readonly events: EventSink;
   /** Called once a second while any request of a client has no answer (I22). */
   readonly onBusySecond: () => void;
-  /** Whether it ends because its process was told to, as at a shutdown, and not because somebody removed it. */
-  readonly endsBySignal: () => boolean;
+  /** Whether it ends to be served again, as at a shutdown or a restart, and not because somebody removed it. */
+  readonly endsForNow: () => boolean;
 }

@@ -167,6 +167,10 @@ export class Stack implements ServedStack {
     server.resume();
   }
 
+  leaveClients(): void {
+    this.#parts.server.leaveClients();
+  }
+
   openFile(readOnly: boolean): string {
     return this.#parts.kernelFile.open(readOnly);
   }

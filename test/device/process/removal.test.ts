@@ -72,6 +72,10 @@ class ScriptedStack implements ServedStack {
     return Promise.resolve();
   }
 
+  leaveClients(): void {
+    this.calls.push('leave clients');
+  }
+
   describe(): StackStatus {
     return assert.fail('not asked here');
   }
@@ -215,6 +219,50 @@ test('R7 a flush that fails or does not end refuses the removal, and says what i
     bench.stack.endSuspend(new SuspendError(code, 'not suspended, its flush failed: EIO'));
     assert.ok((await refused).includes(told), told);
   }
+});
+
+test('a device is handed over under its clients: flushed first, then they are left without a word, then it is closed', async () => {
+  const bench = new Bench();
+  bench.stack.connected = 3;
+  const report = await bench.removal.handOver('api', (work) => work());
+  assert.deepEqual(bench.stack.calls, [
+    `suspend true ${removeDrainDeadlineMs}`,
+    'leave clients',
+    'closing by api',
+    'export',
+    'flush',
+    'main',
+  ]);
+  assert.equal(report.steps.length, 3);
+  assert.equal(bench.removal.handsOver, true);
+});
+
+test('R7 what cannot be made durable is not handed over: nobody would tell the clients later', async () => {
+  for (const code of ['SUSPEND_FLUSH_FAILED', 'SUSPEND_TIMED_OUT'] as const) {
+    const bench = new Bench();
+    bench.stack.connected = 1;
+    bench.stack.suspendsAtOnce = false;
+    const refused = refusal(bench.removal.handOver('api', (work) => work()));
+    await bench.pass(20);
+    bench.stack.endSuspend(new SuspendError(code, 'not suspended, its flush failed: EIO'));
+    assert.match(await refused, /^not removed, the device serves on: /);
+    assert.equal(bench.lifecycle.state, 'serving');
+    assert.equal(bench.removal.handsOver, false);
+    assert.ok(!bench.stack.calls.includes('leave clients'), 'they are served on');
+  }
+});
+
+test('a signal overtakes a handing over that waits for a disk: clients hear of that end', async () => {
+  const bench = new Bench();
+  bench.stack.suspendsAtOnce = false;
+  const handedOver = bench.removal.handOver('api', (work) => work());
+  await bench.pass(20);
+  const ended = bench.removal.soon('signal');
+  await bench.pass(100);
+  assert.equal(await handedOver, await ended);
+  assert.ok(!bench.stack.calls.includes('leave clients'));
+  bench.stack.endSuspend(new SuspendError('SUSPEND_ENDED', 'late'));
+  await bench.pass(20);
 });
 
 test('I21 two removals at one time are one, also when it is refused', async () => {

@@ -114,6 +114,12 @@ export function attachedThatWaits(): Promise<string> {
         longestMs = Math.max(longestMs, performance.now() - startMs);
         assert.equal(writer.failure, '');
       }
+      const beforeRestart = writer.written;
+      await lab.lab.mustRun('restart', 'disk');
+      await until(
+        () => writer.written > beforeRestart + 5 || writer.failure !== '',
+        'a restart is a pause: the writer goes on',
+      );
       writer.stop();
       await running;
       assert.equal(writer.failure, '');
@@ -138,7 +144,7 @@ export function attachedThatWaits(): Promise<string> {
         false,
         'the kernel has let go of it',
       );
-      return `${kills} kill under ext4 on ${device}: ${writer.written} synced records, all there, none refused; the longest way back ${Math.round(longestMs)} ms`;
+      return `${kills} kill and 1 restart under ext4 on ${device}: ${writer.written} synced records, all there, none refused; the longest way back ${Math.round(longestMs)} ms`;
     },
   );
 }
