@@ -39,10 +39,13 @@ class MappedBytes extends FilterDevice {
   states: readonly (readonly [length: number, state: ExtentState])[] = [];
   bytesAtOnce: number = Number.POSITIVE_INFINITY;
   calls = 0;
+  /** Bytes of the last call. */
+  asked = 0;
   failure: 'suspect' | 'closed' | undefined;
 
   override extents(offset: number, length: number): Promise<readonly Extent[]> {
     this.calls += 1;
+    this.asked = length;
     if (this.failure !== undefined) return Promise.reject(deviceError('disk', this.failure, offset, length));
     const extents: Extent[] = [];
     let at = 0;
@@ -307,6 +310,24 @@ describe('BLOCK_STATUS', () => {
       await wire.expect(statusChunkHex(2, 1, [[512, 3]]));
       await wire.send(requestHex(status, 3, 8704, 512));
       await wire.expect(statusChunkHex(3, 1, [[512, 3]]));
+    });
+  });
+
+  it('REQ_ONE asks the device for little more than it answers', async () => {
+    const short = 4096;
+    const device = mapped([
+      [short, 'hole'],
+      [mebibyte / 2 - short, 'data'],
+      [mebibyte / 2, 'hole'],
+    ]);
+    await withServer({ device }, async (fixture) => {
+      const wire = await fixture.structured([allocation]);
+      await wire.send(requestHex(status, 1, 0, mebibyte, { flags: reqOne }));
+      await wire.expect(statusChunkHex(1, 1, [[short, 3]]));
+      assert.ok(device.asked <= 65536, `${device.asked} bytes`);
+      await wire.send(requestHex(status, 2, short, mebibyte - short, { flags: reqOne }));
+      await wire.expect(statusChunkHex(2, 1, [[mebibyte / 2 - short, 0]]));
+      assert.equal(device.calls, 3, 'eight times as much each time');
     });
   });
 
