@@ -5,7 +5,7 @@
 // that need a missing tool skip visibly. With CI set a missing tool is a failure, because nobody reads skips there.
 
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -75,6 +75,17 @@ function installPackages(command, packages) {
   return [update, ...attempts].map(({ good, output }) => (good ? '' : output)).join('');
 }
 
+/** Debian starts what a package serves. Nobody has asked for that: only a program of it was wanted. */
+function stopServices(installed) {
+  // sd_booted(3): elsewhere nothing was started.
+  if (!existsSync('/run/systemd/system')) return;
+  for (const { service } of installed) {
+    if (service === undefined) continue;
+    console.log(`setup: stopping and disabling ${service}.service, which came with a test tool`);
+    spawnSync('systemctl', ['disable', '--now', '--quiet', service], { stdio: 'ignore' });
+  }
+}
+
 /** Throws `MissingTools` when CI is set and a tool stays missing. */
 export function installTestTools() {
   const tools = JSON.parse(readFileSync(fileURLToPath(new URL('test-tools.json', import.meta.url)), 'utf8'));
@@ -88,7 +99,9 @@ export function installTestTools() {
     const packages = new Set(missing().flatMap((entry) => entry.packages[candidate] ?? []));
     if (packages.size === 0) continue;
     console.log(`setup: installing ${[...packages].join(' ')} (apt-get)`);
+    const asked = missing();
     output = installPackages(command, [...packages]);
+    stopServices(asked.filter(({ tool }) => hasTool(tool)));
   }
 
   const still = missing();

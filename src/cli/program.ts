@@ -76,7 +76,7 @@ export function buildProgram(terminal: Terminal, running: Running = newRunning()
   addSpareCommands(program, terminal);
   addMetadataCommands(program, terminal, running);
   addAttachCommands(program, terminal);
-  addDeviceCommands(program, terminal);
+  addDeviceCommands(program, terminal, running);
   addWatchingCommands(program, terminal);
   addListCommands(program, terminal);
   addSetupCommand(program, terminal);

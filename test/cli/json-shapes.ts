@@ -508,6 +508,18 @@ const shapes = {
     goneSectors: count,
   }),
   version: z.strictObject({ version: z.string() }),
+  'status-check': z.strictObject({
+    code: z.union([z.literal(0), z.literal(1), z.literal(2), z.literal(3)]),
+    word: z.enum(['OK', 'WARNING', 'CRITICAL', 'FAILED']),
+    devices: z.array(
+      z.strictObject({
+        name: z.string(),
+        code: count,
+        detail: z.string(),
+        figures: z.nullable(z.strictObject({ moved: count, lost: count, spareUsedPercent: count })),
+      }),
+    ),
+  }),
   monitor: z.strictObject({
     time: z.iso.datetime({ precision: 3 }),
     device: z.string(),

@@ -49,7 +49,7 @@ const life: readonly (readonly [shape: string, words: string, before?: (lab: Dev
   ['version', 'version'],
 ];
 
-/** `status --watch`, `events`, `assemble --all`, `attach`, `detach` and `monitor` have tests of their own; `metadata restore` is below, for it wants a dump as text. */
+/** `status --watch`, `events`, `assemble --all`, `attach`, `detach`, `monitor` and `status --check` have tests of their own; `metadata restore` is below, for it wants a dump as text. */
 const elsewhere = [
   'spare-replace',
   'status-watch',
@@ -59,6 +59,7 @@ const elsewhere = [
   'attach',
   'detach',
   'monitor',
+  'status-check',
 ];
 
 test('--json of every verb has the shape that docs/cli.md shows, and nothing else on standard output', async () => {

@@ -3,8 +3,8 @@ import type { Terminal } from '../terminal.ts';
 import { examples } from './examples.ts';
 
 /** The commands about a device that is served, or was. */
-export function addDeviceCommands(program: Command, terminal: Terminal): void {
-  addQueries(program, terminal);
+export function addDeviceCommands(program: Command, terminal: Terminal, running: { exitCode: number }): void {
+  addQueries(program, terminal, running);
   addTop(program, terminal);
   addEvents(program, terminal);
   addSuspension(program, terminal);
@@ -53,7 +53,7 @@ function addSuspension(program: Command, terminal: Terminal): void {
     });
 }
 
-function addQueries(program: Command, terminal: Terminal): void {
+function addQueries(program: Command, terminal: Terminal, running: { exitCode: number }): void {
   program
     .command('ls')
     .description('list the devices, dead ones too')
@@ -80,6 +80,10 @@ function addQueries(program: Command, terminal: Terminal): void {
     .option('--csv', 'a line of names, and one a device')
     .option('--json', 'as JSON')
     .option('--watch [SECONDS]', 'again every 2 seconds, or so many, until interrupted')
+    .option('--check', 'one line for Nagios; ends with 0 healthy, 1 more was moved, 2 lost, 3 failed')
+    .option('--grew-for <HOURS>', 'how long 1 is told after more was moved (default: 24)')
+    .option('--acknowledge', 'what was moved by now is known: only more of it is told')
+    .option('--checker <NAME>', 'who asks: each remembers by itself what it has seen (default: default)')
     .addHelpText(
       'after',
       examples(
@@ -88,10 +92,12 @@ function addQueries(program: Command, terminal: Terminal): void {
         'status old-disk --json',
         'status old-disk --watch',
         'status old-disk --csv --watch 60 >> old-disk.csv',
+        'status --check',
+        'status old-disk --check --acknowledge',
       ),
     )
     .action(async (name, options) => {
-      await (await import('../verbs/status.ts')).runStatus(terminal, name, options);
+      running.exitCode = await (await import('../verbs/status.ts')).runStatus(terminal, name, options);
     });
   program
     .command('health')
