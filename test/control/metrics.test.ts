@@ -3,14 +3,12 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { latencyCount } from '../../src/block/latency-histogram.ts';
 import { controlApplication } from '../../src/control/application.ts';
-import {
-  deviceFamilies,
-  metricNames,
-  remapCounterMetrics,
-} from '../../src/control/metrics/device-metrics.ts';
+import { deviceFamilies, metricNames } from '../../src/control/metrics/device-metrics.ts';
 import { expositionText } from '../../src/control/metrics/exposition.ts';
 import { latencySamples } from '../../src/control/metrics/latency-samples.ts';
 import { metricsText } from '../../src/control/metrics/metrics-text.ts';
+import { remapCounterMetrics } from '../../src/control/metrics/remap-metrics.ts';
+import { scrubCounters } from '../../src/control/metrics/scrub-metrics.ts';
 import { newCounters } from '../../src/remap/remap-counters.ts';
 import { exampleStatus } from './example-status.ts';
 import { parseExposition } from './exposition-reader.ts';
@@ -19,6 +17,11 @@ test('every counter of the remap target has a metric, with a name and labels of 
   assert.deepEqual(Object.keys(remapCounterMetrics).sort(), Object.keys(newCounters()).sort());
   const series = Object.values(remapCounterMetrics).map(({ name, labels }) => JSON.stringify([name, labels]));
   assert.equal(new Set(series).size, series.length);
+});
+
+test('every count of scrubs has a metric', () => {
+  const counted = scrubCounters.map(([key]) => key);
+  assert.deepEqual(counted.toSorted(), Object.keys(exampleStatus.scrub!.totals).sort());
 });
 
 test('names, types and units are by convention', () => {
@@ -68,6 +71,15 @@ test('figures are those of the status, none is invented and none is lost', () =>
   assert.equal(of('spare_slots', { state: 'retired' }), remap.slotsRetired);
   assert.equal(of('spare_used_ratio'), 1 - remap.slotsFree / remap.slotsTotal);
   assert.equal(of('oldest_stuck_request_seconds'), 43);
+  assert.equal(of('health_score'), 39);
+  assert.equal(of('spare_full_in_seconds'), 900 * 86_400);
+  assert.equal(of('smart_value', { disk: 'main', path: '/dev/sdb', counter: 'reallocated_sectors' }), 8);
+  assert.equal(of('smart_failing', { disk: 'main', path: '/dev/sdb' }), 0);
+  assert.equal(of('smart_failing', { disk: 'spare', path: '/dev/sdc' }), undefined, 'nobody has asked it');
+  assert.equal(of('scrub_state', { state: 'running' }), 1);
+  assert.equal(of('scrub_position_bytes'), 67_108_864);
+  assert.equal(of('scrub_main_bytes_total'), 67_100_672);
+  assert.equal(of('scrub_finished_timestamp_seconds'), 1_699_000_003);
   assert.equal(of('health_state', { state: 'failing' }), 1);
   assert.equal(of('health_state', { state: 'ok' }), 0);
 });
@@ -77,10 +89,10 @@ test('of a device that does not answer only that is told', () => {
   assert.match(text, /^# HELP dm_remap_up .*\n# TYPE dm_remap_up gauge\ndm_remap_up\{device="killed"\} 0\n$/);
 });
 
-test('a device without its spare has no figures of one', () => {
+test('a device without its spare has no figures of one, and one nobody judges none of its health', () => {
   const remap = { ...exampleStatus.remap, state: 'without-spare', slotsTotal: 0, counters: {} };
-  const text = metricsText([{ ...exampleStatus, spare: null, remap }]);
-  assert.doesNotMatch(text, /spare_used_ratio|spare_slots\{|remaps_total/);
+  const text = metricsText([{ ...exampleStatus, spare: null, scrub: null, health: null, remap }]);
+  assert.doesNotMatch(text, /spare_used_ratio|spare_slots\{|remaps_total|scrub_|health_score|smart_/);
   assert.match(text, /^dm_remap_state\{device="disk",state="without-spare"\} 1$/m);
 });
 

@@ -172,6 +172,8 @@ test('bad sectors are told as they are: to Prometheus in four ways, and to Nagio
     assert.equal(of('requests_total', { kind: 'write' }), granules.length);
     assert.equal(of('request_errors_total'), 1);
     assert.equal(of('connections'), 1);
+    assert.ok(of('health_score')! >= 0 && of('health_score')! < 100, 'sectors are lost');
+    assert.equal(of('scrub_state', { state: 'idle' }), 1);
     assert.ok(sum('dm_remap_main_errors_total') >= granules.length + 1);
   }
   assert.equal(await promtoolCheck(served), '');

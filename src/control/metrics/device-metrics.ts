@@ -1,101 +1,15 @@
 import type { DeviceStatus } from '../../device/messages.ts';
-import type { Labels, MetricFamily, Sample } from './exposition.ts';
+import type { MetricFamily } from './exposition.ts';
+import { healthMetrics } from './health-metrics.ts';
 import { latencySamples } from './latency-samples.ts';
+import { byKind, counter, type DeviceMetric, gauge, stateSet } from './metric.ts';
+import { remapMetrics } from './remap-metrics.ts';
+import { scrubMetrics } from './scrub-metrics.ts';
 
 /** What is told of a device that did not answer. */
 export interface SilentDevice {
   readonly name: string;
 }
-
-/** One name, and what a device says to it. */
-interface DeviceMetric {
-  readonly name: string;
-  readonly type: MetricFamily['type'];
-  readonly help: string;
-  readonly of: (status: DeviceStatus) => readonly Sample[];
-}
-
-/**
- * The counters of the remap target by their names in `status`. Each has a metric of its own: what an operator can write an alert
- * for should be found by its name.
- */
-export const remapCounterMetrics: Readonly<
-  Record<string, { readonly name: string; readonly labels?: Labels; readonly help: string }>
-> = {
-  mainReadErrors: {
-    name: 'main_errors_total',
-    labels: { direction: 'read' },
-    help: 'Requests that the main disk failed.',
-  },
-  mainWriteErrors: {
-    name: 'main_errors_total',
-    labels: { direction: 'write' },
-    help: 'Requests that the main disk failed.',
-  },
-  spareErrors: { name: 'spare_errors_total', help: 'Requests that the spare failed.' },
-  remaps: { name: 'remaps_total', help: 'Granules that were moved to the spare, again too.' },
-  rewritesInPlace: {
-    name: 'rewrites_in_place_total',
-    help: 'Writes that main failed, and took when asked again in place.',
-  },
-  readsSaved: { name: 'reads_saved_total', help: 'Reads that main failed, and gave when asked again.' },
-  lostReads: { name: 'lost_reads_total', help: 'Reads that met sectors whose bytes are lost.' },
-  freshZeros: {
-    name: 'fresh_zero_sectors_read_total',
-    help: 'Sectors that main cannot read and nobody wrote that were answered as zeros.',
-  },
-  failedWrites: { name: 'failed_writes_total', help: 'Writes that were answered with an error of a disk.' },
-  writesWithoutRoom: {
-    name: 'writes_without_room_total',
-    help: 'Writes that a disk refused because the file system or thin volume under it is full.',
-  },
-  verifyMismatches: {
-    name: 'verify_mismatches_total',
-    help: 'Granules that read back other bytes than were written.',
-  },
-  lazyCommitsFailed: {
-    name: 'lazy_commits_failed_total',
-    help: 'Marks of unreadable sectors that could not be stored; they are made again at the next read.',
-  },
-  takenHome: { name: 'taken_home_granules_total', help: 'Granules that went back to main.' },
-  salvageDropped: {
-    name: 'salvage_dropped_granules_total',
-    help: 'Granules that the salvager gave up; the next read asks main anew.',
-  },
-  salvagedGranules: {
-    name: 'salvaged_granules_total',
-    help: 'Granules that were moved because main gave them only when asked again.',
-  },
-  zeroedReads: {
-    name: 'zeroed_reads_total',
-    help: 'Reads in whose replies zeros stand for lost sectors (policy on-lost zero).',
-  },
-};
-
-const gauge = (
-  name: string,
-  help: string,
-  of: (status: DeviceStatus) => number | readonly Sample[],
-): DeviceMetric => ({ name, type: 'gauge', help, of: (status) => asSamples(of(status)) });
-
-const counter = (
-  name: string,
-  help: string,
-  of: (status: DeviceStatus) => number | readonly Sample[],
-): DeviceMetric => ({ name, type: 'counter', help, of: (status) => asSamples(of(status)) });
-
-/** One of several words: 1 for the one that holds, 0 for the others, so that an alert can name any of them. */
-const stateSet = (
-  name: string,
-  help: string,
-  words: readonly string[],
-  of: (status: DeviceStatus) => string,
-): DeviceMetric =>
-  gauge(name, help, (status) => {
-    const holds = of(status);
-    const all = words.includes(holds) ? words : [...words, holds];
-    return all.map((state) => ({ labels: { state }, value: Number(state === holds) }));
-  });
 
 const lifecycleStates = ['starting', 'serving', 'suspended', 'removing', 'removed', 'failed'];
 const remapStates = [
@@ -206,7 +120,9 @@ const deviceMetrics: readonly DeviceMetric[] = [
     ({ remap }) => remap.replicasTotal,
   ),
   gauge('metadata_replicas_valid', 'Copies of the metadata that are in sync.', (s) => s.remap.replicasValid),
-  ...remapCounters(),
+  ...remapMetrics(),
+  ...healthMetrics,
+  ...scrubMetrics,
   counter('events_dropped_total', 'Events that could not be stored.', ({ eventLog }) => eventLog.dropped),
   counter(
     'events_suppressed_total',
@@ -260,31 +176,4 @@ export function deviceFamilies(
 
 function prefixed(name: string): string {
   return `dm_remap_${name}`;
-}
-
-function asSamples(value: number | readonly Sample[]): readonly Sample[] {
-  return typeof value === 'number' ? [{ labels: {}, value }] : value;
-}
-
-/** `writeZeroes` is `write_zeroes`: label values are words like names. */
-function byKind(counts: Readonly<Record<string, number>>): readonly Sample[] {
-  return Object.entries(counts).map(([kind, value]) => ({
-    labels: { kind: kind.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) },
-    value,
-  }));
-}
-
-/** Counters of one name that differ by a label are one family. */
-function remapCounters(): readonly DeviceMetric[] {
-  const names = [...new Set(Object.values(remapCounterMetrics).map(({ name }) => name))];
-  return names.map((name) => {
-    const parts = Object.entries(remapCounterMetrics).filter(([, metric]) => metric.name === name);
-    return counter(name, parts[0]![1].help, ({ remap }) =>
-      parts.flatMap(([key, { labels }]) => {
-        const value = remap.counters[key];
-        // A device without its spare has no such counters, which is not the same as none.
-        return value === undefined ? [] : [{ labels: labels ?? {}, value }];
-      }),
-    );
-  });
 }
