@@ -5,7 +5,7 @@ import type { Clock } from '../block/clock.ts';
 import { noSlot } from '../metadata/mapping-state.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import type { OpenedMetadata, SettleOptions } from '../metadata/metadata-store.ts';
-import { relocationBufferBytes } from './move/relocation.ts';
+import { relocationBufferBytes } from './move/move-memory.ts';
 import { RemapCore } from './remap-core.ts';
 import { RemapDevice } from './remap-device.ts';
 import { SlotAllocator, type SlotRun } from './table/slot-allocator.ts';

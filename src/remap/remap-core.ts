@@ -7,6 +7,7 @@ import { isGone } from '../block/errno.ts';
 import type { MappingRecord } from '../metadata/mapping-state.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import type { MetadataStore } from '../metadata/metadata-store.ts';
+import { relocationBufferBytes } from './move/move-memory.ts';
 import { FlushGate } from './order/flush-gate.ts';
 import { GranuleLocks } from './order/granule-locks.ts';
 import { InFlight } from './order/in-flight.ts';
@@ -137,7 +138,7 @@ export class RemapCore {
     this.policies = parts.policies ?? policiesOf(this.storedPolicies);
     this.mainCache = new MainCache(parts.main.capabilities.volatileCache ?? true);
     this.optional = new OptionalCommands((place) => this.deviceAt(place));
-    this.zeroMemory = new ZeroMemory(parts.arena);
+    this.zeroMemory = new ZeroMemory(parts.arena, relocationBufferBytes(parts.granuleBytes));
     this.live = new LiveTable({
       granuleCount: Math.ceil(parts.sizeBytes / parts.granuleBytes),
       freshSizeBytes: parts.freshSizeBytes ?? 0,

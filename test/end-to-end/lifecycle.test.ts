@@ -104,7 +104,8 @@ test('a main with bad sectors in every superblock place and at its start is crea
   const startMs = performance.now();
   await lab.mustRun('create', 'disk', '--main-table', table, '--spare', 'spare.img');
   const tookMs = performance.now() - startMs;
-  assert.ok(tookMs < 5_000, `took ${tookMs} ms; alone on a machine it is below 1 s`);
+  // A hang, whatever else the machine does: alone it takes below 1 s. How often main is asked is counted elsewhere (creation-over-bad-sectors).
+  assert.ok(tookMs < 45_000, `took ${tookMs} ms`);
   await lab.mustRun('remove', 'disk');
 });
 

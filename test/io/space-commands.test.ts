@@ -105,23 +105,27 @@ describe('discard, zeroing and holes of image files', { timeout: 20_000 }, () =>
       const blocks = imageBytes / block;
       const questions = 12;
       let asked = 0;
+      let writes = 0;
       let wroteMeanwhile = 0;
+      // A machine that is busy may write nothing while it answers: it is then asked again.
+      const isDone = (): boolean => asked >= questions && wroteMeanwhile > 0;
       const writer = async (lane: number): Promise<void> => {
-        for (let at = lane; asked < questions; at = (at + 5 * 8) % blocks) {
+        for (let at = lane; !isDone(); at = (at + 5 * 8) % blocks) {
           await device.write(new Uint8Array(block).fill(1), at * block);
           written.add(at);
+          writes += 1;
         }
       };
       const writers = Promise.all(Array.from({ length: 8 }, (_, lane) => writer(lane)));
-      for (; asked < questions; asked += 1) {
+      for (; !isDone(); asked += 1) {
         const before = [...written];
+        const writesBefore = writes;
         const holes = holesOf(await device.extents(0, imageBytes));
-        wroteMeanwhile += written.size - before.length;
+        wroteMeanwhile += writes - writesBefore;
         for (const at of before)
           assert.ok(!holes.some(([from, to]) => at * block >= from && at * block < to), `${at}`);
       }
       await writers;
-      assert.ok(wroteMeanwhile > 0, 'asked while writing');
       await device.close();
     }
   });

@@ -5,7 +5,7 @@ import { freshZeros } from '../table/fresh-map.ts';
 import type { GranuleState } from '../table/granule-table.ts';
 import { recordOf } from '../table/live-table.ts';
 import { sectorMask } from '../table/sector-mask.ts';
-import { relocationBufferBytes, relocationBuffers } from './relocation.ts';
+import { relocationBufferBytes, relocationBuffers } from './move-memory.ts';
 import { moveSaved } from './salvage-block.ts';
 import { tryOften } from './try-often.ts';
 

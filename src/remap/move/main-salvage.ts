@@ -8,7 +8,7 @@ import { freshZeros } from '../table/fresh-map.ts';
 import type { GranuleState } from '../table/granule-table.ts';
 import { recordOf } from '../table/live-table.ts';
 import { sectorMask } from '../table/sector-mask.ts';
-import { relocationBuffers } from './relocation.ts';
+import { relocationBuffers } from './move-memory.ts';
 import { moveSaved, withMarks } from './salvage-block.ts';
 import { tryOnce } from './try-often.ts';
 

@@ -2,7 +2,8 @@ import { asDeviceError } from '../../block/device-error.ts';
 import type { StateCause } from '../../metadata/mapping-state.ts';
 import type { RemapCore } from '../remap-core.ts';
 import { runsOf, sectorMask } from '../table/sector-mask.ts';
-import { type RelocationFailure, relocate, relocationBufferBytes, relocationBuffers } from './relocation.ts';
+import { relocationBufferBytes, relocationBuffers } from './move-memory.ts';
+import { type RelocationFailure, relocate } from './relocation.ts';
 
 /**
  * What became of a granule that was to leave a main which can still read it.

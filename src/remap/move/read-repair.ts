@@ -7,7 +7,8 @@ import type { GranuleState } from '../table/granule-table.ts';
 import { recordOf } from '../table/live-table.ts';
 import { runsOf, sectorMask } from '../table/sector-mask.ts';
 import { salvageFromMain } from './main-salvage.ts';
-import { readSlot, relocate, relocationBufferBytes } from './relocation.ts';
+import { relocationBufferBytes } from './move-memory.ts';
+import { readSlot, relocate } from './relocation.ts';
 
 /** A part of a read that failed, inside one granule. All bytes are of the virtual device. */
 export interface ReadRepair {

@@ -47,22 +47,6 @@ export interface RelocationOptions {
 type Attempt = 'moved' | 'try-another-slot' | 'unproved' | 'spare-away' | RelocationFailure;
 
 /**
- * Memory for one move, one piece of the arena: two pieces taken one after the other could be what two moves have of each
- * other's. Taken before the lock, never under it (I14).
- */
-export function relocationBufferBytes(granuleBytes: number): number {
-  return 3 * granuleBytes;
-}
-
-/** The parts of a move's memory: the new bytes of the granule; the slot's bytes, and behind them the same read back. */
-export function relocationBuffers(
-  memory: Uint8Array,
-  granuleBytes: number,
-): { bytes: Uint8Array; buffer: Uint8Array } {
-  return { bytes: memory.subarray(2 * granuleBytes), buffer: memory.subarray(0, 2 * granuleBytes) };
-}
-
-/**
  * Moves one granule, or what is held of it, to a fresh slot. The caller holds the granule's lock and has made sure that
  * no I/O is under way. The order is the promise (I12):
  *

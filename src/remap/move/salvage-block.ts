@@ -5,7 +5,8 @@ import { freshZeros } from '../table/fresh-map.ts';
 import type { GranuleState } from '../table/granule-table.ts';
 import { recordOf } from '../table/live-table.ts';
 import { sectorMask } from '../table/sector-mask.ts';
-import { relocate, relocationBufferBytes, relocationBuffers } from './relocation.ts';
+import { relocationBufferBytes, relocationBuffers } from './move-memory.ts';
+import { relocate } from './relocation.ts';
 import { tryOften } from './try-often.ts';
 
 /** What the salvager knows about one granule. Sector maps. */

@@ -5,7 +5,8 @@ import { commitErrorCode, type RemapCore } from '../remap-core.ts';
 import type { GranuleState } from '../table/granule-table.ts';
 import { recordOf } from '../table/live-table.ts';
 import { runsOf } from '../table/sector-mask.ts';
-import { leaveSlot, readSlot, relocationBufferBytes } from './relocation.ts';
+import { relocationBufferBytes } from './move-memory.ts';
+import { leaveSlot, readSlot } from './relocation.ts';
 import { tryOften, tryOnce } from './try-often.ts';
 
 /**

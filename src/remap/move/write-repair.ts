@@ -9,7 +9,8 @@ import type { RangeFailure } from '../request/request-rounds.ts';
 import type { GranuleState } from '../table/granule-table.ts';
 import { recordOf } from '../table/live-table.ts';
 import { runsOf, sectorMask } from '../table/sector-mask.ts';
-import { type RelocationFailure, relocate, relocationBufferBytes, relocationBuffers } from './relocation.ts';
+import { relocationBufferBytes, relocationBuffers } from './move-memory.ts';
+import { type RelocationFailure, relocate } from './relocation.ts';
 import { writeSlotPart } from './slot-part.ts';
 
 /**

@@ -1,4 +1,5 @@
-import type { BufferArena } from '../../block/buffer-arena.ts';
+import { assert } from '../../block/assert.ts';
+import { arenaPageBytes, arenaPieceBytes, type BufferArena } from '../../block/buffer-arena.ts';
 
 /** Bytes of zeros that are written at once, where main does not zero by itself. */
 const zeroBytesMax = 64 * 1024;
@@ -9,11 +10,16 @@ const zeroBytesMax = 64 * 1024;
  */
 export class ZeroMemory {
   readonly #arena: BufferArena;
+  readonly #pieceBytes: number;
   #users = 0;
   #zeros: Promise<Uint8Array> | undefined;
 
-  constructor(arena: BufferArena) {
+  /** `moveBytes`: what a move takes, which zeros that main fails wait for with this piece in their hands: both fit, always (I14). */
+  constructor(arena: BufferArena, moveBytes: number) {
     this.#arena = arena;
+    const leftBytes = arena.freeBytes('remap') - arenaPieceBytes(moveBytes);
+    this.#pieceBytes =
+      leftBytes < arenaPageBytes ? 0 : Math.min(zeroBytesMax, 2 ** Math.floor(Math.log2(leftBytes)));
   }
 
   /**
@@ -35,8 +41,8 @@ export class ZeroMemory {
   }
 
   async #takePiece(): Promise<Uint8Array> {
-    const bytes = Math.min(zeroBytesMax, this.#arena.largestPiece('remap'));
-    const zeros = await this.#arena.whenFree(bytes, 'remap');
+    assert(this.#pieceBytes > 0, 'ZeroMemory: the remap reserve has no room for zeros beside a move');
+    const zeros = await this.#arena.whenFree(this.#pieceBytes, 'remap');
     return zeros.fill(0);
   }
 }

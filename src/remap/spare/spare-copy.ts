@@ -1,7 +1,8 @@
 import { apart, type BlockDevice } from '../../block/block-device.ts';
 import { delay } from '../../block/clock.ts';
 import { noSlot, StateCause } from '../../metadata/mapping-state.ts';
-import { leaveSlot, readSlot, relocationBufferBytes } from '../move/relocation.ts';
+import { relocationBufferBytes } from '../move/move-memory.ts';
+import { leaveSlot, readSlot } from '../move/relocation.ts';
 import type { RemapCore } from '../remap-core.ts';
 import type { GranuleState } from '../table/granule-table.ts';
 import { recordOf } from '../table/live-table.ts';

@@ -23,6 +23,23 @@ describe('zeros that are written plainly', () => {
     await finish(stack);
   });
 
+  for (const remapBytes of [20, 24, 32, 48, 64].map((kibibytes) => kibibytes * 1024)) {
+    it(`I14 leave room for the moves of what main fails, in a reserve of ${remapBytes} bytes`, async () => {
+      const stack = makeStack({ remapBytes, mainCapabilities: { writeZeroes: false } });
+      await writeSectors(stack, 0, patternOf(0, 64));
+      stack.mainDisk.faults.addBadSectors(8, 24, { on: 'both' });
+      let isDone = false;
+      void stack.device.writeZeroes(0, 64 * 512).then(() => {
+        isDone = true;
+      });
+      await stack.clock.runFor(60_000);
+      assert.ok(isDone, 'zeros that wait for the memory of a move, and hold it');
+      assert.deepEqual(await readSectors(stack, 0, 64), new Uint8Array(64 * 512));
+      assert.equal(stack.arena.usedBytes, 0);
+      await finish(stack);
+    });
+  }
+
   for (const { reserve, name, doneBefore } of [
     {
       reserve: 'client',
