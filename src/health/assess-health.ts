@@ -2,7 +2,7 @@ import { type Advice, type AdviceKind, adviceOf } from './advice.ts';
 import { deviceRules } from './device-rules.ts';
 import { diskRules } from './disk-rules.ts';
 import type { DeviceFacts, DiskFacts, DiskRole, HealthFacts } from './health-facts.ts';
-import { type Rule, stepAt } from './health-rule.ts';
+import { type Rule, stepAt, stepsReached } from './health-rule.ts';
 import { scoreMax } from './health-score.ts';
 
 /** Why the score is lower. */
@@ -27,7 +27,7 @@ export interface Assessment {
 
 interface Hit {
   readonly reason: HealthReason;
-  readonly advice: AdviceKind | undefined;
+  readonly advice: readonly AdviceKind[];
   readonly evidence: 'link' | 'medium' | undefined;
 }
 
@@ -60,7 +60,7 @@ function hitOf<Facts>(rule: Rule<Facts>, facts: Facts, disk: DiskRole, whose: st
   return [
     {
       reason: { rule: rule.id, disk, lowersBy, holdsAt, text },
-      advice: stepAt(rule.advises, measure),
+      advice: stepsReached(rule.advises, measure),
       evidence: rule.evidence,
     },
   ];
@@ -72,7 +72,7 @@ function byWeight(a: HealthReason, b: HealthReason): number {
 }
 
 function wantedOf({ advice, reason }: Hit): { kind: AdviceKind; disk: DiskRole }[] {
-  return advice === undefined ? [] : [{ kind: advice, disk: reason.disk }];
+  return advice.map((kind) => ({ kind, disk: reason.disk }));
 }
 
 /** A link that fails while the sectors do not: the disk is the last thing to replace. */

@@ -14,6 +14,7 @@ export interface Rule<Facts> {
   readonly lowers: readonly Step<number>[];
   /** The score is no higher than this. */
   readonly holds?: readonly Step<number>[];
+  /** All that are reached are said. */
   readonly advises?: readonly Step<DiskAdvice>[];
   /** Link trouble without trouble of the medium is a matter of cables. */
   readonly evidence?: 'link' | 'medium';
@@ -26,6 +27,11 @@ export interface Rule<Facts> {
 /** What the last step that is reached says. */
 export function stepAt<T>(steps: readonly Step<T>[] | undefined, measure: number): T | undefined {
   return steps?.findLast(([atLeast]) => measure >= atLeast)?.[1];
+}
+
+/** What every step that is reached says. */
+export function stepsReached<T>(steps: readonly Step<T>[] | undefined, measure: number): readonly T[] {
+  return (steps ?? []).filter(([atLeast]) => measure >= atLeast).map(([, then]) => then);
 }
 
 export function countOf(count: number, noun: string): string {

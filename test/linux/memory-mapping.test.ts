@@ -30,6 +30,19 @@ describe('a memory mapping', () => {
     mapping.unmap();
   });
 
+  it('is not in child processes: a fork while a disk writes to it would move its pages away', () => {
+    const mapping = MemoryMapping.anonymous(64 * 1024);
+    const maps = readFileSync('/proc/self/smaps', 'utf8').split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+    const own = maps.find((text) => {
+      const [, from, to] = /^([0-9a-f]+)-([0-9a-f]+) /.exec(text) ?? [];
+      const inside = (at: string | undefined): number => Number.parseInt(at ?? '0', 16);
+      return inside(from) <= mapping.address && mapping.address < inside(to);
+    });
+    // Linux, Documentation/filesystems/proc.rst: dc, do not copy area on fork.
+    assert.match(own ?? '', /^VmFlags:.* dc( |$)/m);
+    mapping.unmap();
+  });
+
   it('does not hand out its buffer after it is unmapped: reading it would kill the process', () => {
     const mapping = MemoryMapping.anonymous(4096);
     mapping.unmap();

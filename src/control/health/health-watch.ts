@@ -96,6 +96,11 @@ export class HealthWatch {
     this.#lookIn(Math.max(newsDelayMs, newsSpacingMs - sinceMs));
   }
 
+  /** Resolves when nobody looks. */
+  async settled(): Promise<void> {
+    await this.#looking?.catch(() => undefined);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();

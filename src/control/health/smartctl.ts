@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import process from 'node:process';
 import type { Clock } from '../../block/clock.ts';
 
@@ -21,11 +21,16 @@ const moreFolders = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
 export class Smartctl {
   readonly #clock: Clock;
   readonly #environment: NodeJS.ProcessEnv;
-  readonly #running = new Map<string, ChildProcess>();
+  /** What gives up each that runs. */
+  readonly #running = new Map<string, (why: string) => void>();
 
-  constructor(clock: Clock, environment: NodeJS.ProcessEnv = process.env) {
+  constructor(
+    clock: Clock,
+    environment: NodeJS.ProcessEnv = process.env,
+    folders: readonly string[] = moreFolders,
+  ) {
     this.#clock = clock;
-    const path = [...(environment['PATH'] ?? '').split(':'), ...moreFolders];
+    const path = [...(environment['PATH'] ?? '').split(':'), ...folders];
     this.#environment = { PATH: path.filter((folder) => folder !== '').join(':'), LC_ALL: 'C' };
   }
 
@@ -40,19 +45,20 @@ export class Smartctl {
         cwd: '/',
         stdio: ['ignore', 'pipe', 'ignore'],
       });
-      // The end of this process does not wait for a disk.
-      child.unref();
-      this.#running.set(device, child);
       const pieces: Buffer[] = [];
       let bytes = 0;
       const giveUp = (why: string): void => {
         child.kill('SIGKILL');
         child.stdout.destroy();
+        // Killed or not, it may hang in the kernel: nobody waits for it.
+        child.unref();
+        deadline.cancel();
         resolve({ kind: 'no-answer', why });
       };
       const deadline = this.#clock.schedule(smartctlDeadlineMs, () =>
         giveUp(`smartctl had no answer after ${smartctlDeadlineMs / 1000} s`),
       );
+      this.#running.set(device, giveUp);
       const ended = (end: SmartctlEnd): void => {
         deadline.cancel();
         this.#running.delete(device);
@@ -77,6 +83,6 @@ export class Smartctl {
 
   /** Nothing of ours goes on running. */
   close(): void {
-    for (const child of this.#running.values()) child.kill('SIGKILL');
+    for (const giveUp of this.#running.values()) giveUp('the device ends');
   }
 }
