@@ -173,6 +173,7 @@ describe('the score', () => {
         const status = {
           ...base,
           ...counts,
+          remappedGranules: Math.ceil(counts.remappedSectors / 8),
           state: counts.state as RemapStatus['state'],
           counters: { ...base.counters, ...counters },
           metadata: { ...base.metadata, replicasInSync: faulty.replicasValid, replicasTotal: 2 },
