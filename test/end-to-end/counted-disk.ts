@@ -41,6 +41,10 @@ export class CountedDisk {
     return this.#server.counters[NbdCounter.bytesZeroed]! + this.#server.counters[NbdCounter.bytesTrimmed]!;
   }
 
+  get bytesRead(): number {
+    return this.#server.counters[NbdCounter.bytesRead]!;
+  }
+
   get bytesWritten(): number {
     return this.#server.counters[NbdCounter.bytesWritten]!;
   }
