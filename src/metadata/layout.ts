@@ -32,6 +32,8 @@ export interface LayoutOptions {
   readonly journalBytes?: number;
   /** Room for the regions that a fresh main ends one by one (R13). Default false. */
   readonly fresh?: boolean;
+  /** Slots of other spares that the checkpoints are to have room for. Default 0. */
+  readonly memberSlots?: number;
   /** With fewer slots than this a spare is too small. Default 1024. */
   readonly slotsMin?: number;
 }
@@ -62,6 +64,8 @@ export interface SpareLayoutFields {
   readonly lostRangesMax: number;
   /** Bytes of main that were fresh at creation (R13); 0 on other devices. */
   readonly freshSizeBytes: number;
+  /** Where the slots of all spares end, the home's first; default: this one's own size. */
+  readonly rowBytes?: number;
 }
 
 /** Where everything is on one spare. Pure: the same numbers give the same places. */
@@ -74,6 +78,7 @@ export class SpareLayout implements SpareLayoutFields {
   readonly journalBlocks: number;
   readonly lostRangesMax: number;
   readonly freshSizeBytes: number;
+  readonly rowBytes: number;
   /** Of `freshRegionBytes` each. */
   readonly freshRegionCount: number;
   /** Slots that can be given out: whole granules of the spare outside the reserved ranges. */
@@ -89,6 +94,7 @@ export class SpareLayout implements SpareLayoutFields {
     this.journalBlocks = fields.journalBlocks;
     this.lostRangesMax = fields.lostRangesMax;
     this.freshSizeBytes = fields.freshSizeBytes;
+    this.rowBytes = fields.rowBytes ?? fields.spareSizeBytes;
     this.freshRegionCount = freshRegionsOf(fields.freshSizeBytes);
     this.#reserved = reservedOf(fields);
     let reservedBytes = 0;
@@ -104,19 +110,35 @@ export class SpareLayout implements SpareLayoutFields {
 
   /** The same places, for a main that has grown (M21). */
   withMainSize(mainSizeBytes: number): SpareLayout {
+    return new SpareLayout({ ...this.#fields(), mainSizeBytes });
+  }
+
+  /** The same places, with other spares beside it. */
+  withRow(rowBytes: number, lostRangesMax: number = this.lostRangesMax): SpareLayout {
+    return new SpareLayout({ ...this.#fields(), rowBytes, lostRangesMax });
+  }
+
+  /** Records that a checkpoint has room for beside those that may come without a slot. */
+  get slotRecordsMax(): number {
+    return this.areaBlocks * recordsPerBlock - otherRecordsOf(this.lostRangesMax, this.freshRegionCount);
+  }
+
+  #fields(): SpareLayoutFields {
     const {
       spareSizeBytes,
+      mainSizeBytes,
       granuleBytes,
       replicas,
       areaBlocks,
       journalBlocks,
       lostRangesMax,
       freshSizeBytes,
+      rowBytes,
     } = this;
-    return new SpareLayout({
+    return {
       ...{ spareSizeBytes, mainSizeBytes, granuleBytes, replicas },
-      ...{ areaBlocks, journalBlocks, lostRangesMax, freshSizeBytes },
-    });
+      ...{ areaBlocks, journalBlocks, lostRangesMax, freshSizeBytes, rowBytes },
+    };
   }
 
   /** For `create`: what goes where, one line. */
@@ -219,6 +241,11 @@ function checkGranule(granuleBytes: number): void {
   );
 }
 
+/** A pass may end every region alone, whatever the runs are at one moment. */
+function otherRecordsOf(lostRangesMax: number, freshRegions: number): number {
+  return lostRangesMax + movesAtOnceMax + freshRegions;
+}
+
 /** The layout with the most slots that its own checkpoint areas can describe; undefined when nothing fits. */
 function largestLayout(
   spareSizeBytes: number,
@@ -228,8 +255,8 @@ function largestLayout(
 ): SpareLayout | undefined {
   const lostRangesMax = options.lostRangesMax ?? 65_536;
   const freshSizeBytes = options.fresh === true ? mainSizeBytes : 0;
-  // A pass may end every region alone, whatever the runs are at one moment.
-  const otherRecords = lostRangesMax + movesAtOnceMax + freshRegionsOf(freshSizeBytes);
+  const otherRecords =
+    otherRecordsOf(lostRangesMax, freshRegionsOf(freshSizeBytes)) + (options.memberSlots ?? 0);
   const build = (areaBlocks: number): SpareLayout | undefined => {
     const journalBlocks = journalBlocksFor(areaBlocks, options.journalBytes);
     const replicas = placeReplicas(spareSizeBytes, areaBlocks, journalBlocks);

@@ -7,6 +7,7 @@
  * - `METADATA_UNSUITABLE_SPARE`     create, open: the spare's geometry cannot carry the format
  * - `METADATA_CREATE_FAILED`        create: what was written does not read back, or could not be written
  * - `METADATA_NOT_A_SPARE`          open: no superblock of ours at any place
+ * - `METADATA_MEMBER`               open: a spare beside the home, which has no table
  * - `METADATA_NEWER_FORMAT`         open: written by a later version of the format
  * - `METADATA_UNKNOWN_FEATURE`      open: an incompatible feature this version does not know
  * - `METADATA_SPARE_SHRUNK`         open: the spare is smaller than at create
@@ -28,6 +29,7 @@ export type MetadataErrorCode =
   | 'METADATA_UNSUITABLE_SPARE'
   | 'METADATA_CREATE_FAILED'
   | 'METADATA_NOT_A_SPARE'
+  | 'METADATA_MEMBER'
   | 'METADATA_NEWER_FORMAT'
   | 'METADATA_UNKNOWN_FEATURE'
   | 'METADATA_SPARE_SHRUNK'

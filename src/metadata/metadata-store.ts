@@ -7,6 +7,7 @@ import { forgetOlderGenerations, writeGeneration } from './generation-writer.ts'
 import { InUse } from './in-use.ts';
 import type { SpareLayout } from './layout.ts';
 import type { MappingRecord, MappingStateSource } from './mapping-state.ts';
+import type { MemberEntry, MemberTable } from './member-table.ts';
 import { MetadataError } from './metadata-error.ts';
 import type { MetadataState, MetadataStatus } from './metadata-status.ts';
 import { type OpenedState, openMetadata } from './open-metadata.ts';
@@ -18,7 +19,7 @@ import type {
   OpenReport,
   RecordSink,
 } from './opened-metadata.ts';
-import { encodeProperties } from './property-codec.ts';
+import { encodeProperties, type PropertyArea } from './property-codec.ts';
 import { recordsPerBlock } from './record-block.ts';
 import { lookAtReplicas, type ReplicaLook, type ReplicaVerdict } from './replica-look.ts';
 import { ReplicaSet } from './replica-set.ts';
@@ -135,10 +136,9 @@ export class MetadataStore {
   async settle(source: MappingStateSource, options: SettleOptions = {}): Promise<void> {
     assert(this.state === 'unsettled', 'a store is settled once');
     this.#refuseReadOnlyFeatures();
-    const unknown = this.#set.shared.properties.unknown;
-    const properties = { properties: options.properties ?? this.#opened.facts.properties, unknown };
+    const properties = this.#settledProperties(options);
     encodeProperties(properties, propertyBytesMax);
-    this.#set.change({ cleanlyClosed: false, properties });
+    this.#set.change({ cleanlyClosed: false, properties, layout: this.#settledLayout(properties) });
     const sessionNonce = new Uint8Array(8);
     this.#parts.random.fill(sessionNonce);
     const { nextGeneration: generation, lastSequence } = this.#opened;
@@ -165,6 +165,51 @@ export class MetadataStore {
     }
     this.#pipeline = new CommitPipeline(this.#io, this.#set, source, start, this.#batchBlocksMax);
     this.#updates = new SuperblockUpdates(this.#io, this.#set);
+  }
+
+  /** A device that has one spare again says no more of others: the checkpoint that follows names nothing behind its end. */
+  #settledProperties(options: SettleOptions): PropertyArea {
+    const { properties: before } = this.#set.shared;
+    const { members: _, ...others } = before;
+    const properties = { ...others, properties: options.properties ?? this.#opened.facts.properties };
+    const members = options.members ?? before.members?.members ?? [];
+    return before.members === undefined || members.length === 0
+      ? properties
+      : { ...properties, members: { rowBytes: before.members.rowBytes, members } };
+  }
+
+  #settledLayout({ members }: PropertyArea): SpareLayout {
+    const { layout } = this.#set.shared;
+    return layout.withRow(members?.rowBytes ?? layout.spareSizeBytes);
+  }
+
+  /**
+   * The spares beside this one are others from now on; on every in-sync replica when it resolves. `lostRangesMax` may become
+   * less, for the sake of more slots. Rejects as `updateProperties`.
+   */
+  updateMembers(
+    change: (before: MemberTable | undefined) => MemberTable,
+    lostRangesMax?: number,
+  ): Promise<void> {
+    if (this.#closing !== undefined) return Promise.reject(closedError());
+    assert(this.#updates !== undefined, 'spares come and go after the store is settled (M5)');
+    if (this.state === 'failed') return Promise.reject(this.#taken ?? failedError());
+    return this.#updates.members(change, lostRangesMax);
+  }
+
+  /** As it is now: it changes with the spares beside this one, and with main. */
+  get layout(): SpareLayout {
+    return this.#set.shared.layout;
+  }
+
+  /** The spares beside this one, as they are now. */
+  get members(): readonly MemberEntry[] {
+    return this.#set.shared.properties.members?.members ?? [];
+  }
+
+  /** The device's, sixteen bytes. */
+  get uuid(): Uint8Array {
+    return this.#set.shared.uuid;
   }
 
   /**

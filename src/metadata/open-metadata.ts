@@ -113,7 +113,9 @@ async function openDevice(
         holders.sort((a, b) => Number(b === chosen.superblock) - Number(a === chosen.superblock));
         const reading = await readCheckpoint(io, holders, sink);
         if (reading === undefined) continue;
-        const journalRecords = giveJournal(journal, shared.layout, sink);
+        // The newest superblock may be of a session that had fewer spares and did not come to its checkpoint.
+        const row = Math.max(shared.layout.rowBytes, chosen.superblock.shared.layout.rowBytes);
+        const journalRecords = giveJournal(journal, shared.layout.withRow(row), sink);
         const report: OpenReport = {
           ...replicaConditions(scan, found, chosen, shared),
           checkpointRecords: reading.recordCount,
@@ -148,6 +150,12 @@ function refuseUnusable(io: SpareIo, scan: SuperblockScan): void {
     );
   }
   if (scan.found.length > 0) return;
+  if (scan.member !== undefined) {
+    throw new MetadataError(
+      'METADATA_MEMBER',
+      `${name}: is one of several spares of ${scan.member.deviceName}, and not the one with the table: name its home ("dm-remap scan" shows it)`,
+    );
+  }
   if (scan.damagedPlaces.size > 0) {
     throw new MetadataError(
       'METADATA_NO_REPLICA',
@@ -244,6 +252,7 @@ function sessionStart(
       fresh: layout.freshSizeBytes > 0,
       freshSizeBytes: layout.freshSizeBytes,
       properties: shared.properties.properties,
+      members: shared.properties.members?.members ?? [],
       cleanlyClosed: shared.cleanlyClosed,
       lastSequence: journal[journal.length - 1]?.header.sequence ?? checkpoint.lastSequence,
       generation: checkpoint.generation,

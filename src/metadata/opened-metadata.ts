@@ -6,6 +6,7 @@ import type { HostIdentity } from './in-use.ts';
 import type { InUseMark } from './in-use-mark.ts';
 import type { LayoutOptions } from './layout.ts';
 import type { MappingRecord } from './mapping-state.ts';
+import type { MemberEntry } from './member-table.ts';
 
 /** What the metadata is given: it knows no file, no clock and no chance of its own. */
 export interface MetadataParts {
@@ -58,6 +59,8 @@ export interface DeviceFacts {
   /** Bytes of main that were fresh then, in regions of `freshRegionBytes(freshSizeBytes)`; 0 without `fresh`. */
   readonly freshSizeBytes: number;
   readonly properties: DeviceProperties;
+  /** The spares beside this one. */
+  readonly members: readonly MemberEntry[];
   /** The last session ended with `close`. */
   readonly cleanlyClosed: boolean;
   /** The last sequence number that counts (M12). */

@@ -1,12 +1,22 @@
 import type { DeviceProperties } from './device-properties.ts';
+import { decodeMemberTable, encodeMemberTable, type MemberTable } from './member-table.ts';
 import { MetadataError } from './metadata-error.ts';
+import { decodePairs, encodePairs } from './pair-codec.ts';
 
 /**
  * The superblock's room for what varies and for what comes (M10): type u16, length u16, value, zeroes to a multiple of 4;
  * type 0 ends. A type this program does not know is compatible by definition (what is not has a feature bit) and is kept.
  */
-const TlvType = { end: 0, name: 1, mainIdentity: 2, spareIdentity: 3, policies: 4, scrub: 5 } as const;
-const lastKnownType = 5;
+const TlvType = {
+  end: 0,
+  name: 1,
+  mainIdentity: 2,
+  spareIdentity: 3,
+  policies: 4,
+  scrub: 5,
+  members: 6,
+} as const;
+const lastKnownType = 6;
 const tlvHeaderBytes = 4;
 
 export interface UnknownTlv {
@@ -16,6 +26,8 @@ export interface UnknownTlv {
 
 export interface PropertyArea {
   readonly properties: DeviceProperties;
+  /** The spares beside the home; undefined on a device that has no other one. */
+  readonly members?: MemberTable;
   /** In the order found. */
   readonly unknown: readonly UnknownTlv[];
 }
@@ -33,6 +45,9 @@ export function encodeProperties(area: PropertyArea, bytesMax: number): Uint8Arr
     { type: TlvType.policies, value: encodePairs(policies) },
     // What is not there takes no room, and older spares stay as they are.
     ...(scrub === undefined ? [] : [{ type: TlvType.scrub, value: encodePairs(scrub) }]),
+    ...(area.members === undefined
+      ? []
+      : [{ type: TlvType.members, value: encodeMemberTable(area.members) }]),
     ...area.unknown,
   ];
   let bytes = 0;
@@ -77,55 +92,11 @@ export function decodeProperties(area: Uint8Array): PropertyArea | string {
   }
   const name = decoder.decode(known.get(TlvType.name) ?? new Uint8Array(0));
   const scrubbed = known.has(TlvType.scrub) ? { scrub } : {};
-  return { properties: { name, mainIdentity, spareIdentity, policies, ...scrubbed }, unknown };
-}
-
-/** Pairs, each: key bytes u16, value bytes u16, key, value (UTF-8). */
-function encodePairs(pairs: Readonly<Record<string, string>>): Uint8Array {
-  const chunks: Uint8Array[] = [];
-  for (const [key, value] of Object.entries(pairs)) {
-    const keyBytes = encoder.encode(key);
-    const valueBytes = encoder.encode(value);
-    const head = new Uint8Array(4);
-    const view = new DataView(head.buffer);
-    if (keyBytes.byteLength > 0xffff || valueBytes.byteLength > 0xffff) {
-      throw new MetadataError(
-        'METADATA_PROPERTIES_TOO_LARGE',
-        `the property ${key.slice(0, 40)} is longer than 65535 bytes: shorten it`,
-      );
-    }
-    view.setUint16(0, keyBytes.byteLength, true);
-    view.setUint16(2, valueBytes.byteLength, true);
-    chunks.push(head, keyBytes, valueBytes);
-  }
-  const total = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
-  const bytes = new Uint8Array(total);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.byteLength;
-  }
-  return bytes;
-}
-
-function decodePairs(bytes: Uint8Array | undefined): Record<string, string> | undefined {
-  const pairs: [string, string][] = [];
-  if (bytes === undefined) return {};
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let at = 0;
-  while (at < bytes.byteLength) {
-    if (at + 4 > bytes.byteLength) return undefined;
-    const keyEnd = at + 4 + view.getUint16(at, true);
-    const valueEnd = keyEnd + view.getUint16(at + 2, true);
-    if (valueEnd > bytes.byteLength) return undefined;
-    pairs.push([
-      decoder.decode(bytes.subarray(at + 4, keyEnd)),
-      decoder.decode(bytes.subarray(keyEnd, valueEnd)),
-    ]);
-    at = valueEnd;
-  }
-  // `fromEntries` defines own properties, so that no key from the disk reaches a prototype.
-  return Object.fromEntries(pairs);
+  const properties = { name, mainIdentity, spareIdentity, policies, ...scrubbed };
+  const list = known.get(TlvType.members);
+  if (list === undefined) return { properties, unknown };
+  const members = decodeMemberTable(list);
+  return typeof members === 'string' ? members : { properties, members, unknown };
 }
 
 function concatenate(parts: readonly UnknownTlv[], bytes: number): Uint8Array {

@@ -22,7 +22,8 @@ const lastCause: number = Math.max(...Object.values(StateCause));
 export interface RecordUnits {
   readonly granuleBytes: number;
   readonly mainSizeBytes: number;
-  readonly spareSizeBytes: number;
+  /** End of the row of slots: the spare's size where there is but one. */
+  readonly rowBytes: number;
   /** Regions of main that were fresh at creation (R13); 0 on other devices. */
   readonly freshRegionCount: number;
 }
@@ -68,7 +69,7 @@ export function decodeRecord(view: DataView, at: number, units: RecordUnits): Ma
   if (sectorCount === 0 || sectorCount % granuleSectors !== 0) return `a length of ${sectorCount} sectors`;
   const count = sectorCount / granuleSectors;
   const slot = slotAt(view, at + 24, granuleSectors);
-  if (Number.isNaN(slot) || (slot !== noSlot && (slot + count) * units.granuleBytes > units.spareSizeBytes)) {
+  if (Number.isNaN(slot) || (slot !== noSlot && (slot + count) * units.granuleBytes > units.rowBytes)) {
     return 'a place outside the spare';
   }
   if (type === RecordType.retiredSlots) {

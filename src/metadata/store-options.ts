@@ -1,4 +1,5 @@
 import type { DeviceProperties } from './device-properties.ts';
+import type { MemberEntry } from './member-table.ts';
 
 export interface CommitOptions {
   /**
@@ -19,4 +20,6 @@ export interface CommitOptions {
 export interface SettleOptions {
   /** Replaces the properties of the superblock (a new path hint, for one). */
   readonly properties?: DeviceProperties;
+  /** The spares beside this one as this session has them; default: as they were. */
+  readonly members?: readonly MemberEntry[];
 }

@@ -2,6 +2,7 @@ import { assert } from '../block/assert.ts';
 import { delay } from '../block/clock.ts';
 import { asDeviceError, type DeviceError } from '../block/device-error.ts';
 import type { DeviceProperties } from './device-properties.ts';
+import type { MemberTable } from './member-table.ts';
 import { MetadataError } from './metadata-error.ts';
 import { encodeProperties } from './property-codec.ts';
 import type { ReplicaSet, SharedChanges } from './replica-set.ts';
@@ -27,6 +28,20 @@ export class SuperblockUpdates {
       const area = { ...shared.properties, properties: { ...shared.properties.properties, ...change } };
       encodeProperties(area, propertyBytesMax);
       return { properties: area };
+    });
+  }
+
+  /**
+   * The spares beside this one are others from now on. Records may name what lies on a new one once this has resolved. With
+   * `lostRangesMax` granules without a slot have so much room; the rest is for slots.
+   */
+  members(change: (before: MemberTable | undefined) => MemberTable, lostRangesMax?: number): Promise<void> {
+    return this.#track(({ layout, properties: before }) => {
+      const members = change(before.members);
+      const properties = { ...before, members };
+      encodeProperties(properties, propertyBytesMax);
+      assert(members.rowBytes >= layout.rowBytes, 'no record comes to lie behind the end of the row');
+      return { properties, layout: layout.withRow(members.rowBytes, lostRangesMax) };
     });
   }
 

@@ -5,7 +5,6 @@ import {
   formatVersion,
   hasMagic,
   isSealed,
-  magic,
   readU64,
   sealBlock,
   uuidAt,
@@ -17,9 +16,13 @@ import {
 import { blockBytes } from './block-size.ts';
 import { type ReplicaPlace, replicasMax, SpareLayout, type SpareLayoutFields } from './layout.ts';
 import { isPowerOfTwo, layoutTrouble } from './layout-check.ts';
+import { decodeMemberSuperblock, type MemberSuperblock } from './member-superblock.ts';
+import type { MemberTable } from './member-table.ts';
 import { decodeProperties, encodeProperties, type PropertyArea } from './property-codec.ts';
+import { superblockMagic } from './superblock-magic.ts';
 
-export const superblockMagic: Uint8Array = magic('dmRMsupr');
+export { superblockMagic };
+
 /** Room for one more replica than format 1 has. */
 const placesRoom = 4;
 const placesAt = 168;
@@ -38,13 +41,17 @@ const cleanlyClosedFlag = 1;
 export const IncompatibleFeature = {
   /** Created fresh (R13): records of ended regions, and a superblock field that says how much of main was fresh. */
   fresh: 1,
+  /** The device has spares beside this one: a property names them, and records name slots on them. */
+  members: 2,
+  /** This is no home but a spare beside one: it has no metadata but this. */
+  member: 4,
 } as const;
 
 /** Features this program knows. An unknown incompatible bit refuses, an unknown read-only one refuses writing. */
 export const knownFeatures: Features = {
   compatible: 0,
   readOnlyCompatible: 0,
-  incompatible: IncompatibleFeature.fresh,
+  incompatible: IncompatibleFeature.fresh | IncompatibleFeature.members | IncompatibleFeature.member,
 };
 
 export interface Features {
@@ -121,7 +128,7 @@ export function encodeSuperblock(block: Uint8Array, superblock: Superblock): voi
   block.set(shared.uuid, uuidAt);
   view.setUint32(32, shared.features.compatible, true);
   view.setUint32(36, shared.features.readOnlyCompatible, true);
-  view.setUint32(40, shared.features.incompatible, true);
+  view.setUint32(40, incompatibleOf(shared), true);
   view.setUint32(44, shared.cleanlyClosed ? cleanlyClosedFlag : 0, true);
   writeU64(view, 48, shared.revision);
   writeU64(view, 56, checkpoint.generation);
@@ -163,6 +170,8 @@ export type SuperblockFinding =
   | { readonly found: 'nothing' }
   /** Our magic, but torn, damaged or impossible. */
   | { readonly found: 'damaged'; readonly detail: string }
+  /** Of a spare beside the home. */
+  | { readonly found: 'member'; readonly member: MemberSuperblock }
   | { readonly found: 'newer'; readonly version: number }
   | { readonly found: 'unknown-feature'; readonly bits: number };
 
@@ -180,14 +189,29 @@ export function decodeSuperblock(block: Uint8Array): SuperblockFinding {
   };
   const unknownBits = (features.incompatible & ~knownFeatures.incompatible) >>> 0;
   if (unknownBits !== 0) return { found: 'unknown-feature', bits: unknownBits };
+  if ((features.incompatible & IncompatibleFeature.member) !== 0) {
+    const member = decodeMemberSuperblock(block);
+    return typeof member === 'string'
+      ? { found: 'damaged', detail: `it has ${member}` }
+      : { found: 'member', member };
+  }
   const propertiesEnd = propertiesAt + view.getUint32(164, true);
   if (view.getUint16(14, true) !== propertiesAt || propertiesEnd > blockBytes) {
     return { found: 'damaged', detail: 'its properties leave the block' };
   }
   const properties = decodeProperties(block.subarray(propertiesAt, propertiesEnd));
   if (typeof properties === 'string') return { found: 'damaged', detail: `it has ${properties}` };
-  const layout = decodeLayout(view);
-  if (typeof layout === 'string') return { found: 'damaged', detail: `it has ${layout}` };
+  const own = decodeLayout(view);
+  if (typeof own === 'string') return { found: 'damaged', detail: `it has ${own}` };
+  const hasMembers = (features.incompatible & IncompatibleFeature.members) !== 0;
+  const { members } = properties;
+  if (hasMembers !== (members !== undefined)) {
+    return { found: 'damaged', detail: 'it does not know whether it has other spares' };
+  }
+  if (members !== undefined && !isBehind(own, members)) {
+    return { found: 'damaged', detail: 'it has spares inside itself' };
+  }
+  const layout = members === undefined ? own : own.withRow(members.rowBytes);
   const checkpoint = decodeCheckpointFacts(view, block, layout);
   if (typeof checkpoint === 'string') return { found: 'damaged', detail: `it has ${checkpoint}` };
   const replica = view.getUint16(84, true);
@@ -210,6 +234,16 @@ export function decodeSuperblock(block: Uint8Array): SuperblockFinding {
     reachedSequence: readU64(view, reachedSequenceAt),
   };
   return { found: 'superblock', superblock: { replica, shared, checkpoint } };
+}
+
+/** The bit goes with the list: who knows nothing of other spares must not serve a table that names slots on them. */
+function incompatibleOf({ features, properties }: SharedFacts): number {
+  const others = features.incompatible & ~IncompatibleFeature.members;
+  return properties.members === undefined ? others : others | IncompatibleFeature.members;
+}
+
+function isBehind({ spareSizeBytes }: SpareLayout, { rowBytes, members }: MemberTable): boolean {
+  return rowBytes >= spareSizeBytes && members.every(({ baseBytes }) => baseBytes >= spareSizeBytes);
 }
 
 /** What is impossible in the rest of it, one clause. */

@@ -1,13 +1,14 @@
 import { assert } from '../block/assert.ts';
 import type { BlockDevice, Geometry } from '../block/block-device.ts';
 import type { BufferArena } from '../block/buffer-arena.ts';
-import type { Clock } from '../block/clock.ts';
+import type { Clock, Random } from '../block/clock.ts';
 import { noSlot } from '../metadata/mapping-state.ts';
 import { MetadataError } from '../metadata/metadata-error.ts';
 import type { OpenedMetadata, SettleOptions } from '../metadata/metadata-store.ts';
 import { relocationBufferBytes } from './move/move-memory.ts';
 import { RemapCore } from './remap-core.ts';
 import { RemapDevice } from './remap-device.ts';
+import { type FoundMember, SpareMembers } from './spare/spare-members.ts';
 import { SlotAllocator, type SlotRun } from './table/slot-allocator.ts';
 
 export interface OpenRemapParts {
@@ -17,6 +18,8 @@ export interface OpenRemapParts {
   readonly metadata: OpenedMetadata;
   readonly arena: BufferArena;
   readonly clock: Clock;
+  /** The spares beside it, each as the home names it; default: none. */
+  readonly members?: { readonly found: readonly FoundMember[]; readonly random: Random };
 }
 
 export interface OpenRemapOptions {
@@ -70,10 +73,33 @@ export async function openRemapDevice(
     freshSizeBytes: facts.freshSizeBytes,
     storedPolicies: (options.settle?.properties ?? facts.properties).policies,
   });
+  const { name } = options.settle?.properties ?? facts.properties;
+  const members = placeMembers(parts, core, name);
   core.live.activate(metadata.records);
   deriveAllocator(core);
-  await store.settle(core.live, options.settle);
-  return new RemapDevice(facts.properties.name, geometry, core, store);
+  const entries = await members?.claim();
+  await store.settle(core.live, { ...options.settle, ...(entries && { members: entries }) });
+  await members?.confirm();
+  return new RemapDevice(facts.properties.name, geometry, core, store, members);
+}
+
+/** Undefined where nobody can add one either: a device in a table, or a test. */
+function placeMembers(
+  { members, metadata, arena, clock }: OpenRemapParts,
+  core: RemapCore,
+  deviceName: string,
+): SpareMembers | undefined {
+  if (members === undefined) {
+    if (metadata.facts.members.length === 0) return undefined;
+    throw new RemapOpenError(
+      'REMAP_UNSUITABLE_SPARE',
+      `${deviceName} has ${metadata.facts.members.length + 1} spares, and only one is given: serve it with "dm-remap assemble"`,
+    );
+  }
+  const surroundings = { arena, clock, random: members.random };
+  const all = new SpareMembers({ core, store: metadata.store, surroundings, deviceName });
+  all.place(members.found);
+  return all;
 }
 
 /** R10: the virtual device has main's logical block and its size at create, M21: a grown main keeps the old size. */

@@ -236,6 +236,15 @@ export class RemapCore {
     return unit;
   }
 
+  /** Before anything was sent to it: it is this disk, or none, in this session. */
+  replaceUnitDevice(unit: SpareUnit, disk: BlockDevice): SpareUnit {
+    const { place, firstSlot, allocator } = unit;
+    this.spares.remove(unit);
+    const other = this.addSpare(place, disk, firstSlot, allocator);
+    other.leaving = unit.leaving;
+    return other;
+  }
+
   /** No slot of it is used, and nothing is under way to it: it is no spare any more. */
   async dropSpare(unit: SpareUnit): Promise<void> {
     assert(unit.allocator.usedSlots === 0, 'a spare that goes holds nothing');

@@ -33,7 +33,11 @@ import { WriteRequest } from './request/write-request.ts';
 import { ZeroRequest } from './request/zero-request.ts';
 import { phaseOf, type RemapPhase } from './request-phase.ts';
 import { ScrubAccess } from './scrub/scrub-access.ts';
+import type { LeaveChoices } from './spare/leave-spare.ts';
+import type { SpareMember, SpareMembers } from './spare/spare-members.ts';
+import type { SpareMigration } from './spare/spare-migration.ts';
 import { SpareReplacement, type SpareReplacementParts } from './spare/spare-replacement.ts';
+import { type SpareUse, spareUsesOf } from './spare-use.ts';
 import type { FreshMap } from './table/fresh-map.ts';
 
 /** What the device needs of the metadata beyond commits. */
@@ -57,14 +61,22 @@ export class RemapDevice implements PartWriter {
   readonly #suspension: Suspension;
   readonly #salvager: Salvager;
   readonly #flush: DeviceFlush;
+  readonly #members: SpareMembers | undefined;
   #closing: Promise<void> | undefined;
   #scrub: ScrubAnswer | undefined;
 
-  constructor(name: string, geometry: Geometry, core: RemapCore, metadata: MetadataLife) {
+  constructor(
+    name: string,
+    geometry: Geometry,
+    core: RemapCore,
+    metadata: MetadataLife,
+    members?: SpareMembers,
+  ) {
     this.name = name;
     this.geometry = geometry;
     this.#core = core;
     this.#metadata = metadata;
+    this.#members = members;
     this.#flush = new DeviceFlush(core, name, geometry.sizeBytes);
     this.#salvager = new Salvager(core, this.#gate);
     core.salvager = this.#salvager;
@@ -267,6 +279,21 @@ export class RemapDevice implements PartWriter {
     });
   }
 
+  /** The spares beside the home; undefined where there is nobody who could open them. */
+  get members(): SpareMembers | undefined {
+    return this.#members;
+  }
+
+  /** Empties one of them while this device serves: not begun yet. */
+  spareMigration(member: SpareMember, choices: LeaveChoices): SpareMigration | undefined {
+    return this.#members?.migration(member, this.#gate, choices);
+  }
+
+  /** How each spare is, the home first. */
+  spareUses(): readonly SpareUse[] {
+    return spareUsesOf(this.#core);
+  }
+
   /** Somebody else has the spare, and so the device (M11): no more writes, to main either. Reads go on. */
   refuseWrites(): void {
     this.#core.metadataPath.refuse();
@@ -427,6 +454,7 @@ export class RemapDevice implements PartWriter {
     await this.#core.paths.idle();
     await this.#core.backgroundDone();
     await Promise.allSettled([mainFlush.flush(), ...spares.all.map(({ flush }) => flush.flush())]);
+    await this.#members?.close();
     await this.#metadata.close();
   }
 

@@ -60,6 +60,7 @@ describe('M6 what a checksum vouches for and nobody wrote', () => {
       granuleBytes: 4096,
       mainSizeBytes: 1 << 26,
       spareSizeBytes: 1 << 22,
+      rowBytes: 1 << 22,
       freshRegionCount: 0,
     };
     const header: RecordBlockHeader = {

@@ -12,7 +12,7 @@ import { commit, granules, type OpenDevice, type TestSpare, withSpare } from './
 export interface GoldenExpectation {
   readonly about: string;
   /** As the program that made the image knew them. */
-  readonly facts: Omit<DeviceFacts, 'fresh' | 'freshSizeBytes'> & Partial<DeviceFacts>;
+  readonly facts: Omit<DeviceFacts, 'fresh' | 'freshSizeBytes' | 'members'> & Partial<DeviceFacts>;
   readonly records: readonly MappingRecord[];
   readonly replicas: readonly string[];
   /** The in-use mark of a session that did not end with close. */
@@ -64,6 +64,27 @@ export const goldenImages: readonly GoldenImage[] = [
       const device = await spare.createSettled();
       await commit(device, someRecords);
       await fill(device, 21);
+      spare.powerCut();
+    },
+  },
+  {
+    name: 'several-spares',
+    about: 'another spare beside this one, with a block on it; after a power cut',
+    make: async (spare) => {
+      const device = await spare.createSettled();
+      const { spareSizeBytes, granuleBytes } = device.opened.layout;
+      const mib = 1024 * 1024;
+      const baseBytes = Math.ceil(spareSizeBytes / mib) * mib;
+      await device.store.updateMembers(() => ({
+        rowBytes: baseBytes + 8 * mib,
+        members: [
+          {
+            ...{ uuid: '01'.repeat(16), epoch: '64'.repeat(8), baseBytes, sizeBytes: 8 * mib },
+            ...{ closed: false, leaving: true, identity: { kind: 'file', path: '/srv/other.img' } },
+          },
+        ],
+      }));
+      await commit(device, [...someRecords, granules(5, baseBytes / granuleBytes + 40)]);
       spare.powerCut();
     },
   },

@@ -106,6 +106,13 @@ describe('M20 golden images of format 1', () => {
       assert.deepEqual(read.mainIdentity, Object.entries(facts.properties.mainIdentity));
       assert.deepEqual(read.policies, Object.entries(facts.properties.policies));
       assert.deepEqual(
+        read.others?.spares ?? [],
+        (facts.members ?? []).map(({ uuid, epoch, baseBytes, sizeBytes, closed, leaving, identity }) => ({
+          ...{ uuid, epoch, closed, leaving, identity: Object.entries(identity) },
+          ...{ baseSector: baseBytes / 512, sectors: sizeBytes / 512 },
+        })),
+      );
+      assert.deepEqual(
         read.records,
         records.map((record) => inSectors(record, read.granuleSectors)),
       );

@@ -203,7 +203,7 @@ describe('open refuses', () => {
   it('M10 a newer format and an unknown incompatible feature', () =>
     withSpare({}, async (spare) => {
       const layout = await fiveCommits(spare);
-      editSuperblocks(spare.disk, layout, (view) => view.setUint32(40, 4, true));
+      editSuperblocks(spare.disk, layout, (view) => view.setUint32(40, 8, true));
       await rejectsWith(spare.open(), 'METADATA_UNKNOWN_FEATURE');
     }));
 

@@ -14,7 +14,7 @@ import { recordBytes } from '../../src/metadata/record-codec.ts';
 import { granules } from './metadata-fixture.ts';
 
 const freshRegionCount = 32_768;
-const units = { granuleBytes: 4096, mainSizeBytes: 2 ** 44, spareSizeBytes: 2 ** 42, freshRegionCount };
+const units = { granuleBytes: 4096, mainSizeBytes: 2 ** 44, rowBytes: 2 ** 42, freshRegionCount };
 const uuid = Uint8Array.from({ length: 16 }, (_, index) => 17 * index + 3);
 const header: RecordBlockHeader = {
   kind: 'journal',

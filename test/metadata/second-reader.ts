@@ -29,6 +29,8 @@ export interface ReadSpare {
   readonly name: string;
   readonly mainIdentity: readonly (readonly [string, string])[];
   readonly policies: readonly (readonly [string, string])[];
+  /** Undefined where there is no other spare. */
+  readonly others: ReadOthers | undefined;
   readonly records: readonly ReadRecord[];
   readonly mark: ReadMark | undefined;
 }
@@ -100,7 +102,7 @@ function findSuperblocks(image: Uint8Array): Block[] {
       if (offset < 64 * 1024 || offset + 4096 > image.length) continue;
       const block = new Block(image, offset);
       if (!block.isValid('dmRMsupr')) continue;
-      if (block.u16(12) !== 1 || (block.u32(40) & ~1) !== 0) throw new Error('newer than format 1');
+      if (block.u16(12) !== 1 || (block.u32(40) & ~3) !== 0) throw new Error('newer than format 1');
       if (placesOf(block)[block.u16(84)]?.superblock === place) found.push(block);
     }
   }
@@ -212,6 +214,42 @@ function propertiesOf(superblock: Block): Map<number, Buffer> {
   return properties;
 }
 
+export interface ReadOther {
+  readonly uuid: string;
+  readonly baseSector: number;
+  readonly sectors: number;
+  readonly epoch: string;
+  readonly closed: boolean;
+  readonly leaving: boolean;
+  readonly identity: readonly [string, string][];
+}
+
+/** The spares beside this one, and the end of the row of slots in sectors. */
+export interface ReadOthers {
+  readonly rowSectors: number;
+  readonly spares: readonly ReadOther[];
+}
+
+function othersOf(value: Buffer): ReadOthers {
+  const spares: ReadOther[] = [];
+  let at = 12;
+  for (let index = 0; index < value.readUInt16LE(8); index += 1) {
+    const flags = value.readUInt16LE(at + 40);
+    const end = at + 44 + value.readUInt16LE(at + 42);
+    spares.push({
+      uuid: value.toString('hex', at, at + 16),
+      baseSector: Number(value.readBigUInt64LE(at + 16)),
+      sectors: Number(value.readBigUInt64LE(at + 24)),
+      epoch: value.toString('hex', at + 32, at + 40),
+      closed: (flags & 1) === 1,
+      leaving: (flags & 2) === 2,
+      identity: pairsOf(value.subarray(at + 44, end)),
+    });
+    at = end;
+  }
+  return { rowSectors: Number(value.readBigUInt64LE(0)), spares };
+}
+
 export interface ReadMark {
   readonly nonce: string;
   readonly heartbeat: number;
@@ -288,6 +326,7 @@ export function readSpare(image: Uint8Array): ReadSpare | undefined {
       name: properties.get(1)?.toString('utf8') ?? '',
       mainIdentity: pairsOf(properties.get(2) ?? Buffer.alloc(0)),
       policies: pairsOf(properties.get(4) ?? Buffer.alloc(0)),
+      others: (newest.u32(40) & 2) === 2 ? othersOf(properties.get(6)!) : undefined,
       records: [...checkpoint, ...journal].flatMap(recordsOf),
       mark: markOf(image, newest),
     };

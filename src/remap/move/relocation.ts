@@ -38,6 +38,8 @@ export interface RelocationOptions {
   readonly unverified: boolean;
   /** The slot that the granule has now proved bad and is never used again; else it becomes free. */
   readonly oldSlotIsBad: boolean;
+  /** When main failed the block, in seconds since 1970, for a move that says nothing new of main. Default: now. */
+  readonly sinceUnixSeconds?: number;
 }
 
 /**
@@ -79,7 +81,13 @@ export async function relocate(
       if (core.slots.onlyAway) failure = 'spare-path';
       break;
     }
-    const target: GranuleState = { ...kept, slot: run.slot, cause: causeOf(state, cause, options), flags };
+    const target: GranuleState = {
+      ...kept,
+      slot: run.slot,
+      cause: causeOf(state, cause, options),
+      flags,
+      unixSeconds: options.sinceUnixSeconds ?? kept.unixSeconds,
+    };
     const outcome = await trySlot(core, state, target, content, readBack, unproved);
     if (outcome === 'unproved') unproved.add(run.slot);
     else if (outcome === 'moved') {

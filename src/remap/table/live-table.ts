@@ -36,13 +36,14 @@ export class LiveTable implements MappingStateSource {
   readonly freshRegions: FreshRegions;
   /** Undefined while nobody watches, and while the stored table is loaded. */
   observer: TableObserver | undefined;
-  readonly #lostGranulesMax: number;
+  /** Granules without a slot that the metadata has room for (M18). */
+  lostGranulesMax: number;
   readonly #onBadMain: () => void;
 
   constructor(parts: LiveTableParts) {
     this.specials = new SpecialMap(parts.granuleCount);
     this.freshRegions = new FreshRegions(parts.freshSizeBytes);
-    this.#lostGranulesMax = parts.lostGranulesMax;
+    this.lostGranulesMax = parts.lostGranulesMax;
     this.#onBadMain = parts.onBadMain;
   }
 
@@ -58,7 +59,7 @@ export class LiveTable implements MappingStateSource {
   /** False when the metadata has no room for one more lost range: a mark is then not made, main is asked again (R4). */
   roomForMarks(): boolean {
     const { entries, remappedGranules } = this.granules.totals();
-    return entries - remappedGranules < this.#lostGranulesMax;
+    return entries - remappedGranules < this.lostGranulesMax;
   }
 
   recordCountMax(): number {

@@ -19,7 +19,7 @@ async function refusalOf(
   const facts = {
     ...{ uuid: 'u', mainSizeBytes: 0, logicalBlockBytes: 512, granuleBytes: 4096, createdUnixSeconds: 0 },
     ...{ fresh: false, freshSizeBytes: 0, properties, cleanlyClosed: false, lastSequence: 0, generation: 1 },
-    ...{ sessionNonce: '', revision: 1, membershipEpoch: 1 },
+    ...{ sessionNonce: '', revision: 1, membershipEpoch: 1, members: [] },
   };
   try {
     const spare = { path: found.path, identity: found };
