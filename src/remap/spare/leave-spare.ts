@@ -1,11 +1,6 @@
 import { noSlot, StateCause, StateFlags } from '../../metadata/mapping-state.ts';
-import {
-  leaveSlot,
-  readSlot,
-  relocate,
-  relocationBufferBytes,
-  relocationBuffers,
-} from '../move/relocation.ts';
+import { relocationBufferBytes, relocationBuffers } from '../move/move-memory.ts';
+import { leaveSlot, readSlot, relocate } from '../move/relocation.ts';
 import { commitErrorCode, type RemapCore } from '../remap-core.ts';
 import type { GranuleState } from '../table/granule-table.ts';
 import { recordOf } from '../table/live-table.ts';
