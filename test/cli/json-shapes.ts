@@ -506,6 +506,9 @@ const shapes = {
     unreadableSectors: count,
     freshZeroSectors: count,
     goneSectors: count,
+    healthScore: z.nullable(count),
+    scrubState: z.nullable(z.enum(['idle', 'running', 'paused'])),
+    scrubPositionBytes: z.nullable(count),
   }),
   version: z.strictObject({ version: z.string() }),
   'status-check': z.strictObject({

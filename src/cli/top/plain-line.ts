@@ -1,3 +1,4 @@
+import type { DeviceStatus } from '../../device/messages.ts';
 import { type Figures, type KindFigures, trafficKinds } from './figures.ts';
 import type { DeviceView } from './screen.ts';
 import { screenText } from './span.ts';
@@ -45,7 +46,15 @@ const columns: readonly Column[] = [
   { head: 'MOVED', width: 7, text: ({ status }) => String(status.remap.remappedSectors) },
   { head: 'UNREADABLE', width: 10, text: ({ status }) => String(status.remap.unreadableSectors) },
   { head: 'GONE', width: 6, text: ({ status }) => String(status.remap.goneSectors) },
+  { head: 'SCORE', width: 5, text: ({ status }) => String(status.health?.score ?? '-') },
+  { head: 'SCRUB%', width: 6, text: ({ status }) => scrubPercent(status.scrub) },
 ];
+
+/** Of the scrub that is under way. */
+function scrubPercent(scrub: DeviceStatus['scrub']): string {
+  if (scrub === null || scrub.state === 'idle') return '-';
+  return String(Math.floor((100 * scrub.positionBytes) / Math.max(1, scrub.sizeBytes)));
+}
 
 const timeWidth = 20;
 
@@ -91,6 +100,9 @@ export function jsonOf({ name, status, figures }: SeenDevice, unixMs: number): o
     unreadableSectors: remap.unreadableSectors,
     freshZeroSectors: remap.freshZeroSectors,
     goneSectors: remap.goneSectors,
+    healthScore: status.health?.score ?? null,
+    scrubState: status.scrub?.state ?? null,
+    scrubPositionBytes: status.scrub?.positionBytes ?? null,
   };
 }
 

@@ -1,8 +1,10 @@
 import { formatBytes } from '../../block/byte-text.ts';
 import type { DeviceStatus, DiskStatus } from '../../device/messages.ts';
 import { describeUnanswered } from '../../device/stack/describe-unanswered.ts';
+import { failingScore, scoreMax } from '../../health/health-score.ts';
 import type { Screen } from '../terminal.ts';
 import { durationText } from '../text/duration-text.ts';
+import { scrubLine } from '../text/scrub-text.ts';
 import { type DiskMap, mapLegend, mapLines, withCells } from './disk-map.ts';
 import { type Figures, type KindFigures, trafficKinds } from './figures.ts';
 import { bytesRateText, rateText } from './number-text.ts';
@@ -130,6 +132,8 @@ function detailLines({ name, status, figures, silent }: DeviceView): Line[] {
     row('spare', [span(status.spare === null ? 'none' : diskText(status.spare))]),
     row('slots', slotsPieces(status)),
     row('sectors', sectorPieces(status)),
+    ...scoreLines(status),
+    ...scrubLines(status),
     row('clients', clientPieces(status)),
     ...trafficLines(figures),
   ];
@@ -184,6 +188,25 @@ function sectorPieces({ remap }: DeviceStatus): Line {
     span(`${goneSectors} gone`, goneSectors > 0 ? 'lost' : 'plain'),
     span(fresh),
   ];
+}
+
+/** What is most urgent about the disks; nothing where nobody watches them. */
+function scoreLines({ health }: DeviceStatus): Line[] {
+  if (health === null) return [];
+  const { score, advice } = health;
+  const style = score === scoreMax ? 'good' : score < failingScore ? 'bad' : 'moved';
+  const first = advice[0];
+  const text = first === undefined ? '' : `: ${screenText(first.text)}`;
+  return [row('score', [span(`${score} of ${scoreMax}`, style), span(text)])];
+}
+
+/** Only on a device that was scrubbed, or is. */
+function scrubLines({ scrub }: DeviceStatus): Line[] {
+  if (scrub === null || (scrub.state === 'idle' && scrub.ended.length === 0)) return [];
+  const text = span(screenText(scrubLine(scrub)));
+  if (scrub.state === 'idle') return [row('scrub', [text])];
+  const style = scrub.state === 'paused' ? 'bad' : 'good';
+  return [row('scrub', [...bar(scrub.positionBytes / Math.max(1, scrub.sizeBytes), style), span(' '), text])];
 }
 
 function clientPieces(status: DeviceStatus): Line {

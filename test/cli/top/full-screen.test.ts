@@ -91,8 +91,10 @@ test('what is drawn is what stands on the terminal, with and without colours, al
     assert.equal(lab.input.raw, true);
     screen.draw(screenLines(view, screen.size));
     const seen = [...output.picture.lines];
-    assert.deepEqual(seen.slice(0, 15), screenLines(view, screen.size).map(plainText));
-    assert.ok(seen.slice(15).every((line) => line === ''));
+    const wanted = screenLines(view, screen.size).map(plainText);
+    assert.ok(wanted.length < seen.length, 'there is more room');
+    assert.deepEqual(seen.slice(0, wanted.length), wanted);
+    assert.ok(seen.slice(wanted.length).every((line) => line === ''));
     output.picture.resize(30, 6);
     output.emit('resize');
     assert.deepEqual(output.picture.lines, screenLines(view, { columns: 30, rows: 6 }).map(plainText));

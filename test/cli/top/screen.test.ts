@@ -21,6 +21,8 @@ test('one device is shown with its state, disks, spare, lost sectors, figures, m
     '  spare     /srv/spare.img, 32 MiB',
     '  slots     [------------------------] 0 %  4092 of 4096 free, 1 retired',
     '  sectors   20 moved, 2 unreadable, 1 gone, 7 bad and never written',
+    '  score     39 of 100: sectors are lost with the spare: restore the files',
+    '  scrub     [######------------------] running, 25 % (64 MiB of 256 MiB), 100 M…',
     '  clients   2 connected, 5 requests in flight, 2 requests have no answer, the o…',
     '            requests/s       bytes/s    median   99 of 100',
     '  read              50     200 KiB/s    1.0 ms      1.0 ms',
