@@ -16,8 +16,6 @@ export interface DiskFlags {
   readonly spare?: string;
   readonly socket?: string;
   readonly port?: string;
-  /** False with `--no-export-main`. */
-  readonly exportMain?: boolean;
   readonly cache: string;
   readonly io?: string;
   readonly memory?: string;

@@ -141,7 +141,6 @@ export function serveArguments(options: ServeOptions): string[] {
     ...(main?.kind === 'table' ? ['--main-table', '-', '--main-label', main.label] : []),
     ...(options.socketPath === undefined ? [] : ['--socket', options.socketPath]),
     ...(options.port === undefined ? [] : ['--port', String(options.port)]),
-    ...(options.exportMain === false ? ['--no-export-main'] : []),
     '--cache',
     options.cache,
     ...(options.io === undefined ? [] : ['--io', options.io]),

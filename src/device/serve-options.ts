@@ -28,8 +28,6 @@ export interface ServeOptions {
   readonly socketPath?: string;
   /** Also export on 127.0.0.1 at this port. */
   readonly port?: number;
-  /** Default true: main itself too, read-only, as `NAME/main` (R29). */
-  readonly exportMain?: boolean;
   /** Memory for requests of clients, in bytes; `requestMemory` has the default and the bounds. */
   readonly requestMemoryBytes?: number;
   /** Open from a set of replicas that is not the in-sync one; acknowledged records may be missing. */

@@ -21,6 +21,8 @@ export interface Policies {
   readonly health: 'on' | 'off';
   /** Whether disks and their kernel time-outs are set up for recovering errors when the device is assembled. As `health`. */
   readonly tune: 'on' | 'off';
+  /** Whether main itself is exported beside the device, read-only (R29); looked at when the device is assembled. */
+  readonly exportMain: 'on' | 'off';
   /** The most that a scrub reads, MiB a second; 0: as fast as the disks give. */
   readonly scrubMebibytesPerSecond: number;
   /** Days from the end of one scrub to the beginning of the next; 0: only when somebody asks. */
@@ -43,6 +45,7 @@ export const defaultPolicies: Policies = {
   salvage: 'on',
   health: 'on',
   tune: 'on',
+  exportMain: 'on',
   // As md's sync_speed_max.
   scrubMebibytesPerSecond: 200,
   scrubEveryDays: 0,
@@ -105,6 +108,7 @@ const choices: Readonly<Record<string, { readonly key: ChoiceKey; readonly value
   salvage: { key: 'salvage', values: ['on', 'off'] },
   health: { key: 'health', values: ['on', 'off'] },
   tune: { key: 'tune', values: ['on', 'off'] },
+  'export-main': { key: 'exportMain', values: ['on', 'off'] },
   'slow-read': { key: 'slowRead', values: ['off', 'report', 'move'] },
 };
 

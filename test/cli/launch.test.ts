@@ -22,18 +22,17 @@ test('every choice reaches the process; the table itself goes another way', () =
     main: { kind: 'table', text: '0 8 error', label: '/lab.table' },
     socketPath: '/x.sock',
     port: 10_809,
-    exportMain: false,
     requestMemoryBytes: 16_777_216,
     force: true,
     acceptMain: true,
     takeover: true,
-    policies: { 'on-lost': 'zero' },
+    policies: { 'on-lost': 'zero', 'export-main': 'off' },
     acceptChanges: true,
   }).join(' ');
   assert.equal(
     words,
-    'disk --spare /s --main-table - --main-label /lab.table --socket /x.sock --port 10809 --no-export-main --cache none ' +
+    'disk --spare /s --main-table - --main-label /lab.table --socket /x.sock --port 10809 --cache none ' +
       '--memory 16777216 ' +
-      '--force --force-takeover --accept-main --accept-changes --on-lost zero --report-descriptor 3',
+      '--force --force-takeover --accept-main --accept-changes --on-lost zero --export-main off --report-descriptor 3',
   );
 });

@@ -81,11 +81,15 @@ test('R29 --no-export-main keeps main to the device', { skip: missingTool('nbdin
   assert.deepEqual(await createOverBadSectors('--no-export-main'), [uriOf('disk')]);
   assert.deepEqual(await listedNames(), ['disk']);
   await lab.mustRun('remove', 'disk');
-  const { exports }: { exports: string[] } = JSON.parse(
-    await lab.mustRun('assemble', '--spare', 'spare.img', '--main-table', 'main.table', '--json'),
-  );
-  assert.deepEqual(exports, [uriOf('disk'), uriOf('disk/main')], 'the flag is for one run');
-  await lab.mustRun('remove', 'disk');
+  const again = async (...words: string[]): Promise<string[]> => {
+    const assemble = ['assemble', '--spare', 'spare.img', '--main-table', 'main.table', '--json', ...words];
+    const { exports }: { exports: string[] } = JSON.parse(await lab.mustRun(...assemble));
+    await lab.mustRun('remove', 'disk');
+    return exports;
+  };
+  assert.deepEqual(await again(), [uriOf('disk')], 'the spare remembers it');
+  assert.deepEqual(await again('--export-main', 'on'), [uriOf('disk'), uriOf('disk/main')]);
+  assert.deepEqual(await again(), [uriOf('disk'), uriOf('disk/main')], 'and that, too');
 });
 
 for (const way of ['SIGTERM', 'remove --force'] as const) {

@@ -11,6 +11,7 @@ const flags: readonly (readonly [name: string, value: string, description: strin
   ['salvage', 'SWITCH', 'go on reading lost sectors in the background: on or off'],
   ['health', 'SWITCH', 'watch how healthy the disks are, with smartctl: on or off'],
   ['tune', 'SWITCH', 'set disks up for recovering errors (SCT ERC, kernel time-out): on or off'],
+  ['export-main', 'SWITCH', 'export main itself too, read-only, as NAME/main: on or off'],
   ['scrub-rate', 'MIB', 'a scrub reads at most so many MiB a second; 0: no limit'],
   ['scrub-every', 'DAYS', 'from the end of one scrub to the next; 0: only when asked'],
   ['slow-read', 'WHAT', 'blocks that a scrub finds slow: off, report or move'],
@@ -19,7 +20,7 @@ const flags: readonly (readonly [name: string, value: string, description: strin
 ];
 
 /** Those that are also given as `--no-NAME`. */
-const negated: readonly string[] = ['health', 'tune'];
+const negated: readonly string[] = ['health', 'tune', 'export-main'];
 
 /** Adds a flag for each policy. */
 export function addPolicyFlags(command: Command): Command {

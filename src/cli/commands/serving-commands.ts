@@ -54,7 +54,6 @@ function addExportFlags(command: Command): Command {
   return command
     .option('--socket <PATH>', "the export's Unix socket (default: in the runtime directory)")
     .option('--port <NUMBER>', 'also export on 127.0.0.1 at this port')
-    .option('--no-export-main', 'do not export main itself, read-only, as NAME/main')
     .option('--cache <MODE>', 'none, or writeback for image files', 'none')
     .option('--io <ENGINE>', 'uring or node (default: uring where the kernel allows it)')
     .option('--memory <SIZE>', "memory for clients' requests, 4M to 1G (default: 64M)");

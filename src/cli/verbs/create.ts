@@ -63,7 +63,6 @@ export async function runCreate(terminal: Terminal, name: string, flags: CreateF
     force: false,
     acceptMain: false,
     acceptChanges: false,
-    ...(flags.exportMain === false ? { exportMain: false } : {}),
     ...(flags.socket === undefined ? {} : { socketPath: resolve(flags.socket) }),
     ...(port === undefined ? {} : { port }),
     ...(memoryBytes === undefined ? {} : { requestMemoryBytes: memoryBytes }),

@@ -91,7 +91,6 @@ export function sameOptions(
     acceptMain: false,
     acceptChanges: false,
     ...(words.includes('--without-spare') ? { withoutSpare: true } : {}),
-    ...(words.includes('--no-export-main') ? { exportMain: false } : {}),
     ...(socketPath === undefined ? {} : { socketPath }),
     ...(port === undefined ? {} : { port }),
     ...(io === undefined ? {} : { io }),

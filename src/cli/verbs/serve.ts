@@ -108,7 +108,6 @@ export function serveOptions(name: string | undefined, flags: ServeFlags): Serve
     acceptMain: flags.acceptMain === true,
     takeover: flags.forceTakeover === true,
     acceptChanges: flags.acceptChanges === true,
-    ...(flags.exportMain === false ? { exportMain: false } : {}),
     ...(withoutSpare ? { withoutSpare } : {}),
     ...(name === undefined ? {} : { name }),
     ...(main === undefined ? {} : { main }),

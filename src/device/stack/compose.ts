@@ -276,7 +276,7 @@ class StackOpening {
       device: remap,
       ...(inSectors ? {} : { unalignedDevice: new AlignmentFilter(remap) }),
     };
-    if (this.#options.exportMain === false) return [device];
+    if (remap.status().policies['export-main'] === 'off') return [device];
     const rawView = remap.rawView();
     this.#closeBy('raw view', () => rawView.close());
     const description = 'main alone, read-only: sectors that were moved are errors';
