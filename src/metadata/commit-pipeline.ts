@@ -125,16 +125,16 @@ export class CommitPipeline {
   }
 
   /**
-   * The spare is another disk now, which `claim` makes ours: a session of its own on all replicas, from the table. Between commits, of which none may
+   * `exchange` makes the spare another disk, once nothing is under way for the metadata of the old one; `claim` makes that ours: a session of its own on all replicas, from the table. Between commits, of which none may
    * come meanwhile. Rejects with `METADATA_FAILED`, and is failed then; may be tried again, or undone by `goBack`.
    */
-  async startAnew(sessionNonce: Uint8Array, claim: () => Promise<void>): Promise<void> {
+  async startAnew(sessionNonce: Uint8Array, exchange: () => void, claim: () => Promise<void>): Promise<void> {
     while (this.#recovering !== undefined) await this.#recovering.catch(() => {});
     if (this.#state === 'abandoned') throw failedError();
     // Nobody else writes a generation meanwhile: nothing is repaired, and who recovers waits for this.
     const before = this.#state;
     this.#state = 'failed';
-    this.#recovering = this.#startAnew(sessionNonce, claim, before).finally(() => {
+    this.#recovering = this.#startAnew(sessionNonce, exchange, claim, before).finally(() => {
       this.#recovering = undefined;
     });
     await this.#recovering;
@@ -162,12 +162,20 @@ export class CommitPipeline {
 
   async #startAnew(
     sessionNonce: Uint8Array,
+    exchange: () => void,
     claim: () => Promise<void>,
     state: PipelineState,
   ): Promise<void> {
     await this.#pump;
     await this.#checkpoints.ended();
-    const set = await this.#set.beginAnew();
+    let set: ReplicasBefore;
+    try {
+      set = await this.#set.beginAnew(exchange);
+    } catch (error) {
+      // It was not exchanged: nothing has begun.
+      if (this.#state === 'failed') this.#state = state;
+      throw error;
+    }
     const journal = this.journal.renewSession(sessionNonce);
     this.#before = { state, lateBatch: this.#lateBatch, set, journal };
     this.#lateBatch = false;

@@ -280,22 +280,26 @@ export class MetadataStore {
   }
 
   /**
-   * The spare below is another disk now, emptied by `emptySpare`: the state goes there as a checkpoint of a new session, with
-   * these properties. While nothing is committed. Rejects with a `MetadataError`; the new disk may then be openable only when
-   * `sentSuperblock` says so. This may be called again, or undone by `goBack`.
+   * `exchange` makes the spare below another disk, emptied by `emptySpare`, in a moment in which nothing is on its way to the
+   * old one: the state goes there as a checkpoint of a new session, with these properties. While nothing is committed. Rejects
+   * with a `MetadataError`; the new disk may then be openable only when `sentSuperblock` says so. This may be called again, or
+   * undone by `goBack`.
    */
-  async startAnew(change: Partial<DeviceProperties>): Promise<void> {
+  async startAnew(change: Partial<DeviceProperties>, exchange: () => void): Promise<void> {
     if (this.#closing !== undefined) throw closedError();
     const pipeline = this.#pipeline;
     assert(pipeline !== undefined, 'a store is settled before its spare is replaced (M5)');
     if (this.#taken !== undefined) throw this.#taken;
-    const { properties: area } = this.#set.shared;
-    const properties = { ...area, properties: { ...area.properties, ...change } };
-    encodeProperties(properties, propertyBytesMax);
-    this.#set.change({ cleanlyClosed: false, properties });
     const sessionNonce = new Uint8Array(8);
     this.#parts.random.fill(sessionNonce);
-    await pipeline.startAnew(sessionNonce, async () => {
+    const begin = (): void => {
+      const { properties: area } = this.#set.shared;
+      const properties = { ...area, properties: { ...area.properties, ...change } };
+      encodeProperties(properties, propertyBytesMax);
+      this.#set.change({ cleanlyClosed: false, properties });
+      exchange();
+    };
+    await pipeline.startAnew(sessionNonce, begin, async () => {
       await this.#inUse?.renew(hexText(sessionNonce));
     });
   }

@@ -128,10 +128,12 @@ export class ReplicaSet {
 
   /**
    * The spare is another disk now, whose superblocks and journals are empty: nothing that happened to the replicas of the old
-   * one counts any more. Each becomes a member with its first superblock. Resolves to what `returnTo` takes.
+   * one counts any more. Each becomes a member with its first superblock. `exchange` puts the other disk in place: between two
+   * superblocks, so that none goes to the wrong disk. Resolves to what `returnTo` takes.
    */
-  beginAnew(): Promise<ReplicasBefore> {
+  beginAnew(exchange: () => void): Promise<ReplicasBefore> {
     return this.#mutex.run(() => {
+      exchange();
       const before: ReplicasBefore = {
         replicas: this.replicas.map((replica) => ({ ...replica })),
         shared: this.#shared,

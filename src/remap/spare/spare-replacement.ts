@@ -211,7 +211,6 @@ export class SpareReplacement {
     const old = spare.disk;
     const retired = core.forgetRetired();
     const epoch = store.flushEpoch;
-    spare.replaceBy(this.#target);
     const reason = await this.#startOn(this.#target, old);
     if (reason === undefined) {
       this.#target.waitForEver();
@@ -254,10 +253,11 @@ export class SpareReplacement {
     const old = spare.disk;
     this.#copy.goneSectors += await giveUpSlots(core);
     core.forgetRetired();
-    spare.replaceBy(this.#target);
     core.spareGivenUp();
-    core.spareReplaced();
     const reason = await this.#startOn(this.#target, old);
+    // Whatever became of it: the old one was left.
+    spare.replaceBy(this.#target);
+    core.spareReplaced();
     this.#target.waitForEver();
     if (reason !== undefined) {
       core.metadataPath.noteFailed();
@@ -271,14 +271,14 @@ export class SpareReplacement {
 
   /** Undefined when the session on the new disk is durable; else why not, and then nothing more is sent for it. */
   async #startOn(target: LeavableDevice, old: LeavableDevice): Promise<string | undefined> {
-    const { store, identities, core } = this.#parts;
+    const { store, spare, identities, core } = this.#parts;
     const timer = core.parts.clock.schedule(takeOverMsMax, () => {
       target.leave();
       // A sign of life that it has not taken would be waited for, too. It is one block, which a later one replaces.
       old.leave();
     });
     try {
-      await store.startAnew({ spareIdentity: identities.after });
+      await store.startAnew({ spareIdentity: identities.after }, () => spare.replaceBy(target));
       return undefined;
     } catch (error) {
       return reasonOf(error);

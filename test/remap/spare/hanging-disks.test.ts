@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { DeviceError } from '../../../src/block/device-error.ts';
+import { MetadataError } from '../../../src/metadata/metadata-store.ts';
 import { replaceHoldMsMax, takeOverMsMax } from '../../../src/remap/spare/spare-replacement.ts';
 import type { FaultScope } from '../../../src/simulator/simulated-faults.ts';
 import { patternOf } from '../remap-stack.ts';
@@ -77,6 +78,35 @@ describe('disks that hang while a spare is replaced (R36)', () => {
     assert.equal(await world.ownerOf(world.next), undefined);
     assert.equal(await world.ownerOf(world.old), 'old');
     const again = await world.open(world.old);
+    await world.clock.run(world.judgeAll(again.device, 'floor'));
+  });
+
+  it('M12 what others write into superblocks meanwhile goes to no disk that is left again', async () => {
+    const { world, opened } = await filled('others write');
+    const { store } = opened.metadata;
+    for (const scope of metadataWrites(opened, 'areas')) world.next.faults.failNext(everything, scope);
+    let ended = false;
+    const run = world
+      .replacement(opened)
+      .run()
+      .finally(() => {
+        ended = true;
+      });
+    let changes = 0;
+    while (!ended) {
+      changes += 1;
+      const change = { policies: { n: String(changes) } };
+      store.updateProperties(change).catch((error: unknown) => assert.ok(error instanceof MetadataError));
+      await world.clock.runFor(0.2);
+    }
+    const outcome = await run;
+    assert.equal(outcome.replaced, false);
+    await world.clock.run(store.updateProperties({ policies: { n: 'last' } }));
+    world.cut();
+    assert.equal(await world.ownerOf(world.next), undefined);
+    assert.equal(await world.ownerOf(world.old), 'old');
+    const again = await world.open(world.old);
+    assert.equal(again.metadata.facts.properties.policies['n'], 'last');
     await world.clock.run(world.judgeAll(again.device, 'floor'));
   });
 

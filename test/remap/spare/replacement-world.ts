@@ -115,9 +115,9 @@ export class ReplacementWorld {
     const { layout, store } = metadata;
     return device.spareReplacement({
       store: {
-        startAnew: (change) => {
+        startAnew: (change, exchange) => {
           onStartAnew();
-          return store.startAnew(change);
+          return store.startAnew(change, exchange);
         },
         goBack: (change) => store.goBack(change),
         get sentSuperblock() {
