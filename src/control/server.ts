@@ -1,11 +1,11 @@
 import { chmodSync, rmSync } from 'node:fs';
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { getRequestListener } from '@hono/node-server';
-import { type Asker, controlApplication } from './application.ts';
+import type { Asker } from './application.ts';
 import { failureText, serverFailures } from './failure-codes.ts';
 import type { PeerGuard } from './peer-guard.ts';
+import type { RequestListener } from './request-listener.ts';
 
 /** Connections at one time; one more is closed at once. */
 export const connectionsMax = 32;
@@ -44,8 +44,12 @@ export function listenOnSocket(
 }
 
 function createControlServer(dataPlane: Asker, guard: PeerGuard, deadlines: ServerDeadlines): Server {
-  // It puts its own Request in place of the thread's: `bodyLimit` needs it, and this thread is ours.
-  const handle = getRequestListener(controlApplication(dataPlane).fetch);
+  let listener: Promise<RequestListener> | undefined;
+  /** Made for the first request: most devices start to serve, not to be asked, and their web's Request alone takes 3 MB. */
+  const handle = async (incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> => {
+    listener ??= import('./request-listener.ts').then((made) => made.requestListener(dataPlane));
+    await (await listener)(incoming, outgoing);
+  };
   const denied = new WeakSet<Duplex>();
   const requests = new WeakMap<Duplex, IncomingMessage>();
   const server = createServer(
