@@ -73,6 +73,8 @@ export class SuperblockUpdates {
   async #update(changesOf: (shared: SharedFacts) => SharedChanges): Promise<void> {
     const { clock } = this.#io;
     const sinceMs = clock.nowMs();
+    // A superblock that may still arrive may land on the one that is written now; the next write would then take the last good one.
+    if (this.#set.hasLateWrite) throw lateError();
     for (;;) {
       let failure: DeviceError;
       try {
@@ -94,6 +96,13 @@ function notStored(failure: DeviceError): MetadataError {
     'METADATA_FAILED',
     `the superblocks of the spare cannot be written (${failure.message}): the change may be gone after a restart; try again when the spare answers`,
     failure,
+  );
+}
+
+function lateError(): MetadataError {
+  return new MetadataError(
+    'METADATA_FAILED',
+    'a superblock of the spare was never answered: nothing more is stored there in this session; assemble the device again',
   );
 }
 

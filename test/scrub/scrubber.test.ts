@@ -141,6 +141,32 @@ describe('a scrub', () => {
     await bench.close();
   });
 
+  it('R3 never writes a superblock behind one that was not answered: at each moment one of them is whole', async () => {
+    const bench = await ScrubBench.create({ policies: slow });
+    const { store } = bench.now.metadata;
+    const { scrubber } = bench.now;
+    // Answered as timed out after a second, and there ten seconds later.
+    bench.spareDisk.faults.delayNext(1, { answerMs: 1_000, doneMs: 11_000 }, { kinds: ['write'] });
+    scrubber.start('operator');
+    await bench.clock.runFor(3_000);
+    const { spare } = bench.now;
+    const from = spare.operations.length;
+    for (let turn = 0; turn < 4; turn += 1) {
+      scrubber.pause('operator');
+      await bench.clock.runFor(500);
+      scrubber.resume('operator');
+      await bench.clock.runFor(500);
+    }
+    const written = spare.operations.slice(from).filter(({ kind }) => kind === 'write');
+    assert.equal(written.length, 0, 'no superblock is written while another one may still arrive');
+    assert.match(bench.report.trouble, /does not take/);
+    assert.equal(store.status().state, 'open');
+    bench.end('power');
+    await bench.open();
+    assert.equal(bench.now.device.status().metadata.replicasInSync, 2);
+    await bench.close();
+  });
+
   it('does nothing when there is none: no request, and one look at the schedule an hour', async () => {
     const bench = await ScrubBench.create();
     const { main, spare } = bench.now;
