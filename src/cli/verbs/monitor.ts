@@ -7,7 +7,7 @@ import { listDevices, runtimeDirectory } from '../../device/process/runtime-dire
 import { SetupError } from '../../device/setup-error.ts';
 import type { Terminal } from '../terminal.ts';
 import type { Alert } from '../watching/alert.ts';
-import { AlertSources } from '../watching/alert-sources.ts';
+import { AlertSources, deathConfirmedMs } from '../watching/alert-sources.ts';
 import type { Receiver } from '../watching/delivery.ts';
 import { mailReceiver } from '../watching/mail-receiver.ts';
 import { Monitor } from '../watching/monitor.ts';
@@ -49,7 +49,7 @@ export async function runMonitor(
   if (monitor.isFirst) terminal.warn('dm-remap: monitor: tells what happens from now on');
   try {
     monitor.save();
-    if (flags.oneshot === true) await monitor.look();
+    if (flags.oneshot === true) await lookOnce(monitor, sources);
     else await watch(monitor, intervalMs);
   } finally {
     await sources.close();
@@ -60,6 +60,13 @@ export async function runMonitor(
       'failed',
       `${monitor.waiting} alerts could not be told; the next monitor tries again`,
     );
+}
+
+async function lookOnce(monitor: Monitor, sources: AlertSources): Promise<void> {
+  await monitor.look();
+  if (!sources.hasSuspects(Date.now())) return;
+  await sleep(deathConfirmedMs);
+  await monitor.look();
 }
 
 /** Ends by SIGINT or SIGTERM, when what is being told has been told. */

@@ -11,6 +11,9 @@ import {
 import { SetupError } from '../../device/setup-error.ts';
 import { type Alert, alertOf } from './alert.ts';
 
+/** A process that gives its device to another one is gone for a moment: told is what is gone at two looks so far apart. */
+export const deathConfirmedMs = 2_000;
+
 /** In the place of a log's path. */
 const processSource = 'process:';
 
@@ -25,7 +28,7 @@ const diedText =
 export class AlertSources {
   readonly #names: readonly string[];
   readonly #readers = new Map<string, EventReader>();
-  /** Devices whose process is gone, until they are served again or cleaned up. */
+  /** Devices whose process is gone, until they are served again or cleaned up, with when that was seen first. */
   readonly #died = new Map<string, Alert>();
 
   /** Of these devices, by name or UUID; of all without any. */
@@ -33,8 +36,9 @@ export class AlertSources {
     this.#names = names;
   }
 
-  get logCount(): number {
-    return this.#readers.size;
+  /** Whether a process is gone, and perhaps only for a moment. */
+  hasSuspects(nowUnixMs: number): boolean {
+    return [...this.#died.values()].some(({ unixMs }) => nowUnixMs - unixMs < deathConfirmedMs);
   }
 
   /** What came since the last look. A log that cannot be read is tried again at the next. */
@@ -96,7 +100,9 @@ export class AlertSources {
         text: diedText,
       });
     }
-    return [...this.#died.values()].filter((alert) => this.#isWanted(alert));
+    return [...this.#died.values()].filter(
+      (alert) => this.#isWanted(alert) && nowUnixMs - alert.unixMs >= deathConfirmedMs,
+    );
   }
 }
 
