@@ -33,6 +33,7 @@ export const healthStatus: z.ZodMiniType<HealthStatus> = z.object({
     mainPathLossesLastWeek: z.number(),
     sparePathLossesLastWeek: z.number(),
     stuckLastWeek: z.number(),
+    slowBlocks: z.number(),
   }),
   places: z.nullable(
     z.object({

@@ -264,6 +264,18 @@ export const deviceRules: readonly DeviceRule[] = [
     source: 'cable, connector, power or controller (R5)',
   },
   {
+    id: 'slow',
+    disk: 'main',
+    looksAt: 'blocks that scrubs found slow in the last 30 days',
+    measure: ({ growth }) => growth.slowBlocks,
+    lowers: [
+      [1, 2],
+      [64, 8],
+    ],
+    says: (blocks) => `${countOf(blocks, 'slow block')} found by scrubs`,
+    source: 'ours: a block that is read only after several tries is the next to go',
+  },
+  {
     id: 'stuck',
     disk: 'main',
     looksAt: 'times in the last 7 days that requests were stuck for 10 s',

@@ -16,6 +16,7 @@ export interface LedgerFields {
   readonly lastSector?: unknown;
   readonly causes?: unknown;
   readonly slots?: unknown;
+  readonly granules?: unknown;
   readonly disk?: unknown;
 }
 
@@ -33,6 +34,8 @@ export interface LedgerDay {
   readonly sparePathLosses: number;
   /** Requests that were stuck, each time that there were any (I22). */
   readonly stuck: number;
+  /** Blocks of main that a scrub found slow, twice. */
+  readonly slowBlocks: number;
 }
 
 /** Sectors, both included. */
@@ -108,6 +111,8 @@ function countsOf(ledger: EventLedger, event: LedgerEvent): Counts | undefined {
       return fields.disk === 'spare' ? { sparePathLosses: 1 } : { mainPathLosses: 1 };
     case 'stuck-requests':
       return { stuck: 1 };
+    case 'slow-blocks':
+      return { slowBlocks: numberOf(fields.granules) };
     default:
       return undefined;
   }
@@ -148,6 +153,7 @@ const noDay: Omit<LedgerDay, 'day'> = {
   mainPathLosses: 0,
   sparePathLosses: 0,
   stuck: 0,
+  slowBlocks: 0,
 };
 
 function sumOf(one: Omit<LedgerDay, 'day'>, other: Counts): Omit<LedgerDay, 'day'> {
@@ -158,6 +164,7 @@ function sumOf(one: Omit<LedgerDay, 'day'>, other: Counts): Omit<LedgerDay, 'day
     mainPathLosses: one.mainPathLosses + (other.mainPathLosses ?? 0),
     sparePathLosses: one.sparePathLosses + (other.sparePathLosses ?? 0),
     stuck: one.stuck + (other.stuck ?? 0),
+    slowBlocks: one.slowBlocks + (other.slowBlocks ?? 0),
   };
 }
 
@@ -180,6 +187,8 @@ export interface Growth {
   readonly mainPathLossesLastWeek: number;
   readonly sparePathLossesLastWeek: number;
   readonly stuckLastWeek: number;
+  /** Within 30 days: a disk is scrubbed once in some weeks. */
+  readonly slowBlocks: number;
 }
 
 /** Days are whole days UTC; today is the last of them, however young. */
@@ -188,14 +197,16 @@ export function growthOf({ days }: EventLedger, nowUnixMs: number): Growth {
   const within = (from: number, to: number): Omit<LedgerDay, 'day'> =>
     days.filter(({ day }) => day > today - to && day <= today - from).reduce(sumOf, noDay);
   const week = within(0, 7);
+  const month = within(0, 30);
   return {
     badSectorsLastDay: within(0, 1).badSectors,
     badSectorsLastWeek: week.badSectors,
     badSectorsWeekBefore: within(7, 14).badSectors,
-    failedAgain: within(0, 30).failedAgain,
+    failedAgain: month.failedAgain,
     slotsRetiredLastWeek: week.slotsRetired,
     mainPathLossesLastWeek: week.mainPathLosses,
     sparePathLossesLastWeek: week.sparePathLosses,
     stuckLastWeek: week.stuck,
+    slowBlocks: month.slowBlocks,
   };
 }

@@ -129,11 +129,13 @@ function ledgerOf(value: unknown): EventLedger | undefined {
 }
 
 function dayOf(fields: Fields): LedgerDay | undefined {
-  const { day, badSectors, failedAgain, slotsRetired, mainPathLosses, sparePathLosses, stuck } = fields;
+  const { day, badSectors, failedAgain, slotsRetired, mainPathLosses, sparePathLosses, stuck, slowBlocks } =
+    fields;
   if (!isCount(day) || !isCount(badSectors) || !isCount(failedAgain) || !isCount(slotsRetired))
     return undefined;
   if (!isCount(mainPathLosses) || !isCount(sparePathLosses) || !isCount(stuck)) return undefined;
-  return { day, badSectors, failedAgain, slotsRetired, mainPathLosses, sparePathLosses, stuck };
+  if (!isCount(slowBlocks)) return undefined;
+  return { day, badSectors, failedAgain, slotsRetired, mainPathLosses, sparePathLosses, stuck, slowBlocks };
 }
 
 function spanOf({ first, last, day }: Fields): LedgerSpan | undefined {

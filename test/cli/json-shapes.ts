@@ -74,6 +74,7 @@ const health = z.strictObject({
     mainPathLossesLastWeek: count,
     sparePathLossesLastWeek: count,
     stuckLastWeek: count,
+    slowBlocks: count,
   }),
   places: z.nullable(
     z.strictObject({

@@ -70,6 +70,7 @@ export const exampleStatus: DeviceStatus = {
       mainPathLossesLastWeek: 0,
       sparePathLossesLastWeek: 2,
       stuckLastWeek: 0,
+      slowBlocks: 5,
     },
     places: {
       clusters: 1,

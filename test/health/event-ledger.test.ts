@@ -74,13 +74,15 @@ describe('what the event log says by day', () => {
     assert.equal(growthFrom(some, event('unreadable', span(8, 1))).failedAgain, 0, 'nobody can say which');
   });
 
-  it('counts paths by disk, bad slots and stuck requests', () => {
+  it('counts paths by disk, bad slots, stuck requests and slow blocks', () => {
     const growth = growthFrom(
       event('path-lost', { disk: 'main' }),
       event('path-lost', { disk: 'spare' }, 2),
       event('path-lost', { disk: 'main' }, 8),
       event('slot-retired', { slots: 3, sectors: 24, firstSector: 0, lastSector: 23 }),
       event('stuck-requests', {}),
+      event('slow-blocks', { granules: 5, firstSector: 0, lastSector: 900 }, 29),
+      event('slow-blocks', { granules: 7, firstSector: 0, lastSector: 900 }, 30),
     );
     assert.deepEqual(
       [
@@ -88,8 +90,9 @@ describe('what the event log says by day', () => {
         growth.sparePathLossesLastWeek,
         growth.slotsRetiredLastWeek,
         growth.stuckLastWeek,
+        growth.slowBlocks,
       ],
-      [1, 1, 3, 1],
+      [1, 1, 3, 1, 5],
     );
   });
 

@@ -11,6 +11,7 @@ export const noGrowth: Growth = {
   mainPathLossesLastWeek: 0,
   sparePathLossesLastWeek: 0,
   stuckLastWeek: 0,
+  slowBlocks: 0,
 };
 
 /** A device with which nothing is wrong. */

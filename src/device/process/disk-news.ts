@@ -21,6 +21,7 @@ const kinds: ReadonlySet<EventKind> = new Set<EventKind>([
   'replica-lost',
   'replica-repaired',
   'stuck-requests',
+  'slow-blocks',
   'no-room',
 ]);
 

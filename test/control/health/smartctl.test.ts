@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { DiskTuning } from '../../../src/control/health/disk-tuning.ts';
+import { readWords, smartAnswer } from '../../../src/control/health/smart-output.ts';
 import { Smartctl, smartctlDeadlineMs } from '../../../src/control/health/smartctl.ts';
+import type { WholeDisk } from '../../../src/control/health/whole-disks.ts';
+import { RealClock } from '../../../src/io/real-clock.ts';
 import { HandClock } from '../../device/hand-clock.ts';
+import { missingTool } from '../../end-to-end/foreign-tool.ts';
 import { FakeSmartctl } from './fake-smartctl.ts';
 
 let fake: FakeSmartctl;
@@ -84,5 +89,23 @@ describe('smartctl', () => {
     fake.does('/dev/sda', 'exec cat /dev/zero\n');
     const end = await fake.runner(clock).run('/dev/sda', []);
     assert.deepEqual(end, { kind: 'no-answer', why: 'smartctl printed more than 1048576 bytes' });
+  });
+
+  it('of the system says of an image file that it is no disk', {
+    skip: missingTool('smartctl'),
+  }, async () => {
+    const path = join(fake.folder, 'image');
+    writeFileSync(path, '');
+    truncateSync(path, 8_388_608);
+    const smartctl = new Smartctl(new RealClock());
+    const answer = smartAnswer(await smartctl.run(path, readWords), 0);
+    assert.deepEqual([answer.state, answer.reading], ['not-supported', undefined]);
+    assert.match(answer.detail, /Unable to detect device type/);
+    const directory = join(fake.folder, 'sys');
+    mkdirSync(join(directory, 'device'), { recursive: true });
+    writeFileSync(join(directory, 'device', 'timeout'), '30\n');
+    const disk: WholeDisk = { role: 'main', device: path, directory, key: 'main', underFile: false };
+    const [note] = await new DiskTuning(smartctl).tune([disk]);
+    assert.match(note ?? '', /\(no SCT ERC\); the kernel waits 180 s for it now, was 30$/);
   });
 });
