@@ -8,6 +8,7 @@ import { deviceFamilies } from '../../src/control/metrics/device-metrics.ts';
 import { newCounters } from '../../src/remap/remap-counters.ts';
 import { missingTool, runTool } from '../end-to-end/foreign-tool.ts';
 import { exampleStatus } from './example-status.ts';
+import { monitoringPagePath, pageWithMetrics } from './metrics-page.ts';
 
 const folder = fileURLToPath(new URL('../../../docs/monitoring/', import.meta.url));
 const read = (name: string): string => readFileSync(join(folder, name), 'utf8');
@@ -83,6 +84,12 @@ test('every query of the dashboard and of the alerts asks for figures, labels an
   assert.throws(() => assertTold('rate(dm_remap_requests[5m])'), /nobody tells it/);
   assert.throws(() => assertTold('dm_remap_state{state="broken"}'), /never of state "broken"/);
   assert.throws(() => assertTold('dm_remap_up{name="x"}'), /no label name/);
+});
+
+test('docs/monitoring.md lists the figures as they are told', () => {
+  const page = readFileSync(monitoringPagePath, 'utf8');
+  const wanted = pageWithMetrics(page);
+  assert.equal(page, wanted, 'run: node dist/test/control/write-metrics-page.js');
 });
 
 test('the panels of the dashboard lie beside each other, and have titles of their own', () => {
