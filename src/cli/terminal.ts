@@ -1,5 +1,4 @@
 import process from 'node:process';
-import { createInterface } from 'node:readline/promises';
 import { isatty } from 'node:tty';
 import { ExitCode } from './exit-code.ts';
 import { printable } from './text/printable.ts';
@@ -70,6 +69,7 @@ export function processTerminal(): Terminal {
 }
 
 async function confirm(question: string): Promise<boolean> {
+  const { createInterface } = await import('node:readline/promises');
   const asking = createInterface({ input: process.stdin, output: process.stdout });
   try {
     return /^y(es)?$/i.test((await asking.question(`${printable(question)} [y/N] `)).trim());
