@@ -1,17 +1,14 @@
 import { runCommand } from './command.ts';
 import { BenchRefusal, findTool } from './tools.ts';
+import { mixedReadPercent, type Workload } from './workload.ts';
 
-export type Pattern = 'randread' | 'randwrite';
-
-/** One kind of work that fio does to an export. */
-export interface Workload {
-  readonly pattern: Pattern;
-  readonly blockBytes: number;
-  readonly queueDepth: number;
-}
+/** Where the bytes are: an NBD export, or the file itself by fio's io_uring engine, which is the limit of all servers of it. */
+export type FioTarget =
+  | { readonly kind: 'nbd'; readonly uri: string }
+  | { readonly kind: 'file'; readonly path: string; readonly direct: boolean };
 
 export interface FioRun {
-  readonly uri: string;
+  readonly target: FioTarget;
   readonly workload: Workload;
   /** Bytes from the start of the export. */
   readonly sizeBytes: number;
@@ -22,37 +19,41 @@ export interface FioRun {
   readonly signal?: AbortSignal;
 }
 
-export interface FioFigures {
+export interface ClientFigures {
   readonly operationsPerSecond: number;
   readonly operations: number;
-  /** From submission to completion. */
+  /** From submission to completion; of reads, where there are any. 0 where the client does not say. */
   readonly medianLatencyUs: number;
   readonly latency99Us: number;
-  /** Of one core, by fio itself: near 1 the client is the bottleneck, not the server. */
+  /** Of one core for each connection, by the client itself: near 1 the client is the bottleneck, not the server. */
   readonly clientCoreShare: number;
 }
 
 /** How long fio may take beyond its run: to connect, and to lay out nothing. */
 const fioGraceSeconds = 30;
 
-/** Runs fio's nbd engine against an export. Rejects when one operation failed, or fio did. */
-export async function runFio(run: FioRun): Promise<FioFigures> {
+/** Runs fio against an export or a file. Rejects when one operation failed, or fio did. */
+export async function runFio(run: FioRun): Promise<ClientFigures> {
   const output = await runCommand(findTool('fio') ?? 'fio', fioArguments(run), {
     timeoutMs: (run.runtimeSeconds + fioGraceSeconds) * 1000,
     ...(run.signal === undefined ? {} : { signal: run.signal }),
   });
-  return parseFio(output, run.workload.pattern);
+  return parseFio(output);
 }
 
 export function fioArguments(run: FioRun): string[] {
-  const { pattern, blockBytes, queueDepth } = run.workload;
+  const { pattern, blockBytes, queueDepth, connections, flushEach } = run.workload;
   return [
     '--name=bench',
-    '--ioengine=nbd',
-    `--uri=${run.uri}`,
+    ...targetWords(run.target),
     `--rw=${pattern}`,
+    ...(pattern === 'randrw' ? [`--rwmixread=${mixedReadPercent}`] : []),
     `--bs=${blockBytes}`,
     `--iodepth=${queueDepth}`,
+    // Each job of fio is a process, and a connection.
+    `--numjobs=${connections}`,
+    '--group_reporting',
+    ...(flushEach ? ['--fsync=1'] : []),
     `--size=${run.sizeBytes}`,
     '--time_based',
     `--runtime=${run.runtimeSeconds}`,
@@ -61,6 +62,13 @@ export function fioArguments(run: FioRun): string[] {
     `--randseed=${run.seed}`,
     '--output-format=json',
   ];
+}
+
+function targetWords(target: FioTarget): string[] {
+  if (target.kind === 'nbd') return ['--ioengine=nbd', `--uri=${target.uri}`];
+  const direct = target.direct ? 1 : 0;
+  // fio drops the file from the page cache before it begins, unless it is told not to.
+  return ['--ioengine=io_uring', `--filename=${target.path}`, `--direct=${direct}`, '--invalidate=0'];
 }
 
 interface FioDirection {
@@ -80,7 +88,7 @@ interface FioReport {
 }
 
 /** Reads the JSON that fio prints, which may come behind lines of notes. */
-export function parseFio(output: string, pattern: Pattern): FioFigures {
+export function parseFio(output: string): ClientFigures {
   const start = output.indexOf('{');
   if (start < 0) throw new BenchRefusal(`fio printed no result: ${output.trim().slice(0, 200)}`);
   const report: FioReport = JSON.parse(output.slice(start));
@@ -88,12 +96,13 @@ export function parseFio(output: string, pattern: Pattern): FioFigures {
   if (job === undefined || job.error !== 0) {
     throw new BenchRefusal(`fio failed with error ${job?.error ?? 'unknown'}`);
   }
-  const direction = pattern === 'randread' ? job.read : job.write;
-  if (direction.total_ios === 0) throw new BenchRefusal('fio did no operation');
-  const percentile = direction.clat_ns.percentile ?? {};
+  const { read, write } = job;
+  const operations = read.total_ios + write.total_ios;
+  if (operations === 0) throw new BenchRefusal('fio did no operation');
+  const percentile = (read.total_ios > 0 ? read : write).clat_ns.percentile ?? {};
   return {
-    operationsPerSecond: direction.iops,
-    operations: direction.total_ios,
+    operationsPerSecond: read.iops + write.iops,
+    operations,
     medianLatencyUs: (percentile['50.000000'] ?? 0) / 1000,
     latency99Us: (percentile['99.000000'] ?? 0) / 1000,
     clientCoreShare: (job.usr_cpu + job.sys_cpu) / 100,

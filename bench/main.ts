@@ -1,74 +1,29 @@
 // `npm run bench`: our server against the neighbours, side by side. README.md beside this says how to read it.
 
-import { cpus, release, tmpdir } from 'node:os';
+import { cpus, loadavg, release } from 'node:os';
 import process from 'node:process';
-import { parseArgs } from 'node:util';
+import { judgeBars } from './bars.ts';
 import { CommandFailure } from './command.ts';
+import type { Contestant } from './contestant.ts';
 import { requireDiskFileSystem } from './file-system.ts';
-import type { Workload } from './fio.ts';
-import { compareRows, measure } from './measure.ts';
+import { measure } from './measure.ts';
+import { type Options, readOptions, usage } from './options.ts';
+import { bars, directName, type Entry, entries, type PlannedFiles, plannedWorkloads } from './plan.ts';
 import { type BenchReport, reportText, type Section } from './report.ts';
-import type { BenchServer } from './server-process.ts';
-import {
-  requireEqualBytes,
-  startLinearServer,
-  startNbdkit,
-  startQemuNbd,
-  startRemapServer,
-} from './servers.ts';
+import { reportDrawing } from './report-drawing.ts';
+import { requireImageBytes } from './servers.ts';
 import { BenchRefusal, findTool, requireTools, versionOf } from './tools.ts';
-import { makeWorkFiles, type WorkFiles } from './work-files.ts';
+import { makeWorkFiles } from './work-files.ts';
+import { type Workload, workloadName } from './workload.ts';
 
 const imageBytes = 1024 ** 3;
-const remapCount = 1000;
-/** Issue bar: reads through the remap target against qemu-nbd. */
-const readRatioLeast = 1.5;
 
-const workloads: readonly Workload[] = [
-  { pattern: 'randread', blockBytes: 4096, queueDepth: 32 },
-  // Last: from here on the remap device's bytes are its own.
-  { pattern: 'randwrite', blockBytes: 4096, queueDepth: 32 },
-];
-
-const usage = `npm run bench -- [--rounds N] [--runtime SECONDS] [--directory DIR] [--reads-only] [--json]
-  --rounds N         interleaved rounds, default 5
-  --runtime SECONDS  of each measurement, default 2
-  --directory DIR    on a disk, with 1.2 GiB free; default the folder for temporary files
-  --reads-only       leave out the row of writes
-  --json             the report as JSON`;
-
-interface Options {
-  readonly rounds: number;
-  readonly runtimeSeconds: number;
-  readonly directory: string;
-  readonly readsOnly: boolean;
-  readonly json: boolean;
-}
-
-function readOptions(words: string[]): Options {
-  const { values } = parseArgs({
-    args: words,
-    options: {
-      rounds: { type: 'string', default: '5' },
-      runtime: { type: 'string', default: '2' },
-      directory: { type: 'string', default: tmpdir() },
-      'reads-only': { type: 'boolean', default: false },
-      json: { type: 'boolean', default: false },
-    },
-  });
-  return {
-    rounds: wholeNumber('--rounds', values.rounds),
-    runtimeSeconds: wholeNumber('--runtime', values.runtime),
-    directory: values.directory,
-    readsOnly: values['reads-only'],
-    json: values.json,
-  };
-}
-
-function wholeNumber(name: string, text: string): number {
-  const value = /^\d{1,4}$/.test(text) ? Number(text) : 0;
-  if (value > 0) return value;
-  throw new BenchRefusal(`${name} ${text}: expected a whole number from 1 to 9999\n${usage}`);
+/** One workload with those who take part in it. */
+interface PlannedSection {
+  readonly name: string;
+  readonly workload: Workload;
+  readonly direct: boolean;
+  readonly entries: readonly Entry[];
 }
 
 /** Ctrl-C and SIGTERM: what runs ends, and everything is undone in its order. */
@@ -81,69 +36,117 @@ async function undoAll(): Promise<void> {
   for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
 }
 
+/** Everything that the options ask for, whether the programs are there or not. */
+function planOf({ full, only, contestants }: Options): PlannedSection[] {
+  const sections: PlannedSection[] = [];
+  for (const { workload, always, direct } of plannedWorkloads) {
+    const name = direct ? directName(workload) : workloadName(workload);
+    if (only === undefined ? !(full || always) : !only.some((part) => name.includes(part))) continue;
+    const taking = entries.filter((entry) => {
+      if (entry.direct !== direct) return false;
+      if (workload.client === 'nbdcopy' && (entry.large || entry.name === 'raw file')) return false;
+      if (contestants !== undefined) return contestants.some((part) => entry.name.includes(part));
+      return full || entry.always || direct;
+    });
+    if (taking.length > 0) sections.push({ name, workload, direct, entries: taking });
+  }
+  if (sections.length === 0) throw new BenchRefusal(`nothing has such a name; see --list\n${usage}`);
+  return sections;
+}
+
+function missingOf(entry: Entry): readonly string[] {
+  return entry.needs.filter((program) => findTool(program) === undefined);
+}
+
 async function runBench(options: Options, told: (line: string) => void): Promise<BenchReport> {
-  requireTools({ fio: 'fio', 'qemu-nbd': 'qemu-utils', 'qemu-img': 'qemu-utils' });
-  const { signal } = interruption;
+  const plan = planOf(options);
+  const copies = plan.some(({ workload }) => workload.client === 'nbdcopy');
+  requireTools({ fio: 'fio', 'qemu-img': 'qemu-utils', ...(copies ? { nbdcopy: 'libnbd-bin' } : {}) });
+  const wanted = entries.filter((entry) => plan.some((section) => section.entries.includes(entry)));
+  const absent = wanted.flatMap((entry) => {
+    const missing = missingOf(entry);
+    return missing.length === 0 ? [] : [`${entry.name}: ${missing.join(', ')} is not installed`];
+  });
   const fileSystem = requireDiskFileSystem(options.directory);
-  told('making a file of 1 GiB');
-  const files = makeWorkFiles(options.directory, imageBytes);
-  undo.push(() => files.remove());
-  told(`starting servers, remapping ${remapCount} blocks`);
-  const servers = await startServers(files);
-  const [first, ...others] = servers;
-  told('comparing every byte');
-  for (const other of others) await requireEqualBytes(first!, other, signal);
+  const load = loadavg()[0] ?? 0;
+  const { signal } = interruption;
+  const started = await startAll(wanted, options, told);
   const sections: Section[] = [];
-  for (const workload of options.readsOnly ? workloads.slice(0, 1) : workloads) {
+  for (const { name, workload, direct, entries: taking } of plan) {
     const { rounds, runtimeSeconds } = options;
-    const rows = await measure(
-      servers,
-      { workload, rounds, runtimeSeconds, sizeBytes: imageBytes, signal },
-      told,
-    );
-    sections.push({ workload, rounds, runtimeSeconds, rows });
+    const { imagePath } = started;
+    const work = { workload, rounds, runtimeSeconds, imagePath, sizeBytes: imageBytes, signal };
+    const rows = await measure(started.present(taking), work, told);
+    sections.push({ name, workload, direct, rounds, runtimeSeconds, rows });
   }
   const processors = cpus();
   const surroundings = {
     fileSystem: fileSystem.type,
     directory: options.directory,
     imageBytes,
-    cache: 'writeback',
-    transport: "fio's nbd engine over a Unix socket, one connection",
+    transport: "fio's nbd engine, or nbdcopy, over Unix sockets; the raw file by fio's io_uring engine",
     processor: processors[0]?.model.trim() ?? 'unknown',
     cores: processors.length,
+    load,
     kernel: release(),
-    versions: versions(),
+    versions: versions(wanted),
+    absent,
   };
-  return { surroundings, sections };
+  return { surroundings, sections, bars: judgeBars(bars, sections) };
 }
 
-async function startServers(files: WorkFiles): Promise<BenchServer[]> {
-  const servers: BenchServer[] = [];
-  const add = async (starting: Promise<BenchServer>): Promise<void> => {
-    const server = await starting;
-    undo.push(() => server.stop());
-    servers.push(server);
-    interruption.signal.throwIfAborted();
-  };
-  await add(startRemapServer(files, { imageBytes, remapCount }));
-  await add(startQemuNbd(files));
-  await add(startLinearServer(files));
-  if (findTool('nbdkit') !== undefined) await add(startNbdkit(files));
-  return servers;
+interface Started {
+  readonly imagePath: string;
+  /** Those of the entries that run, in their order. */
+  present(wanted: readonly Entry[]): Contestant[];
 }
 
-function versions(): Record<string, string> {
-  const tools = ['fio', 'qemu-nbd', 'nbdkit'].filter((name) => findTool(name) !== undefined);
-  return { Node: process.versions.node, ...Object.fromEntries(tools.map((name) => [name, versionOf(name)])) };
+async function startAll(
+  wanted: readonly Entry[],
+  options: Options,
+  told: (line: string) => void,
+): Promise<Started> {
+  const { signal } = interruption;
+  told('making a file of 1 GiB');
+  const work = makeWorkFiles(options.directory, imageBytes);
+  undo.push(() => work.remove());
+  const { folder, imagePath, makeCopy } = work;
+  const files: PlannedFiles = { folder, imagePath, imageBytes, makeCopy };
+  const started = new Map<Entry, Contestant>();
+  for (const entry of wanted) {
+    if (missingOf(entry).length > 0) continue;
+    signal.throwIfAborted();
+    told(`starting ${entry.name}`);
+    const contestant = await entry.start(files);
+    undo.push(() => contestant.stop());
+    if (contestant.name !== entry.name) {
+      throw new BenchRefusal(`the plan says '${entry.name}', what was started is '${contestant.name}'`);
+    }
+    started.set(entry, contestant);
+  }
+  told('comparing every byte');
+  for (const contestant of started.values()) {
+    if (contestant.servesImage) await requireImageBytes(contestant, files, signal);
+  }
+  return { imagePath, present: (some) => some.flatMap((entry) => started.get(entry) ?? []) };
 }
 
-/** The line that says whether the bar is met; undefined when it is. */
-function shortfall(report: BenchReport): string | undefined {
-  const rows = report.sections[0]?.rows ?? [];
-  const ratio = compareRows(rows[0]!, rows[1]!).median;
-  if (ratio >= readRatioLeast) return undefined;
-  return `reads are ${ratio.toFixed(2)} times as fast as qemu-nbd's, expected at least ${readRatioLeast}`;
+function versions(wanted: readonly Entry[]): Record<string, string> {
+  const programs = new Set(['fio', ...wanted.flatMap(({ needs }) => needs)]);
+  const found = [...programs].filter((name) => findTool(name) !== undefined);
+  return { Node: process.versions.node, ...Object.fromEntries(found.map((name) => [name, versionOf(name)])) };
+}
+
+function listText(): string {
+  const names = plannedWorkloads.map(({ workload, direct }) =>
+    direct ? directName(workload) : workloadName(workload),
+  );
+  return ['workloads', ...names, '', 'contestants', ...entries.map(({ name }) => name)].join('\n');
+}
+
+function formOf(report: BenchReport, form: Options['form']): string {
+  if (form === 'json') return JSON.stringify(report, undefined, 2);
+  return form === 'svg' ? reportDrawing(report) : reportText(report);
 }
 
 process.once('SIGINT', () => interruption.abort(new BenchRefusal('interrupted')));
@@ -151,12 +154,12 @@ process.once('SIGTERM', () => interruption.abort(new BenchRefusal('terminated'))
 
 try {
   const options = readOptions(process.argv.slice(2));
-  const report = await runBench(options, (line) => process.stderr.write(`bench: ${line}\n`));
-  console.log(options.json ? JSON.stringify(report, undefined, 2) : reportText(report));
-  const short = shortfall(report);
-  if (short !== undefined) {
-    console.error(`bench: ${short}`);
-    process.exitCode = 1;
+  if (options.list) {
+    console.log(listText());
+  } else {
+    const report = await runBench(options, (line) => process.stderr.write(`bench: ${line}\n`));
+    console.log(formOf(report, options.form));
+    if (report.bars.some(({ met }) => !met)) process.exitCode = 1;
   }
 } catch (error) {
   const expected =

@@ -1,16 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Contestant } from './contestant.ts';
 import { BenchRefusal } from './tools.ts';
-
-/** An NBD server that runs, and answers. */
-export interface BenchServer {
-  /** Row label. */
-  readonly name: string;
-  readonly uri: string;
-  readonly pid: number;
-  stop(): Promise<void>;
-}
 
 const startDeadlineMs = 10_000;
 const startPollMs = 10;
@@ -22,10 +14,12 @@ export interface ServerCommand {
   readonly program: string;
   readonly words: readonly string[];
   readonly socketPath: string;
+  /** The default export unless named. */
+  readonly exportName?: string;
 }
 
 /** Starts a server that listens on `socketPath` and ends at SIGTERM. */
-export async function startServerProcess(command: ServerCommand): Promise<BenchServer> {
+export async function startServerProcess(command: ServerCommand): Promise<Contestant> {
   // In a process group of its own: see runCommand.
   const child = spawn(command.program, command.words, {
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -48,8 +42,9 @@ export async function startServerProcess(command: ServerCommand): Promise<BenchS
   }
   return {
     name: command.name,
-    uri: `nbd+unix:///?socket=${command.socketPath}`,
-    pid: child.pid!,
+    target: { kind: 'nbd', uri: `nbd+unix:///${command.exportName ?? ''}?socket=${command.socketPath}` },
+    pid: child.pid,
+    servesImage: true,
     stop: () => stopChild(child),
   };
 }

@@ -1,116 +1,133 @@
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { ControlClient } from '../src/control/client.ts';
 import { CommandFailure, runCommand } from './command.ts';
-import { programPath } from './program-path.ts';
-import { type BenchServer, startServerProcess } from './server-process.ts';
+import type { Contestant } from './contestant.ts';
+import { startServerProcess } from './server-process.ts';
 import { BenchRefusal, findTool } from './tools.ts';
-import type { WorkFiles } from './work-files.ts';
 
-const sectorBytes = 512;
-const deviceName = 'bench';
-
-export interface RemapServerOptions {
+/** What the neighbours serve, and where their sockets go. */
+export interface Served {
+  readonly folder: string;
+  readonly imagePath: string;
   readonly imageBytes: number;
-  readonly remapCount: number;
 }
 
-/** The device under test, as an operator makes it, with remaps spread evenly over it. */
-export async function startRemapServer(files: WorkFiles, options: RemapServerOptions): Promise<BenchServer> {
-  const environment = {
-    ...process.env,
-    DM_REMAP_RUNTIME_DIR: join(files.folder, 'run'),
-    DM_REMAP_STATE_DIR: join(files.folder, 'state'),
-  };
-  const runCli = async (...words: string[]): Promise<void> => {
-    await runCommand(process.execPath, [programPath(), ...words], { environment });
-  };
-  const spare = ['--spare', join(files.folder, 'spare'), '--create-spare', '64M'];
-  await runCli('create', deviceName, '--main', files.imagePath, ...spare, '--cache', 'writeback');
-  try {
-    const deviceFolder = join(files.folder, 'run', deviceName);
-    const client = new ControlClient(join(deviceFolder, 'control.sock'));
-    await spreadRemaps(client, options);
-    const { pid } = await client.status();
-    return {
-      name: `dm-remap, ${options.remapCount} remaps`,
-      uri: `nbd+unix:///?socket=${join(deviceFolder, 'nbd.sock')}`,
-      pid,
-      stop: () => runCli('remove', deviceName),
-    };
-  } catch (error) {
-    await runCli('remove', deviceName);
-    throw error;
-  }
-}
-
-/** Throws when the device does not count as many remaps as were asked for. */
-async function spreadRemaps(client: ControlClient, options: RemapServerOptions): Promise<void> {
-  const { imageBytes, remapCount } = options;
-  const stepSectors = Math.floor(imageBytes / sectorBytes / remapCount);
-  for (let index = 0; index < remapCount; index += 1) {
-    await client.message(0, ['remap', String(index * stepSectors)]);
-  }
-  const { remappedGranules } = (await client.status()).remap;
-  if (remappedGranules !== remapCount) {
-    throw new BenchRefusal(`asked for ${remapCount} remaps, the device has ${remappedGranules}`);
-  }
-}
-
-/** The server to be compared with. Locking is off because the file is open in the others too; they never run at one time. */
-export function startQemuNbd(files: WorkFiles): Promise<BenchServer> {
-  const socketPath = join(files.folder, 'qemu.sock');
+/** Locking is off because the file is open in the others too; they never work at one time. */
+export function startQemuNbd(
+  served: Served,
+  aio: 'threads' | 'io_uring',
+  cache: 'writeback' | 'none',
+): Promise<Contestant> {
+  const socketPath = join(served.folder, `qemu-${aio}-${cache}.sock`);
+  const direct = cache === 'none' ? ',file.cache.direct=on' : '';
   return startServerProcess({
-    name: 'qemu-nbd io_uring',
+    name: `qemu-nbd ${aio}${cache === 'none' ? ' O_DIRECT' : ''}`,
     program: findTool('qemu-nbd') ?? 'qemu-nbd',
     words: [
       '--socket',
       socketPath,
       '--persistent',
       '--shared=8',
-      '--cache=writeback',
-      '--aio=io_uring',
+      `--cache=${cache}`,
+      `--aio=${aio}`,
       '--image-opts',
-      `driver=raw,file.driver=file,file.filename=${files.imagePath},file.locking=off`,
+      `driver=raw,file.driver=file,file.filename=${served.imagePath},file.locking=off${direct}`,
     ],
     socketPath,
   });
 }
 
-export function startNbdkit(files: WorkFiles): Promise<BenchServer> {
-  const socketPath = join(files.folder, 'nbdkit.sock');
+/** `threads` undefined is nbdkit's default, 16. */
+export function startNbdkitFile(served: Served, threads?: number): Promise<Contestant> {
+  const socketPath = join(served.folder, `nbdkit-${threads ?? 'default'}.sock`);
   return startServerProcess({
-    name: 'nbdkit file',
+    name: threads === undefined ? 'nbdkit file' : `nbdkit file -t ${threads}`,
     program: findTool('nbdkit') ?? 'nbdkit',
-    words: ['--foreground', '--unix', socketPath, 'file', files.imagePath],
+    words: [
+      '--foreground',
+      ...(threads === undefined ? [] : ['--threads', String(threads)]),
+      '--unix',
+      socketPath,
+      'file',
+      served.imagePath,
+    ],
     socketPath,
   });
 }
 
-/** Our server without remap target and metadata. */
-export function startLinearServer(files: WorkFiles): Promise<BenchServer> {
-  const socketPath = join(files.folder, 'linear.sock');
+/** No file at all: what nbdkit's protocol costs by itself. Its bytes are zeroes. */
+export async function startNbdkitMemory(served: Served): Promise<Contestant> {
+  const socketPath = join(served.folder, 'nbdkit-memory.sock');
+  const server = await startServerProcess({
+    name: 'nbdkit memory',
+    program: findTool('nbdkit') ?? 'nbdkit',
+    words: ['--foreground', '--unix', socketPath, 'memory', String(served.imageBytes)],
+    socketPath,
+  });
+  return { ...server, servesImage: false };
+}
+
+export function startNbdServer(served: Served): Promise<Contestant> {
+  const socketPath = join(served.folder, 'nbd-server.sock');
+  const configPath = join(served.folder, 'nbd-server.conf');
+  const lines = [
+    '[generic]',
+    `unixsock = ${socketPath}`,
+    // It always opens a TCP socket too: on the loopback, and nobody is told of it.
+    'listenaddr = 127.0.0.1',
+    'port = 10899',
+    '[image]',
+    `exportname = ${served.imagePath}`,
+  ];
+  writeFileSync(configPath, `${lines.join('\n')}\n`);
+  return startServerProcess({
+    name: 'nbd-server',
+    program: findTool('nbd-server') ?? 'nbd-server',
+    words: ['--dont-fork', '--config-file', configPath],
+    socketPath,
+    exportName: 'image',
+  });
+}
+
+/** Our server without remap target and metadata: what the remap target costs is the difference. */
+export function startLinearServer(served: Served): Promise<Contestant> {
+  const socketPath = join(served.folder, 'linear.sock');
   const program = fileURLToPath(new URL('./linear-server.js', import.meta.url));
   return startServerProcess({
     name: 'dm-remap, linear',
     program: process.execPath,
-    words: [program, files.imagePath, socketPath],
+    words: [program, served.imagePath, socketPath],
     socketPath,
   });
 }
 
-/** Throws when two servers do not serve the same bytes; by a program that is neither of them. */
-export async function requireEqualBytes(
-  one: BenchServer,
-  other: BenchServer,
+/**
+ * Throws when an export does not begin with the image's bytes; compared by a program that is none of the servers. What lies
+ * behind them is not looked at.
+ */
+export async function requireImageBytes(
+  { name, target }: Contestant,
+  served: Served,
   signal: AbortSignal,
 ): Promise<void> {
+  if (target.kind !== 'nbd') return;
+  const { pathname, searchParams } = new URL(target.uri);
+  const exported = [
+    'driver=raw',
+    'offset=0',
+    `size=${served.imageBytes}`,
+    'file.driver=nbd',
+    'file.server.type=unix',
+    `file.server.path=${searchParams.get('socket')}`,
+    `file.export=${pathname.slice(1)}`,
+  ];
+  const words = ['compare', '--image-opts', `driver=raw,file.driver=file,file.filename=${served.imagePath}`];
   try {
-    const words = ['compare', '-f', 'raw', '-F', 'raw', one.uri, other.uri];
-    await runCommand(findTool('qemu-img') ?? 'qemu-img', words, { signal });
+    await runCommand(findTool('qemu-img') ?? 'qemu-img', [...words, exported.join(',')], { signal });
   } catch (error) {
     if (!(error instanceof CommandFailure)) throw error;
-    throw new BenchRefusal(`${one.name} and ${other.name} do not serve the same bytes: ${error.message}`);
+    throw new BenchRefusal(`${name} does not serve the bytes of the image: ${error.message}`);
   }
 }

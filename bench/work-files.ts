@@ -1,5 +1,14 @@
 import { createCipheriv } from 'node:crypto';
-import { closeSync, fsyncSync, mkdtempSync, openSync, realpathSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fsyncSync,
+  mkdtempSync,
+  openSync,
+  realpathSync,
+  rmSync,
+  truncateSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 
 const chunkBytes = 4 * 1024 * 1024;
@@ -8,11 +17,18 @@ const chunkBytes = 4 * 1024 * 1024;
  * 4 KiB write into one of them costs the kernel 40 us instead of 4 (ext4, Linux 6.18), whoever serves it.
  */
 const pageBytes = 4096;
+/** A million remaps, each second block of 4 KiB, behind 1 GiB. */
+const largerTimes = 10;
 
 /** A folder of the benchmark's own, and the file that all servers serve. */
 export interface WorkFiles {
   readonly folder: string;
   readonly imagePath: string;
+  /**
+   * Another file of the same bytes, written the same way, for a device that lets nobody else have its main; `larger`: with holes
+   * behind them. Its path.
+   */
+  readonly makeCopy: (name: string, larger: boolean) => string;
   remove(): void;
 }
 
@@ -29,7 +45,17 @@ export function makeWorkFiles(directory: string, imageBytes: number): WorkFiles 
     rmSync(folder, { recursive: true, force: true });
     throw error;
   }
-  return { folder, imagePath, remove: () => rmSync(folder, { recursive: true, force: true }) };
+  return {
+    folder,
+    imagePath,
+    makeCopy: (name, larger) => {
+      const path = join(folder, name);
+      fillWithNoise(path, imageBytes);
+      if (larger) truncateSync(path, imageBytes * largerTimes);
+      return path;
+    },
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
 }
 
 function fillWithNoise(path: string, sizeBytes: number): void {

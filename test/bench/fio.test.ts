@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { fioArguments, parseFio } from '../../bench/fio.ts';
+import { workload } from '../../bench/workload.ts';
 
 /** The fields we read, as fio 3.33 prints them; a real report has some hundred more. */
 function report(error: number, totalIos: number): string {
@@ -22,25 +23,20 @@ test("fio's report is read, behind lines of notes too", () => {
     latency99Us: 9.5,
     clientCoreShare: 0.505,
   };
-  assert.deepEqual(parseFio(report(0, 2469), 'randread'), figures);
-  assert.deepEqual(parseFio(`note: both iodepth >= 1\n${report(0, 2469)}`, 'randread'), figures);
+  assert.deepEqual(parseFio(report(0, 2469)), figures);
+  assert.deepEqual(parseFio(`note: both iodepth >= 1\n${report(0, 2469)}`), figures);
 });
 
 test('a run with an error, without operations or without a report is no figure', () => {
-  assert.throws(() => parseFio(report(5, 10), 'randread'), /fio failed with error 5/);
-  assert.throws(() => parseFio(report(0, 0), 'randread'), /did no operation/);
-  assert.throws(() => parseFio(report(0, 10), 'randwrite'), /did no operation/);
-  assert.throws(
-    () => parseFio('fio: engine nbd not loadable', 'randread'),
-    /printed no result: fio: engine nbd/,
-  );
+  assert.throws(() => parseFio(report(5, 10)), /fio failed with error 5/);
+  assert.throws(() => parseFio(report(0, 0)), /did no operation/);
+  assert.throws(() => parseFio('fio: engine nbd not loadable'), /printed no result: fio: engine nbd/);
 });
 
 test('the seed and the work are on the command line', () => {
-  const workload = { pattern: 'randread', blockBytes: 4096, queueDepth: 32 } as const;
   const words = fioArguments({
-    uri: 'nbd+unix:///?socket=/s',
-    workload,
+    target: { kind: 'nbd', uri: 'nbd+unix:///?socket=/s' },
+    workload: workload('randread', 4096, 32),
     sizeBytes: 8192,
     runtimeSeconds: 2,
     seed: 7,
@@ -54,5 +50,40 @@ test('the seed and the work are on the command line', () => {
     '--runtime=2',
   ]) {
     assert.ok(words.includes(word), word);
+  }
+});
+
+test('reads and writes of one run are added up', () => {
+  const part = (iops: number, median: number): object => ({
+    iops,
+    total_ios: iops * 2,
+    clat_ns: { percentile: { '50.000000': median, '99.000000': median * 5 } },
+  });
+  const jobs = [{ error: 0, usr_cpu: 60, sys_cpu: 35, read: part(700, 2000), write: part(300, 9000) }];
+  assert.deepEqual(parseFio(JSON.stringify({ jobs })), {
+    operationsPerSecond: 1000,
+    operations: 2000,
+    medianLatencyUs: 2,
+    latency99Us: 10,
+    clientCoreShare: 0.95,
+  });
+});
+
+test('connections, the mix, flushes and the raw file are on the command line', () => {
+  const run = { sizeBytes: 8192, runtimeSeconds: 2, seed: 7 };
+  const mixed = fioArguments({
+    ...run,
+    target: { kind: 'file', path: '/image', direct: true },
+    workload: workload('randrw', 4096, 8, { connections: 4, flushEach: true }),
+  });
+  for (const word of [
+    '--ioengine=io_uring',
+    '--filename=/image',
+    '--direct=1',
+    '--rwmixread=70',
+    '--numjobs=4',
+    '--fsync=1',
+  ]) {
+    assert.ok(mixed.includes(word), word);
   }
 });

@@ -24,7 +24,7 @@ test('the benchmark refuses in one line when its programs are not installed', (c
   assert.equal(status, 1);
   assert.match(
     stderr,
-    /^bench: not installed: fio, qemu-nbd, qemu-img; run as root: apt-get install fio qemu-utils\n$/,
+    /^bench: not installed: fio, qemu-img; run as root: apt-get install fio qemu-utils\n$/,
   );
   assert.deepEqual(readdirSync(empty), []);
 });
