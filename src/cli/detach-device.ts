@@ -11,8 +11,15 @@ import { usersOfDevice } from '../attach/device-users.ts';
 import { removeLinks } from '../attach/links.ts';
 import { detachLoop, detachLoopLater } from '../attach/loop-attachment.ts';
 import { detachNbd, disconnectNbd } from '../attach/nbd-attachment.ts';
-import { deviceFolder, folderState, runtimeDirectory } from '../device/process/runtime-directory.ts';
+import { ControlClient } from '../control/client.ts';
+import {
+  type DeviceFolder,
+  deviceFolder,
+  folderState,
+  runtimeDirectory,
+} from '../device/process/runtime-directory.ts';
 import { SetupError } from '../device/setup-error.ts';
+import { isWorldError } from '../device/setup-failure.ts';
 
 const pollMs = 100;
 
@@ -24,15 +31,28 @@ export interface DetachReport {
 
 /**
  * Takes the kernel's block device away, once nobody uses it: waits up to `waitMs` for that, then throws `SetupError` busy, which
- * names who does. What was written through it is durable then.
+ * names who does. What was written through it is durable then. A suspended device would make whoever flushes wait until it is
+ * resumed, past every signal: it is refused, but where it `isToGo`, for what nobody has open has nothing left to flush.
  */
-export async function detachDevice(name: string, waitMs: number): Promise<DetachReport | undefined> {
+export async function detachDevice(
+  name: string,
+  waitMs: number,
+  isToGo = false,
+): Promise<DetachReport | undefined> {
   const directory = runtimeDirectory();
   const attachment = readAttachment(directory, name);
   if (attachment === undefined) return undefined;
   const device = `/dev/${attachment.deviceName}`;
   if (isAttached(attachment)) {
-    for (let waitedMs = 0; !(await tryDetach(name, attachment)); waitedMs += pollMs) {
+    const folder = deviceFolder(directory, name);
+    const isHeld = await isSuspended(folder);
+    const isServed = (): boolean => !isHeld && folderState(folder).state === 'live';
+    if (isHeld && !isToGo)
+      throw new SetupError(
+        'busy',
+        `${name}: is suspended, and what is written to ${device} waits: resume it first`,
+      );
+    for (let waitedMs = 0; !(await tryDetach(attachment, isServed())); waitedMs += pollMs) {
       if (waitedMs >= waitMs) throw inUse(name, device, await usersOfDevice(device));
       await sleep(pollMs);
     }
@@ -42,12 +62,19 @@ export async function detachDevice(name: string, waitMs: number): Promise<Detach
   return { name, device };
 }
 
-/** False while somebody uses it. */
-async function tryDetach(name: string, { kind, deviceName, uuid }: Attachment): Promise<boolean> {
-  if ((await usersOfDevice(`/dev/${deviceName}`)).length > 0) return false;
-  const folder = deviceFolder(runtimeDirectory(), name);
+async function isSuspended({ controlSocketPath }: DeviceFolder): Promise<boolean> {
   try {
-    const isServed = folderState(folder).state === 'live';
+    return (await new ControlClient(controlSocketPath).ping()).state === 'suspended';
+  } catch (error) {
+    if (!isWorldError(error)) throw error;
+    return false;
+  }
+}
+
+/** False while somebody uses it. `isServed`: what is flushed has an answer. */
+async function tryDetach({ kind, deviceName, uuid }: Attachment, isServed: boolean): Promise<boolean> {
+  if ((await usersOfDevice(`/dev/${deviceName}`)).length > 0) return false;
+  try {
     if (kind === 'nbd') await detachNbd(deviceName, isServed);
     else await detachLoop(deviceName, backendName(uuid), isServed);
     return true;

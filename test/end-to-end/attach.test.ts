@@ -223,6 +223,20 @@ describe('attach, by the loop driver', { skip: tools }, () => {
     await mustRunTool('e2fsck', '-f', '-n', link);
   });
 
+  test('R30 of a suspended device detach says so at once, and remove takes the attachment with it', async () => {
+    await createOverImage();
+    await attach();
+    await lab.mustRun('suspend', name);
+    await lab.mustFail(
+      5,
+      /is suspended, and what is written to \/dev\/\w+ waits: resume it first/,
+      'detach',
+      name,
+    );
+    await lab.mustRun('remove', name);
+    assert.equal(existsSync(link), false);
+  });
+
   test('remove takes an unused attachment with it; by force, its users get errors', async () => {
     await createOverImage();
     const { device } = await attach();

@@ -55,7 +55,7 @@ export async function runRemove(terminal: Terminal, name: string, options: Remov
     return;
   }
   // Whoever uses its block device is named, and keeps it; one that nobody uses goes with the device.
-  if (options.force !== true) await detachDevice(name, 0);
+  if (options.force !== true) await detachDevice(name, 0, true);
   if (found.state === 'dead') {
     abandonAttachment(name);
     removeDeadFolder(directory, folder);
