@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BlockDevice, Capabilities } from '../../src/block/block-device.ts';
 import { FilterDevice } from '../../src/block/filter-device.ts';
+import { latencyCount } from '../../src/block/latency-histogram.ts';
 import { MemoryDevice } from '../../src/block/memory-device.ts';
 import { FuseSession } from '../../src/fuse/session.ts';
 import { TransmissionFlag } from '../../src/nbd/constants.ts';
@@ -77,6 +78,23 @@ test('what is written is read back, from the device too', async () => {
     assert.deepEqual(kernel.replyTo(read).body, payload);
     const { counters } = fixture.server;
     assert.deepEqual([counters[NbdCounter.writes], counters[NbdCounter.reads]], [1, 1]);
+  });
+});
+
+test('requests of the kernel are timed as those of any client', async () => {
+  const held = new HeldDevice(new MemoryDevice({ name: 'disk', sizeBytes: mebibyte }));
+  await withKernel(held, async ({ kernel, fixture }) => {
+    const write = kernel.write(4096, pattern(4096, 1));
+    const flush = kernel.fsync();
+    await settle();
+    fixture.clock.advance(1_500);
+    held.releaseAll();
+    await settle();
+    assert.deepEqual([kernel.replyTo(write).errno, kernel.replyTo(flush).errno], [0, 0]);
+    const { byKind } = fixture.server.latencies;
+    const sums = [byKind.write.sumSeconds, byKind.flush.sumSeconds, byKind.read.sumSeconds];
+    assert.deepEqual(sums, [1.5, 1.5, 0]);
+    assert.equal(latencyCount(byKind.write.buckets()), 1);
   });
 });
 

@@ -20,8 +20,14 @@ export interface Alert {
   readonly text: string;
 }
 
-/** Warnings that are about clients and not about disks: whoever reaches the socket could make us send mail. */
-const notAlerted: ReadonlySet<string> = new Set(['protocol-error', 'control-denied', 'suppressed']);
+/** About clients and operators, not about disks: whoever reaches a socket could make us send mail. */
+const notAlerted: ReadonlySet<string> = new Set([
+  'protocol-error',
+  'control-denied',
+  'client-connected',
+  'client-disconnected',
+  'message',
+]);
 
 /** No warnings, but the ends of troubles that were told. */
 const recoveries: ReadonlySet<string> = new Set([
@@ -34,7 +40,9 @@ const recoveries: ReadonlySet<string> = new Set([
 /** Undefined for what is only worth a line in the log. What a later program stored goes by its level. */
 export function alertOf(source: string, event: StoredEvent): Alert | undefined {
   const { kind, level, sequence, unixMs, device, uuid } = event;
-  const isTrouble = (level === 'warn' || level === 'error') && !notAlerted.has(kind);
+  // Of what was too much for the log, its number is told too.
+  const about = kind === 'suppressed' ? String(event.fields['of']) : kind;
+  const isTrouble = (level === 'warn' || level === 'error') && !notAlerted.has(about);
   if (!isTrouble && !recoveries.has(kind)) return undefined;
   return {
     source,
