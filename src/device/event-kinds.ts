@@ -84,6 +84,17 @@ export interface EventFields {
     readonly goneSectors: number;
     readonly oldWiped: boolean;
   };
+  /** One more spare; `badSlots` failed the check and are never used. */
+  readonly 'spare-added': { readonly path: string; readonly slots: number; readonly badSlots: number };
+  readonly 'spare-add-failed': { readonly path: string; readonly reason: string };
+  /** What it holds is on its way to the others. */
+  readonly 'spare-leaving': { readonly path: string; readonly giveUp: boolean };
+  /** `goneSectors` only it held, and it did not give them. */
+  readonly 'spare-removed': { readonly path: string; readonly goneSectors: number };
+  /** What has not moved is there still. */
+  readonly 'spare-remove-failed': { readonly path: string; readonly reason: string };
+  /** The device was opened without it. */
+  readonly 'spare-absent': { readonly path: string; readonly reason: string };
   readonly 'spare-replace-failed': { readonly path: string; readonly reason: string };
   /** Counts are of the whole pass, also of what was read before it was paused or the device opened again. */
   readonly 'scrub-started': ScrubFields<'scrub-started'>;

@@ -73,6 +73,34 @@ const wordings: { readonly [K in EventKind]: Wording<K> } = {
       `${goneSectors > 0 ? `; ${goneSectors} sectors that only that one held are gone` : ''}` +
       `${oldWiped ? '' : `; ${from} still looks like a spare: never assemble from it, wipe it`}`,
   },
+  'spare-added': {
+    level: 'info',
+    text: ({ path, slots, badSlots }) =>
+      `${path} is one more spare, of ${slots} slots${badSlots > 0 ? `; ${badSlots} bad ones are not used` : ''}`,
+  },
+  'spare-add-failed': {
+    level: 'error',
+    text: ({ path, reason }) => `${path} could not become a spare: ${reason}`,
+  },
+  'spare-leaving': {
+    level: 'info',
+    text: ({ path, giveUp }) =>
+      `what the spare ${path} holds moves to the others${giveUp ? '; what it cannot give is given up' : ''}`,
+  },
+  'spare-removed': {
+    level: ({ goneSectors }) => (goneSectors > 0 ? 'error' : 'info'),
+    text: ({ path, goneSectors }) =>
+      `${path} is no spare any more${goneSectors > 0 ? `; ${goneSectors} sectors that only it held are gone` : ''}`,
+  },
+  'spare-remove-failed': {
+    level: 'error',
+    text: ({ path, reason }) => `the spare ${path} could not be removed: ${reason}`,
+  },
+  'spare-absent': {
+    level: 'error',
+    text: ({ path, reason }) =>
+      `the spare ${path} is not there, and what only it holds cannot be read: ${reason}`,
+  },
   'spare-replace-failed': {
     level: 'error',
     text: ({ path, reason }) => `${path} could not take the place of the spare: ${reason}`,

@@ -39,6 +39,7 @@ const reasonOfMetadataError: Readonly<Partial<Record<MetadataErrorCode, SetupRea
   METADATA_UNSUITABLE_SPARE: 'refused',
   METADATA_PROPERTIES_TOO_LARGE: 'usage',
   METADATA_NOT_A_SPARE: 'not-a-spare',
+  METADATA_MEMBER: 'refused',
   METADATA_NEWER_FORMAT: 'not-a-spare',
   METADATA_UNKNOWN_FEATURE: 'not-a-spare',
   METADATA_SPARE_SHRUNK: 'not-a-spare',

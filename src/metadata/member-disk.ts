@@ -10,6 +10,7 @@ import { type MemberEntry, newEpoch } from './member-table.ts';
 import { MetadataError } from './metadata-error.ts';
 import type { MetadataParts } from './opened-metadata.ts';
 import { mismatch, SpareIo } from './spare-io.ts';
+import { decodeSuperblock } from './superblock.ts';
 import { scanSuperblocks } from './superblock-scan.ts';
 import { wipeSuperblocks } from './wipe-metadata.ts';
 
@@ -53,6 +54,8 @@ export class MemberDisk {
       return 'it has another place in the row of spares';
     }
     if (this.disk.geometry.sizeBytes < entry.sizeBytes) return 'it has become smaller';
+    const empty = await this.#emptyPlace(entry);
+    if (empty !== undefined) return `its superblocks at byte ${empty} are gone: it was cut, or written over`;
     this.#now = member;
     if (member.epoch === entry.epoch) {
       return entry.closed && !member.closed
@@ -62,6 +65,23 @@ export class MemberDisk {
     // Claimed for a session that the home never began: nothing was written to it.
     if (member.epochBefore === entry.epoch) return undefined;
     return 'it is from another time than its home';
+  }
+
+  /**
+   * A place that can be read and has none of its superblocks. They are at every place, far apart: an image that was cut and made
+   * as large again would give zeros that nobody wrote.
+   */
+  async #emptyPlace(entry: MemberEntry): Promise<number | undefined> {
+    for (const place of this.#places(entry)) {
+      let others = 0;
+      await this.#io.readEach(place, superblockSlots, (block) => {
+        const finding = block === undefined ? undefined : decodeSuperblock(block);
+        const isOurs = finding?.found === 'member' && finding.member.memberUuid === entry.uuid;
+        if (finding !== undefined && !isOurs) others += 1;
+      });
+      if (others === superblockSlots) return place;
+    }
+    return undefined;
   }
 
   /** A disk that is none of ours, or a spare that nobody uses, becomes this member. Nothing of what was on it counts. */
@@ -77,7 +97,10 @@ export class MemberDisk {
     for (const place of this.#places(entry)) await zeroBlocks(this.#io, place, superblockSlots);
     await this.#io.flusher.flush();
     this.#now = undefined;
-    await this.#write(entry, { epoch: entry.epoch, epochBefore: entry.epoch, closed: false });
+    const stored = await this.#write(entry, { epoch: entry.epoch, epochBefore: entry.epoch, closed: false });
+    const places = this.#places(entry);
+    // A new spare is healthy: later a place that is bad costs nobody the disk, and one that is empty tells that it was cut.
+    if (stored < places.length) throw mismatch(this.disk, places[0]!, blockBytes);
     return claim.takenOver;
   }
 
@@ -105,11 +128,11 @@ export class MemberDisk {
     await wipeSuperblocks(this.#io);
   }
 
-  /** At every place; one that takes it and gives it back is enough, so that a bad place costs nobody the disk. */
+  /** At every place; one that takes it and gives it back is enough. Resolves to how many did. */
   async #write(
     entry: MemberEntry,
     state: Pick<MemberSuperblock, 'epoch' | 'epochBefore' | 'closed'>,
-  ): Promise<void> {
+  ): Promise<number> {
     const member: MemberSuperblock = {
       ...this.#owner,
       memberUuid: entry.uuid,
@@ -149,6 +172,7 @@ export class MemberDisk {
     });
     if (stored === 0) throw failure ?? mismatch(this.disk, this.#places(entry)[0]!, blockBytes);
     this.#now = member;
+    return stored;
   }
 
   #places({ sizeBytes }: MemberEntry): readonly number[] {

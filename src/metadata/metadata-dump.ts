@@ -132,8 +132,8 @@ function granulesOf(values: readonly string[]): GranuleRecord | undefined {
 
 /** A checksum does not keep a length from being without end. */
 function isInside(record: MappingRecord, layout: SpareLayout): boolean {
-  const { mainSizeBytes, spareSizeBytes, granuleBytes, freshRegionCount } = layout;
-  const slots = Math.floor(spareSizeBytes / granuleBytes);
+  const { mainSizeBytes, rowBytes, granuleBytes, freshRegionCount } = layout;
+  const slots = Math.floor(rowBytes / granuleBytes);
   if (record.type === 'retired-slots') return record.slot + record.slotCount <= slots;
   if (record.type === 'fresh-ended') return record.region + record.regionCount <= freshRegionCount;
   if (!fitsGranule(record.held | record.unreadable | record.gone, granuleBytes)) return false;

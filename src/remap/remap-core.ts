@@ -526,7 +526,11 @@ export class RemapCore {
     this.#pathsFailed += failed ? 1 : -1;
     if (failed) this.locks.disturb();
     else this.locks.calm();
-    this.observer?.pathChanged(failed, change);
+    // A spare that is none any more has not come back.
+    const { disk } = change;
+    if (disk === 'main' || this.spares.all.some(({ place }) => place === disk)) {
+      this.observer?.pathChanged(failed, change);
+    } else this.observer?.stateMayHaveChanged();
   }
 
   /** An operator says that what failed may work again: every closed way is tried, and what is in doubt is settled. */

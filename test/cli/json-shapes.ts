@@ -276,11 +276,12 @@ const shapes = {
     name: z.string(),
     spares: z.array(
       z.strictObject({
+        place: z.string(),
         path: z.string(),
         sizeBytes: count,
         model: z.string(),
         serial: z.string(),
-        state: z.enum(['available', 'in-use', 'full', 'failed']),
+        state: z.enum(['available', 'in-use', 'full', 'failed', 'leaving']),
         slotsTotal: count,
         slotsUsed: count,
         slotsFree: count,
@@ -291,6 +292,8 @@ const shapes = {
     ),
   }),
   scrub: z.strictObject({ name: z.string(), scrub }),
+  'spare-add': z.strictObject({ name: z.string(), path: z.string(), slots: count, badSlots: count }),
+  'spare-remove': z.strictObject({ name: z.string(), path: z.string(), goneSectors: count }),
   'spare-replace': z.strictObject({
     name: z.string(),
     from: z.string(),

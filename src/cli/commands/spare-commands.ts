@@ -31,6 +31,42 @@ function addServedSpares(program: Command, terminal: Terminal): void {
       await (await import('../verbs/spare-list.ts')).runSpareList(terminal, name, options);
     });
   spare
+    .command('add')
+    .description(
+      'give a device one more spare while it serves; new blocks go there when the first one is full',
+    )
+    .summary('one more spare')
+    .argument('<NAME>')
+    .argument('<DEVICE>', 'a healthy disk or image file; its contents are lost')
+    .option('--check-spare', 'first write and read back all of it; bad places are never used')
+    .option('--overwrite-spare', 'also a disk that carries something')
+    .option('--json', 'as JSON')
+    .addHelpText(
+      'after',
+      examples('spare add old-disk /dev/sdd1', 'spare add old-disk /dev/sdd1 --check-spare'),
+    )
+    .action(async (name, device, options) => {
+      await (await import('../verbs/spare-changes.ts')).runSpareAdd(terminal, name, device, options);
+    });
+  spare
+    .command('remove')
+    .description(
+      'move what a spare holds to the others while the device serves; then it is an ordinary disk. Goes on after a restart',
+    )
+    .summary('one spare less')
+    .argument('<NAME>')
+    .argument('<DEVICE>', 'its path, or its place in "spare list"')
+    .option('--give-up', 'what it cannot give is lost')
+    .option('--yes', 'do give it up')
+    .option('--json', 'as JSON')
+    .addHelpText(
+      'after',
+      examples('spare remove old-disk /dev/sdd1', 'spare remove old-disk spare-1 --give-up --yes'),
+    )
+    .action(async (name, device, options) => {
+      await (await import('../verbs/spare-changes.ts')).runSpareRemove(terminal, name, device, options);
+    });
+  spare
     .command('replace')
     .description(
       'put another disk in place of the spare while the device serves; what the old one holds is copied, then it is an ordinary disk',

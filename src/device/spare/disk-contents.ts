@@ -46,6 +46,7 @@ async function findSuperblock(readAt: ReadAt, sizeBytes: number): Promise<string
         const block = await readAt(place + slot * superblockBytes, superblockBytes);
         const finding = decodeSuperblock(block);
         if (finding.found === 'superblock') return finding.superblock.shared.properties.properties.name;
+        if (finding.found === 'member') return finding.member.deviceName;
         if (finding.found !== 'nothing') name = '';
       } catch (error) {
         if (!(error instanceof DeviceError)) throw error;

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { Clock } from '../../block/clock.ts';
 import {
   type DiskIdentity,
@@ -6,7 +5,6 @@ import {
   identityFromPairs,
   sameIdentity,
 } from '../../io/disk-identity.ts';
-import { readNames, readText, systemRoots } from '../../io/system-files.ts';
 import { SpareIo } from '../../metadata/spare-io.ts';
 import { scanSuperblocks } from '../../metadata/superblock-scan.ts';
 import { uuidText } from '../../metadata/uuid.ts';
@@ -14,6 +12,7 @@ import { isWorldError } from '../setup-failure.ts';
 import { Disks } from '../stack/disks.ts';
 import { inodeOf } from '../stack/inode.ts';
 import { requestMemory } from '../stack/request-memory.ts';
+import { blockDevicePaths } from './machine-disks.ts';
 import { spareDifference } from './spare-identity.ts';
 
 /** One disk may take this long; a hung one is told of and left behind. */
@@ -23,12 +22,13 @@ const closeDeadlineMs = 1_000;
 /**
  * - `clean`        a spare whose device was removed
  * - `not-closed`   a spare whose device is served now, or was killed
+ * - `other-spare`  one of several spares of a device, beside the one that has its table; found by that one
  * - `damaged`      superblocks of ours, none of them whole
  * - `newer`        written by a newer dm-remap
  * - `no-spare`     nothing of ours
  * - `failed`       could not be opened or read, or did not answer in time
  */
-export type ScanState = 'clean' | 'not-closed' | 'damaged' | 'newer' | 'no-spare' | 'failed';
+export type ScanState = 'clean' | 'not-closed' | 'other-spare' | 'damaged' | 'newer' | 'no-spare' | 'failed';
 
 export interface ScanRow {
   readonly path: string;
@@ -132,14 +132,6 @@ export class BoundedLooks<T> {
   }
 }
 
-/** Everything with a size; not what the kernel keeps in memory. */
-async function blockDevicePaths(): Promise<readonly string[]> {
-  const folder = join(systemRoots.sysfs, 'class', 'block');
-  const names = (await readNames(folder)).filter((name) => !/^(ram|zram)\d/.test(name));
-  const sizes = await Promise.all(names.map((name) => readText(folder, name, 'size')));
-  return names.filter((_, at) => Number(sizes[at]) > 0).map((name) => `/dev/${name.replaceAll('!', '/')}`);
-}
-
 function ignored(error: unknown): undefined {
   if (!isWorldError(error)) throw error;
   return undefined;
@@ -164,6 +156,10 @@ async function look(disks: Disks, path: string, known: readonly DiskIdentity[]):
   try {
     const scan = await scanSuperblocks(new SpareIo(disk.device, disks.plane.arena, disks.plane.clock));
     const [first, ...others] = scan.found;
+    if (first === undefined && scan.member !== undefined) {
+      const { key } = disk.identity;
+      return { ...noRow, path, state: 'other-spare', name: scan.member.deviceName, key };
+    }
     if (first === undefined) {
       const newer = scan.newerVersion !== undefined || scan.unknownFeatures !== undefined;
       const state = newer ? 'newer' : scan.damagedPlaces.size > 0 ? 'damaged' : 'no-spare';

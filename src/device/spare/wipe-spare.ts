@@ -41,7 +41,10 @@ export function wipeSpare(options: WipeOptions): Promise<WipeReport> {
     const io = new SpareIo(disk.device, disks.plane.arena, disks.plane.clock);
     const scan = await scanSuperblocks(io);
     const ours =
-      scan.damagedPlaces.size > 0 || scan.newerVersion !== undefined || scan.unknownFeatures !== undefined;
+      scan.member !== undefined ||
+      scan.damagedPlaces.size > 0 ||
+      scan.newerVersion !== undefined ||
+      scan.unknownFeatures !== undefined;
     if (scan.found.length === 0 && !ours) {
       throw new SetupError(
         'not-a-spare',
@@ -49,6 +52,7 @@ export function wipeSpare(options: WipeOptions): Promise<WipeReport> {
       );
     }
     const names = new Set(scan.found.map(({ superblock }) => superblock.shared.properties.properties.name));
+    if (scan.member !== undefined) names.add(scan.member.deviceName);
     const uuids = [...new Set(scan.found.map(({ superblock }) => uuidText(superblock.shared.uuid)))];
     const name = [...names].join(', ');
     if (!options.confirmed) {
@@ -69,7 +73,12 @@ export function wipeSpare(options: WipeOptions): Promise<WipeReport> {
         `${path}: ${left.length} superblocks could not be wiped, first at byte ${left[0]}`,
       );
     }
-    const notes = [...claim.takenOver.flatMap(takeoverNotes), ...(await forget(options, uuids))];
+    const others = scan.found.flatMap(
+      ({ superblock: { shared } }) => shared.properties.members?.members ?? [],
+    );
+    const paths = [...new Set(others.map(({ identity }) => identity['path'] ?? 'a spare'))];
+    const beside = paths.map((other) => `${other} was a spare beside it: dm-remap wipe ${other}`);
+    const notes = [...beside, ...claim.takenOver.flatMap(takeoverNotes), ...(await forget(options, uuids))];
     return { path, name, uuids, superblocksWiped: wiped, notes };
   });
 }

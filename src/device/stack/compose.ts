@@ -1,3 +1,4 @@
+import { assert } from '../../block/assert.ts';
 import { sectorBytes } from '../../block/block-device.ts';
 import { udevNames } from '../../io/udev-names.ts';
 import { MetadataStore, type OpenedMetadata } from '../../metadata/metadata-store.ts';
@@ -30,6 +31,7 @@ import { checkSpare } from '../spare/spare-identity.ts';
 import { refuseUsed } from './disk-in-use.ts';
 import { Disks, type OpenedDisk, type OpenedMain } from './disks.ts';
 import { clientEvents, exportClosing, listenForClients, mainExportName } from './export-server.ts';
+import { findMembers, type LocatedMember } from './find-members.ts';
 import { KernelFile } from './kernel-file.ts';
 import { refuseWithoutFlush } from './nbd-disk.ts';
 import { takeoverNotes } from './open-spare.ts';
@@ -37,6 +39,8 @@ import { openSpareless } from './open-spareless.ts';
 import { scrubberOf } from './scrub-care.ts';
 import type { ServedStack } from './served-stack.ts';
 import { SpareExchange } from './spare-exchange.ts';
+import { SpareRoster, type SpareRosterParts } from './spare-roster.ts';
+import { SpareTurn } from './spare-turn.ts';
 import { Stack, type StackParts } from './stack.ts';
 import type { StackSurroundings } from './stack-surroundings.ts';
 
@@ -70,6 +74,8 @@ class StackOpening {
   #hostWriter: HostStateWriter | undefined;
   #hiddenMain: HiddenMain | undefined;
   #remap: RemapDevice | undefined;
+  #roster: SpareRoster | undefined;
+  #located: readonly LocatedMember[] = [];
 
   constructor(options: ServeOptions, surroundings: StackSurroundings, steps: ClosingStep[]) {
     this.#options = options;
@@ -90,7 +96,7 @@ class StackOpening {
     this.#closeBy('engine', () => disks.close());
     const spare = await disks.open(this.#options.sparePath, this.#options.cache);
     const replaceable = new ReplaceableSpare(new LeavableDevice(spare.device, { arena: disks.plane.arena }));
-    this.#closeBy('spare', () => replaceable.close());
+    this.#closeBy('spare', () => this.#closeSpares(replaceable));
     refuseWithoutFlush(spare);
     await refuseUsed(spare, 'spare');
     const { arena, random } = disks.plane;
@@ -112,8 +118,13 @@ class StackOpening {
       this.#notes.push('main offers no flush: what is acknowledged may be lost when its server ends');
     }
     this.#notes.push(...(await fillSpareHoles(spare)));
+    const located = await findMembers(disks, metadata, name, this.#options.cache);
+    this.#located = located;
     const remap = await openRemapDevice(
-      { main: main.device, spare: replaceable, metadata, arena, clock },
+      {
+        ...{ main: main.device, spare: replaceable, metadata, arena, clock },
+        members: { found: located, random },
+      },
       {
         // Reading back through the page cache proves nothing about a disk (R24).
         verifySlots: spare.access !== 'buffered',
@@ -141,15 +152,18 @@ class StackOpening {
     const { server, exports } = this.#export(disks, remap, name, folder);
     const { ticks, events } = this.#surroundings;
     const scrubber = scrubberOf({ remap, metadata, server, clock, ticks, events });
+    const turn = new SpareTurn();
     const exchange = new SpareExchange({
-      ...{ disks, clock, main, spare, replaceable, metadata, remap, hostWriter },
+      ...{ disks, clock, main, spare, replaceable, metadata, remap, hostWriter, turn },
       events,
       cache: this.#options.cache,
     });
-    this.#closeBy('replacement', () => {
+    const roster = this.#rosterOf({ disks, main, exchange, metadata, remap, turn, located });
+    this.#closeBy('replacement', async () => {
       scrubber.close();
-      return exchange.close();
+      await Promise.all([exchange.close(), roster.close()]);
     });
+    roster.resumeLeaving();
     const parts: StackParts = {
       name,
       exports,
@@ -158,6 +172,7 @@ class StackOpening {
       cache: this.#options.cache,
       main,
       exchange,
+      roster,
       metadata,
       remap,
       scrubber,
@@ -166,6 +181,31 @@ class StackOpening {
       hostWriter,
     };
     return new Stack(parts, this.#notes, [...this.#steps].reverse());
+  }
+
+  /** The roster knows those that came later. */
+  async #closeSpares(home: ReplaceableSpare): Promise<void> {
+    await Promise.all([home.close(), this.#roster?.closeDisks() ?? this.#closeLocated()]);
+  }
+
+  async #closeLocated(): Promise<void> {
+    await Promise.all(this.#located.map(({ opened }) => opened?.device.close()));
+  }
+
+  #rosterOf(parts: Omit<SpareRosterParts, 'events' | 'cache' | 'members'>): SpareRoster {
+    const { events } = this.#surroundings;
+    const { members } = parts.remap;
+    assert(members !== undefined, 'a device that is served has its spares');
+    for (const [index, { absent, entry }] of parts.located.entries()) {
+      const path = entry.identity['path'] ?? '';
+      // One that was there may not have taken the first word of the session.
+      const why = members.all[index]?.disk === undefined ? absent || 'it does not take writes' : '';
+      if (why === '') continue;
+      this.#notes.push(`the spare ${path} is not there, and what only it holds cannot be read: ${why}`);
+      events.append({ kind: 'spare-absent', path, reason: why });
+    }
+    this.#roster = new SpareRoster({ ...parts, events, members, cache: this.#options.cache });
+    return this.#roster;
   }
 
   /** M12: a spare that is older than what this host knows, or a copy, is refused before any write. */

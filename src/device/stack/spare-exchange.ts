@@ -18,6 +18,7 @@ import { allocateSpareFile } from '../spare/spare-file.ts';
 import { refuseUsed } from './disk-in-use.ts';
 import type { Disks, OpenedDisk, OpenedMain } from './disks.ts';
 import { refuseWithoutFlush } from './nbd-disk.ts';
+import type { SpareTurn } from './spare-turn.ts';
 
 export interface SpareExchangeParts {
   readonly disks: Disks;
@@ -31,6 +32,7 @@ export interface SpareExchangeParts {
   readonly remap: RemapDevice;
   readonly cache: CacheMode;
   readonly hostWriter: HostStateWriter | undefined;
+  readonly turn: SpareTurn;
 }
 
 export interface ReplaceChoices {
@@ -44,8 +46,6 @@ export interface ReplaceChoices {
 export class SpareExchange {
   readonly #parts: SpareExchangeParts;
   #spare: OpenedDisk;
-  /** From the moment a disk is asked for: one exchange at a time. */
-  #isBusy = false;
   #replacement: { readonly path: string; readonly run: SpareReplacement } | undefined;
   #running: Promise<void> | undefined;
   /** How the last one ended, for whoever asks. */
@@ -75,9 +75,8 @@ export class SpareExchange {
 
   /** Resolves when it has begun, after every check that needs no writing. Rejects with `MessageError`. */
   async begin(path: string, choices: ReplaceChoices): Promise<void> {
-    if (this.#isBusy)
-      throw new MessageError('MESSAGE_FAILED', 'spare replace: another replacement is under way');
-    this.#isBusy = true;
+    // From the moment a disk is asked for.
+    this.#parts.turn.take('spare replace');
     try {
       this.#refuseState(choices);
       const disk = await this.#openChecked(path, choices);
@@ -87,7 +86,7 @@ export class SpareExchange {
       // Not caught on purpose: what rejects here is a bug of ours and must end the process.
       this.#running = this.#exchange(disk, run);
     } catch (error) {
-      this.#isBusy = false;
+      this.#parts.turn.release();
       if (error instanceof MessageError) throw error;
       const failure = setupErrorOf(error, path);
       if (!(failure instanceof SetupError)) throw failure;
@@ -102,8 +101,7 @@ export class SpareExchange {
   }
 
   #refuseState({ giveUp }: ReplaceChoices): void {
-    const { spareState } = this.#parts.remap.status();
-    const isLost = spareState === 'failed';
+    const isLost = this.#parts.remap.spareUses()[0]?.state === 'failed';
     if (isLost === giveUp) return;
     throw new MessageError(
       'MESSAGE_FAILED',
@@ -186,7 +184,7 @@ export class SpareExchange {
     if (outcome.replaced) this.#spare = disk;
     this.#tell(old.path, disk.path, outcome);
     this.#replacement = undefined;
-    this.#isBusy = false;
+    this.#parts.turn.release();
     if (outcome.replaced) this.#parts.hostWriter?.noteSpare(identityRecord(disk));
     // A dead one may never answer: nobody waits for it.
     void (outcome.replaced ? old : disk).device.close();

@@ -23,8 +23,16 @@ import { formatRemapTable } from './remap-table.ts';
 import { requestsByDisk } from './requests-by-disk.ts';
 import type { ServedStack, StackStatus } from './served-stack.ts';
 import type { SpareExchange } from './spare-exchange.ts';
+import type { SpareRoster } from './spare-roster.ts';
 import { trafficStatus } from './traffic-status.ts';
 import { waitingRequests } from './waiting-requests.ts';
+
+/** Words behind the path, by verb of the message `spare`. */
+const spareWords: Readonly<Record<'replace' | 'add' | 'remove', readonly string[]>> = {
+  replace: ['give-up', 'overwrite'],
+  add: ['overwrite', 'check'],
+  remove: ['give-up'],
+};
 
 /** Everything that one device is made of, open. */
 export interface StackParts {
@@ -35,6 +43,7 @@ export interface StackParts {
   readonly cache: CacheMode;
   readonly main: OpenedMain;
   readonly exchange: SpareExchange;
+  readonly roster: SpareRoster;
   readonly metadata: OpenedMetadata;
   readonly remap: RemapDevice;
   readonly scrubber: Scrubber;
@@ -120,8 +129,8 @@ export class Stack implements ServedStack {
   }
 
   unansweredByDisk(): readonly DiskRequests[] {
-    const { main, exchange } = this.#parts;
-    return requestsByDisk([...disksOf(main), exchange.spare]);
+    const { main, exchange, roster } = this.#parts;
+    return requestsByDisk([...disksOf(main), exchange.spare, ...roster.disks.values()]);
   }
 
   table(): DeviceTable {
@@ -157,7 +166,7 @@ export class Stack implements ServedStack {
   async resume(): Promise<void> {
     const { main, exchange, server, remap } = this.#parts;
     await exchange.notHolding();
-    const disks: [DevicePlace, OpenedDisk][] = [['spare', exchange.spare]];
+    const disks: [DevicePlace, OpenedDisk][] = [['spare', exchange.spare], ...this.#parts.roster.disks];
     for (const disk of disksOf(main)) disks.push(['main', disk]);
     for (const [place, disk] of disks) {
       if ((await disk.device.identityTrouble()) !== undefined) await remap.openAnew(place);
@@ -203,25 +212,34 @@ export class Stack implements ServedStack {
     return await main.device.message(mainSector, words.slice(2));
   }
 
-  /** `spare`, with how far a replacement is; `spare replace PATH [give-up] [overwrite]`, which only begins it. */
+  /** `spare`, with each of them and how far a command is; `spare replace|add|remove PATH …`, which only begins it. */
   async #spareMessage(words: readonly string[]): Promise<string> {
-    const { exchange, remap } = this.#parts;
+    const { exchange, roster, remap } = this.#parts;
     const [, verb, path, ...choices] = words;
-    if (verb !== 'replace') return [await remap.message(words), ...exchange.lines()].join('\n');
-    const unknown = choices.find((word) => word !== 'give-up' && word !== 'overwrite');
-    if (path === undefined || unknown !== undefined) {
-      throw new MessageError('MESSAGE_INVALID', 'spare replace: expected PATH [give-up] [overwrite]');
+    if (verb !== 'replace' && verb !== 'add' && verb !== 'remove') {
+      return [await remap.message(words), ...exchange.lines(), ...roster.lines()].join('\n');
+    }
+    const known = spareWords[verb];
+    if (path === undefined || choices.some((word) => !known.includes(word))) {
+      const usage = ['PATH', ...known.map((word) => `[${word}]`)].join(' ');
+      throw new MessageError('MESSAGE_INVALID', `spare ${verb}: expected ${usage}`);
     }
     if (remap.suspended) {
       throw new MessageError(
         'MESSAGE_SUSPENDED',
-        "the device is suspended: resume it before 'spare replace'",
+        `the device is suspended: resume it before 'spare ${verb}'`,
       );
     }
-    await exchange.begin(path, {
-      giveUp: choices.includes('give-up'),
-      overwrite: choices.includes('overwrite'),
-    });
+    const has = (word: string): boolean => choices.includes(word);
+    if (verb === 'add') {
+      await roster.add(path, { overwrite: has('overwrite'), check: has('check') });
+      return `adding ${path}`;
+    }
+    if (verb === 'remove') {
+      await roster.remove(path, has('give-up'));
+      return `removing ${path}`;
+    }
+    await exchange.begin(path, { giveUp: has('give-up'), overwrite: has('overwrite') });
     return `replacing the spare by ${path}`;
   }
 }

@@ -56,6 +56,8 @@ export interface NewMember {
   readonly identity: Readonly<Record<string, string>>;
   /** Who may take a disk from whom (M11). */
   readonly taker: SpareTaker;
+  /** Its own slots that proved bad, never to be used. Default: none. */
+  readonly badSlots?: readonly number[];
 }
 
 /**
@@ -118,7 +120,7 @@ export class SpareMembers {
    * A crash before the second leaves a disk that no home names. Rejects with `ReplacementError`, `DeviceError` or
    * `MetadataError`; the device is then as it was.
    */
-  async add({ disk, identity, taker }: NewMember): Promise<SpareMember> {
+  async add({ disk, identity, taker, badSlots = [] }: NewMember): Promise<SpareMember> {
     const { core, store, surroundings } = this.#parts;
     const { granuleBytes } = core.parts;
     if (this.#all.length >= membersMax) {
@@ -151,7 +153,15 @@ export class SpareMembers {
       core.live.lostGranulesMax = lostBefore;
       throw error;
     }
-    return this.#addUnit(entry, member);
+    const added = this.#addUnit(entry, member);
+    for (const slot of badSlots) {
+      if (added.unit.allocator.claim(slot, 1)) core.retireSlot(added.unit.firstSlot + slot);
+    }
+    return added;
+  }
+
+  isAway(unit: SpareUnit): boolean {
+    return this.#parts.core.paths.of(unit.place, 'read').failed;
   }
 
   /** Durable before anything moves: it goes on after a crash. Rejects with `MetadataError`. */
