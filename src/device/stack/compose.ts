@@ -189,7 +189,7 @@ class StackOpening {
   }
 
   async #closeLocated(): Promise<void> {
-    await Promise.all(this.#located.map(({ opened }) => opened?.device.close()));
+    for (const { opened } of this.#located) await opened?.device.close();
   }
 
   #rosterOf(parts: Omit<SpareRosterParts, 'events' | 'cache' | 'members'>): SpareRoster {
