@@ -45,7 +45,7 @@ export type PassOutcome = 'finished' | 'stopped' | 'storm' | 'closed';
 /** What a running pass waits for; empty while it reads. */
 export type PassWait = ScrubTrouble | 'memory' | '';
 
-/** Clients have all the memory: it is asked for again after this long. */
+/** Moves have all the memory: it is asked for again after this long. */
 const memoryPauseMs = 100;
 
 /**

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ControlClient } from '../../src/control/client.ts';
 import type { ScrubStatus } from '../../src/device/messages.ts';
 import { assertShape } from '../cli/json-shapes.ts';
 import { CountedDisk } from './counted-disk.ts';
@@ -23,17 +25,22 @@ afterEach(async () => {
   disk = undefined;
 });
 
+function control(): ControlClient {
+  return new ControlClient(join(lab.runtime, 'disk', 'control.sock'));
+}
+
 async function scrub(...words: readonly string[]): Promise<ScrubStatus> {
-  const said = await lab.mustRun('scrub', 'disk', ...words, '--json');
-  assertShape('scrub', said);
-  return JSON.parse(said).scrub;
+  if (words.length > 0) await control().message(0, ['scrub', ...words]);
+  const { scrub: status } = await control().status();
+  assert.ok(status !== null);
+  return status;
 }
 
 async function until(done: (status: ScrubStatus) => boolean): Promise<ScrubStatus> {
   for (;;) {
     const status = await scrub();
     if (done(status)) return status;
-    await sleep(50);
+    await sleep(20);
   }
 }
 
@@ -45,12 +52,12 @@ test('a scrub reads what main has and nothing else: what it shows is what arrive
   await client.write(pattern(0, mib, 1), 0);
   await client.flush();
   await client.disconnect();
-  await lab.mustRun('message', 'disk', '0', 'remap', '800', '64');
-  await lab.mustRun('message', 'disk', '0', 'import', 'suspect', '9000', '3');
+  await control().message(0, ['remap', '800', '64']);
+  await control().message(0, ['import', 'suspect', '9000', '3']);
   const before = disk.bytesRead;
   const said = await lab.mustRun('scrub', 'disk', 'start', '--rate', '0', '--wait');
   const arrived = disk.bytesRead - before;
-  const { remap } = JSON.parse(await lab.mustRun('status', 'disk', '--json'));
+  const { remap } = await control().status();
   assert.equal(remap.unreadableSectors, 3);
   assert.equal(arrived, mainBytes - (remap.remappedSectors + remap.unreadableSectors) * 512);
   const status = await scrub();
@@ -67,7 +74,7 @@ test('a scrub reads what main has and nothing else: what it shows is what arrive
     await lab.mustRun('events', 'disk'),
     /scrub finished in \d+ s; 32\.0 MiB of main and 32 KiB of slots read/,
   );
-  await lab.mustRun('remove', 'disk');
+  await lab.mustRun('remove', 'disk', '--force');
 });
 
 test('a scrub goes on where it was behind SIGKILL, behind remove, and when it was paused', async () => {
@@ -83,7 +90,7 @@ test('a scrub goes on where it was behind SIGKILL, behind remove, and when it wa
   const found = await scrub();
   assert.equal(found.state, 'paused', 'what somebody paused stays paused');
   assert.equal(found.positionBytes, paused.positionBytes);
-  await lab.mustRun('scrub', 'disk', 'resume');
+  await scrub('resume');
   await until(({ positionBytes }) => positionBytes >= paused.positionBytes + 2 * mib);
   await lab.mustRun('remove', 'disk');
   await lab.mustRun('assemble', '--spare', 'spare.img');
@@ -93,8 +100,9 @@ test('a scrub goes on where it was behind SIGKILL, behind remove, and when it wa
   const stopped = await scrub('stop');
   assert.equal(stopped.state, 'idle');
   assert.equal(stopped.ended[0]?.end, 'stopped');
-  await lab.mustRun('scrub', 'disk', 'start', '--rate', '0', '--wait');
-  const { ended, saves } = await scrub();
+  const said = await lab.mustRun('scrub', 'disk', 'start', '--rate', '0', '--wait', '--json');
+  assertShape('scrub', said);
+  const { ended, saves }: ScrubStatus = JSON.parse(said).scrub;
   assert.deepEqual(
     ended.map(({ end, counts }) => [end, counts.mainBytes === mainBytes]),
     [

@@ -17,7 +17,7 @@ import { GenerationClock, VirtualClock } from '../../src/simulator/virtual-clock
 
 export const granuleBytes = 4096;
 export const mainBytes: number = 8 << 20;
-/** A quarter of the clients' memory of these arenas: what one read of a scrub is at most. */
+/** Half of the memory for moves of these arenas: what one read of a scrub is at most. */
 export const readBytes: number = 64 << 10;
 
 export interface BenchOptions {

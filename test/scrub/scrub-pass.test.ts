@@ -208,18 +208,22 @@ describe('what keeps a pass from reading', () => {
     await bench.close();
   });
 
-  it('R36 clients that use all memory: it takes none', async () => {
+  it('R36 I14 moves that use their memory: it takes none, and never any of the clients', async () => {
     const bench = await ScrubBench.create();
     const { arena, scrubber, main } = bench.now;
-    const taken = arena.take(128 << 10, 'client');
+    const taken = arena.take(readBytes + 4096, 'remap');
     assert.ok(taken !== undefined);
+    const clients = arena.freeBytes('client');
     const before = main.operations.length;
     scrubber.start('operator');
     await bench.clock.runFor(10_000);
     assert.equal(main.operations.length, before);
     assert.equal(bench.report.waitsFor, 'memory');
     arena.release(taken);
-    await bench.untilNotRunning();
+    await bench.clock.runUntil(() => {
+      assert.equal(arena.freeBytes('client'), clients);
+      return scrubber.state !== 'running';
+    });
     assert.equal(bench.report.ended[0]?.counts.mainBytes, mainBytes);
     await bench.close();
   });

@@ -77,7 +77,7 @@ const waitTexts: Readonly<Record<string, string>> = {
   spare: 'the spare does not answer',
   metadata: 'the spare does not take records',
   suspended: 'the device is suspended',
-  memory: 'clients have all memory',
+  memory: 'moves need the memory',
 };
 
 function foundText(counts: ScrubCounts): string {

@@ -32,7 +32,10 @@ export async function runScrub(
   flags: ScrubFlags,
 ): Promise<void> {
   if (!actions.includes(action))
-    throw new SetupError('usage', `scrub: '${action}': expected ${actions.join(', ')}`);
+    throw new SetupError(
+      'usage',
+      `'${action}' is no action, expected one of ${actions.join(', ')}: dm-remap scrub NAME ACTION`,
+    );
   const { client } = findDevice(name);
   await scrubOf(client, name);
   await setPolicies(name, flags);

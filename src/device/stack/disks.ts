@@ -9,6 +9,7 @@ import type { MappedDevice } from '../../mapping/mapped-device.ts';
 import { TargetRegistry } from '../../mapping/registry.ts';
 import type { NbdDevice } from '../../nbd/nbd-device.ts';
 import { looksLikeNbdUri } from '../../nbd/nbd-uri.ts';
+import { idleReadBytes } from '../../scrub/scrub-limits.ts';
 import { standardTargets } from '../../targets/standard-targets.ts';
 import type { DeviceStatus, ProcessStatus } from '../messages.ts';
 // In memory before a disk can hang: main.ts needs it then.
@@ -22,7 +23,9 @@ const mib = 1_048_576;
 /** Buffers of 32 connections. */
 const connectionBytes = 4 * mib;
 /** A move takes a few granules: hundreds of moves at one time. Metadata reads and writes in pieces of at most 1 MiB. */
-const remapBytes = 8 * mib;
+const movesBytes = 8 * mib;
+/** Touched, and so resident, only while a scrub reads. */
+const remapBytes: number = movesBytes + idleReadBytes;
 const metadataBytes = 8 * mib;
 /**
  * A read that a disk has not answered by then fails for its reader; the kernel goes on with it and keeps its memory (I27).

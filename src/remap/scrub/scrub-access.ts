@@ -23,8 +23,11 @@ export interface ScrubPart {
  */
 export type ScrubTrouble = 'main' | 'spare' | 'metadata' | 'suspended' | 'storm';
 
-/** Share of the clients' memory that stays free for them: a scrub takes none that would go below. */
-const clientShareMin = 0.5;
+/**
+ * Of the largest piece for moves so much stays free for them: a scrub waits where it would take more. Its owner makes that
+ * reserve larger by what a read takes, so that moves have no less than without a scrub.
+ */
+const keptForMoves = 0.5;
 
 /** What a scrub may do with a device: read each part where it lies, as a client would, and move what is slow. */
 export class ScrubAccess {
@@ -83,25 +86,24 @@ export class ScrubAccess {
     return !this.#core.paths.spare.failed && (await this.#core.paths.judge('spare', 'read'));
   }
 
-  /** Bytes of the largest piece of memory that clients can spare for a read. */
+  /** Bytes of the largest read that there is memory for. */
   largestReadBytes(wantedBytes: number): number {
-    const most = this.#core.parts.arena.largestPiece('client') / 4;
+    const most = this.#core.parts.arena.largestPiece('remap') * keptForMoves;
     return Math.max(this.granuleBytes, Math.min(wantedBytes, most));
   }
 
-  /** Memory for one read; undefined while clients have too little themselves (R36). Nobody waits for it. */
+  /**
+   * Memory for one read, of none that clients have (R36); undefined while moves need theirs. Nobody waits for it, and who has it
+   * may wait for a move's piece: those who have those wait for none (I14).
+   */
   borrow(lengthBytes: number): Uint8Array | undefined {
     const { arena } = this.#core.parts;
-    const left = arena.freeBytes('client') - lengthBytes;
-    return left < this.#clientBytes * clientShareMin ? undefined : arena.take(lengthBytes, 'client');
+    const left = arena.freeBytes('remap') - lengthBytes;
+    return left < arena.largestPiece('remap') * keptForMoves ? undefined : arena.take(lengthBytes, 'remap');
   }
 
   giveBack(memory: Uint8Array): void {
     this.#core.parts.arena.release(memory);
-  }
-
-  get #clientBytes(): number {
-    return this.#core.parts.arena.largestPiece('client');
   }
 
   /** Reads one part, whatever has become of it meanwhile. Undefined when the device has closed. */
