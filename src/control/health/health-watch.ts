@@ -148,6 +148,8 @@ export class HealthWatch {
       this.#smartMs = clock.nowMs();
       const disks = await disksOfDevice(status, this.#parts.findDisks);
       this.#asked = await askDisks(disks, this.#parts.smartctl, Math.floor(clock.unixMs() / 1000));
+      // What was killed for the end says nothing, and nobody is there to be told.
+      if (this.#closed) return null;
       const answers = keepAnswers(record, this.#asked);
       record = { ...record, ...answers.record };
       for (const increased of answers.increased) tell({ kind: 'smart-increased', ...increased });
