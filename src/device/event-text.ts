@@ -173,8 +173,7 @@ const wordings: { readonly [K in EventKind]: Wording<K> } = {
   },
   'policy-changed': { level: 'info', text: ({ policy, value }) => `policy ${policy} is now ${value}` },
   'health-changed': {
-    level: ({ score, before }) =>
-      score < (before ?? scoreMax) ? (score < failingScore ? 'error' : 'warn') : 'info',
+    level: healthLevel,
     text: ({ score, before, reasons, advice }) =>
       `health ${score} of ${scoreMax}${before === null ? '' : `, was ${before}`} (${scoreMax} is healthy)` +
       `${reasons.length === 0 ? '' : `: ${reasons.join('; ')}`}${advice.map((text) => `; ${text}`).join('')}`,
@@ -270,6 +269,13 @@ export function eventLevel<K extends EventKind>(event: { readonly kind: K } & Ev
 export function eventText<K extends EventKind>(event: { readonly kind: K } & EventFields[K]): string {
   const { text }: Wording<K> = wordings[event.kind];
   return text(event);
+}
+
+/** What a disk has had for long is no alarm, unless it says that it fails. */
+function healthLevel({ score, before }: EventFields['health-changed']): EventLevel {
+  if (before !== null && score >= before) return 'info';
+  if (score < failingScore) return 'error';
+  return before === null ? 'info' : 'warn';
 }
 
 /** What a later program stored may be a count that this one does not know. */

@@ -386,7 +386,7 @@ export interface DeniedPeer {
 /** The score is another one than operators were last told. */
 export interface HealthChange {
   readonly score: number;
-  /** Null for the first. */
+  /** Null for what the disks said of themselves when they were first asked. */
   readonly before: number | null;
   /** One clause each, what weighs most first; at most `toldReasonsMax`. */
   readonly reasons: readonly string[];

@@ -42,13 +42,23 @@ export function assessHealth(facts: HealthFacts): Assessment {
       diskRules.flatMap((rule) => hitOf<DiskFacts>(rule, disk, disk.role, `${disk.role}, ${disk.device}: `)),
     ),
   ];
-  const lowered = scoreMax - hits.reduce((sum, { reason }) => sum + reason.lowersBy, 0);
-  const held = hits.map(({ reason }) => reason.holdsAt ?? scoreMax);
+  const reasons = hits.map(({ reason }) => reason).sort(byWeight);
   return {
-    score: Math.max(0, Math.min(lowered, ...held)),
-    reasons: hits.map(({ reason }) => reason).sort(byWeight),
+    score: scoreOf(reasons),
+    reasons,
     advice: adviceOf([...hits.flatMap(wantedOf), ...cablesOf(hits)]),
   };
+}
+
+/** What is left of 100 for these reasons alone. */
+export function scoreOf(reasons: readonly HealthReason[]): number {
+  const lowered = scoreMax - reasons.reduce((sum, { lowersBy }) => sum + lowersBy, 0);
+  return Math.max(0, Math.min(lowered, ...reasons.map(({ holdsAt }) => holdsAt ?? scoreMax)));
+}
+
+/** Whether a reason is about what a disk says of itself, and not about what dm-remap has seen of it. */
+export function isBySmart({ rule }: HealthReason): boolean {
+  return diskRules.some(({ id }) => id === rule);
 }
 
 function hitOf<Facts>(rule: Rule<Facts>, facts: Facts, disk: DiskRole, whose: string): Hit[] {

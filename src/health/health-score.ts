@@ -7,8 +7,7 @@ export const toldDifference = 5;
 /** Reasons in one such message. */
 export const toldReasonsMax = 4;
 
-/** Whether a score is news to somebody who was told `told` last; null: nothing yet. */
-export function isNews(score: number, told: number | null): boolean {
-  if (told === null) return score < scoreMax;
+/** Whether a score is news to somebody who was told `told` last. */
+export function isNews(score: number, told: number): boolean {
   return Math.abs(score - told) >= toldDifference || (score === scoreMax && told < scoreMax);
 }

@@ -26,6 +26,38 @@ test('what people read is one clause with the numbers in it', () => {
       '1 sector lost for good, sector 7',
     ],
     [{ kind: 'state-changed', from: 'ok', to: 'spare-full' }, 'error', 'state spare-full, was ok'],
+    [
+      { kind: 'health-changed', score: 90, before: 100, reasons: ['a', 'b'], advice: ['do c'] },
+      'warn',
+      'health 90 of 100, was 100 (100 is healthy): a; b; do c',
+    ],
+    [
+      { kind: 'health-changed', score: 90, before: null, reasons: [], advice: [] },
+      'info',
+      'health 90 of 100 (100 is healthy)',
+    ],
+    [
+      { kind: 'health-changed', score: 9, before: null, reasons: ['fails'], advice: [] },
+      'error',
+      'health 9 of 100 (100 is healthy): fails',
+    ],
+    [
+      { kind: 'health-changed', score: 30, before: 20, reasons: [], advice: [] },
+      'info',
+      'health 30 of 100, was 20 (100 is healthy)',
+    ],
+    [
+      {
+        kind: 'smart-increased',
+        disk: 'main',
+        device: '/dev/sda',
+        counter: 'pendingSectors',
+        from: 1,
+        to: 9,
+      },
+      'warn',
+      'main, /dev/sda: sectors that the disk cannot read (197): 9, was 1',
+    ],
     [{ kind: 'state-changed', from: 'spare-full', to: 'ok' }, 'info', 'state ok, was spare-full'],
     [
       { kind: 'path-back', disk: 'main', direction: 'write', awayMs: 1_234 },

@@ -2,10 +2,10 @@ import { sectorBytes } from '../../block/block-device.ts';
 import type { Clock, ScheduledAction } from '../../block/clock.ts';
 import { EventReader } from '../../device/log/event-reader.ts';
 import type { DeviceStatus, HealthEvent } from '../../device/messages.ts';
-import { type Assessment, assessHealth } from '../../health/assess-health.ts';
+import { type Assessment, assessHealth, isBySmart, scoreOf } from '../../health/assess-health.ts';
 import { type BadPlaces, badPlacesOf, mapCells, regionsOfMap } from '../../health/bad-places.ts';
 import { type Growth, growthOf, withEvents } from '../../health/event-ledger.ts';
-import { isNews, toldReasonsMax } from '../../health/health-score.ts';
+import { isNews, scoreMax, toldReasonsMax } from '../../health/health-score.ts';
 import type { HealthStatus } from '../../health/health-status.ts';
 import { AskError } from '../data-plane-client.ts';
 import {
@@ -165,14 +165,19 @@ export class HealthWatch {
   async #tellChange(status: DeviceStatus): Promise<void> {
     const { record } = this.#store;
     const { score, reasons, advice } = this.#judge(status);
-    if (!isNews(score, record.toldScore)) return;
-    this.#parts.tell({
-      kind: 'health-changed',
-      score,
-      before: record.toldScore,
-      reasons: reasons.slice(0, toldReasonsMax).map(({ text }) => text),
-      advice: advice.map(({ text }) => text),
-    });
+    // What the disks said of themselves when they were first asked was there before us, and is told as such.
+    const first = record.toldScore === null ? scoreOf(reasons.filter(isBySmart)) : null;
+    const told = record.toldScore ?? first ?? scoreMax;
+    const isFirst = first !== null && score === told && score < scoreMax;
+    if (isFirst || isNews(score, told)) {
+      this.#parts.tell({
+        kind: 'health-changed',
+        score,
+        before: isFirst ? null : told,
+        reasons: reasons.slice(0, toldReasonsMax).map(({ text }) => text),
+        advice: advice.map(({ text }) => text),
+      });
+    } else if (first === null) return;
     await this.#store.keep(status, { ...record, toldScore: score });
   }
 

@@ -256,7 +256,7 @@ describe('operators are told', () => {
     await rig.passes(newsSpacingMs);
     const [told] = rig.told;
     assert.ok(told?.kind === 'health-changed');
-    assert.equal(told.before, null);
+    assert.equal(told.before, 100);
     assert.equal(told.score, 65);
     assert.match(told.reasons.join(), /85.7|86 new bad sectors a day in the last 7 days/);
     assert.match(told.advice.join(), /larger one.*plan to replace main/s);
@@ -264,6 +264,29 @@ describe('operators are told', () => {
     const health = await rig.watch.look();
     assert.equal(health?.growth.badSectorsLastDay, 600);
     assert.deepEqual(health.places?.hotSpot, { first: 896, last: 1151, sectors: 600 });
+  });
+});
+
+describe('the first look', () => {
+  const first = async (): Promise<[number | null, number] | undefined> => {
+    await rig.watch.look();
+    const [told] = rig.told;
+    return told?.kind === 'health-changed' ? [told.before, told.score] : undefined;
+  };
+
+  it('is quiet over a healthy disk, and from then on everything is news', async () => {
+    rig.fake.says('/dev/sda', ataDisk({ 5: 0 }));
+    assert.equal(await first(), undefined);
+    assert.match(readFileSync(join(rig.folder, 'health'), 'utf8'), /"toldScore":100/);
+  });
+
+  it('tells what a disk says of itself as what was there before', async () => {
+    assert.deepEqual(await first(), [null, 95]);
+  });
+
+  it('tells what the device has seen as news, whatever the disk says', async () => {
+    rig.remap = { ...well, unreadableSectors: 100 };
+    assert.deepEqual(await first(), [95, 80]);
   });
 });
 
