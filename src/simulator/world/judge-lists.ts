@@ -63,8 +63,9 @@ function judgeMoved(world: WorldState, list: string, failed: ReadonlySet<number>
   const taken = new Set<number>();
   const reserved = layoutOf(world.plan.geometry).reservedRanges();
   for (const { sector, sectorCount, words, text } of linesOf(list)) {
-    // Past the narrowing budget whole granules go, listed as such (R19).
-    if (!words.includes('unverified') && !world.trouble.hadReasonToMove(sector)) {
+    // Past the narrowing budget whole granules go, listed as such (R19); and a scrub was told to move what is slow.
+    const isExplained = words.includes('unverified') || words.includes('slowRead');
+    if (!isExplained && !world.trouble.hadReasonToMove(sector)) {
       throw new JudgeViolation(`I17: nothing was ever wrong with this granule, and it was moved: ${text}`);
     }
     const place = Number(words[0]);
