@@ -59,6 +59,11 @@ export class RequestsUnderWay {
     return this.#count;
   }
 
+  /** R7: this client has not heard yet of a flush that failed. */
+  get owesFlushFailure(): boolean {
+    return this.#flushEpoch !== this.#options.device.flushEpoch;
+  }
+
   showAll(show: ShowRequest): void {
     for (const request of this.#made) if (request.startedTick !== notUnderWay) show(request);
   }

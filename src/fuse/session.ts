@@ -115,6 +115,10 @@ export class FuseSession implements OtherClient {
     return this.#requests.count;
   }
 
+  get owesFlushFailure(): boolean {
+    return this.#requests.owesFlushFailure;
+  }
+
   get isBusy(): boolean {
     return this.#requests.count > 0 || this.#waitingSinceTick !== notUnderWay;
   }

@@ -70,6 +70,11 @@ export class NbdConnection {
     return this.#session?.isBusy ?? false;
   }
 
+  /** As `OtherClient.owesFlushFailure`. */
+  get owesFlushFailure(): boolean {
+    return this.#session?.owesFlushFailure ?? false;
+  }
+
   /** As `NbdSession.showUnanswered`. */
   showUnanswered(show: ShowRequest): void {
     this.#session?.showUnanswered(show);

@@ -22,6 +22,8 @@ export interface OtherClient {
   readonly hasClient: boolean;
   readonly isBusy: boolean;
   readonly requestsInFlight: number;
+  /** R7: a flush failed since the client last heard of one. */
+  readonly owesFlushFailure: boolean;
   /** Resolves when nothing of it is left. */
   run(): Promise<undefined>;
   showUnanswered(show: ShowRequest): void;

@@ -256,6 +256,11 @@ export class RequestsInFlight {
     this.#giveBackFailed(request);
   }
 
+  /** R7: this client has not heard yet of a flush that failed. */
+  get owesFlushFailure(): boolean {
+    return this.#flushEpoch !== this.#device.flushEpoch;
+  }
+
   /** R7: a flush that failed, for whomever, put this client's writes in doubt too: its next FLUSH or FUA says so, once. */
   #tellOfFailedFlush(request: ClientRequest): void {
     const flushEpoch = this.#device.flushEpoch;

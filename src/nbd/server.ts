@@ -153,6 +153,11 @@ export class NbdServer {
     for (const connection of this.#connections.keys()) connection.resume();
   }
 
+  /** R7: some client has writes in doubt, by a flush that failed, and has not heard of it: only this process can tell it. */
+  get owesFlushFailure(): boolean {
+    return [...this.#connections.keys()].some((connection) => connection.owesFlushFailure);
+  }
+
   /**
    * Ends all connections without another word, on a suspended server, before `close`: clients that send what has no answer to the
    * next process must not hear from this one that it failed. What devices still have goes on, its answers are dropped.

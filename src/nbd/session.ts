@@ -95,6 +95,11 @@ export class NbdSession {
     return this.#clientLeft;
   }
 
+  /** As `OtherClient.owesFlushFailure`. */
+  get owesFlushFailure(): boolean {
+    return this.#requests.owesFlushFailure;
+  }
+
   /** True while anything that was parsed has no answer. */
   get isBusy(): boolean {
     return this.#requests.count > 0 || this.#waitingSinceTick !== notUnderWay;

@@ -410,9 +410,11 @@ test('R7 a failed flush is told to every connection once, on its next FLUSH or F
     const first = await fixture.transmission();
     const second = await fixture.transmission();
     await settle();
+    assert.equal(fixture.server.owesFlushFailure, false);
     device.failedFlushes += 1;
     await first.send(requestHex(flush, 1, 0, 0) + requestHex(flush, 2, 0, 0));
     await first.expect(replyHex(1, 5) + replyHex(2));
+    assert.equal(fixture.server.owesFlushFailure, true, 'the second one has not heard');
     const payload = pattern(512, 1);
     await second.send(requestHex(read, 3, 0, 512, { flags: 1 }));
     await second.expect(replyHex(3) + '00'.repeat(512));
@@ -420,6 +422,7 @@ test('R7 a failed flush is told to every connection once, on its next FLUSH or F
     await second.expect(replyHex(4));
     await second.send(requestHex(write, 5, 0, 512, { flags: 1, payload }));
     await second.expect(replyHex(5, 5));
+    assert.equal(fixture.server.owesFlushFailure, false);
     await second.send(requestHex(write, 6, 0, 512, { flags: 1, payload }) + requestHex(flush, 7, 0, 0));
     await second.expect(replyHex(6) + replyHex(7));
     const later = await fixture.transmission();

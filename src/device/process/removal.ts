@@ -4,7 +4,7 @@ import { SuspendError } from '../../remap/order/suspension.ts';
 import { clientsLeaveMs, removeDrainDeadlineMs } from '../closing-deadlines.ts';
 import { ClosingSequence } from '../closing-steps.ts';
 import type { Lifecycle } from '../lifecycle.ts';
-import type { DiskRequests, RemoveReport } from '../messages.ts';
+import type { DiskRequests, LifecycleState, RemoveReport } from '../messages.ts';
 import { SetupError } from '../setup-error.ts';
 import { isWorldError } from '../setup-failure.ts';
 import { describedMax, describeUnanswered } from '../stack/describe-unanswered.ts';
@@ -131,6 +131,23 @@ export class Removal {
         { cause: error },
       );
     }
+    if (handsOver && stack.owesFlushFailure) await this.#serveOn();
+  }
+
+  /** R7: the next process knows nothing of a flush that failed here, and would tell the clients that all is well. */
+  async #serveOn(): Promise<never> {
+    const { stack, lifecycle } = this.#parts;
+    let state: LifecycleState = 'suspended';
+    try {
+      await stack.resume();
+      state = 'serving';
+    } finally {
+      lifecycle.moveTo(state);
+    }
+    throw new SetupError(
+      'busy',
+      'not removed, the device serves on: a flush has failed, and not all clients have heard of it; they do with their next flush',
+    );
   }
 
   async #refuseClients(): Promise<void> {

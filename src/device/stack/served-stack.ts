@@ -35,6 +35,8 @@ export interface ServedStack {
   unansweredByDisk(): readonly DiskRequests[];
   suspend(options: SuspendOptions): Promise<void>;
   resume(): Promise<void>;
+  /** R7: a flush failed of which some client has still to hear. */
+  readonly owesFlushFailure: boolean;
   /** Behind `suspend`: clients are left without an answer to what they wait for, for the process that serves next. */
   leaveClients(): void;
   /** A file of the kernel's that is the device, for a loop device: its path for another process. Throws `SetupError`. */

@@ -122,6 +122,10 @@ export class SparelessStack implements ServedStack {
     return Promise.resolve();
   }
 
+  get owesFlushFailure(): boolean {
+    return this.#parts.server.owesFlushFailure;
+  }
+
   leaveClients(): void {
     this.#parts.server.leaveClients();
   }

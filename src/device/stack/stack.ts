@@ -176,6 +176,10 @@ export class Stack implements ServedStack {
     server.resume();
   }
 
+  get owesFlushFailure(): boolean {
+    return this.#parts.server.owesFlushFailure;
+  }
+
   leaveClients(): void {
     this.#parts.server.leaveClients();
   }

@@ -37,6 +37,8 @@ class ScriptedStack implements ServedStack {
   suspendsAtOnce = true;
   hangingStep = '';
 
+  owesFlushFailure = false;
+
   closingSteps(): readonly ClosingStep[] {
     return (['export', 'flush', 'main'] as const).map((name) => ({
       name,
@@ -69,6 +71,7 @@ class ScriptedStack implements ServedStack {
   }
 
   resume(): Promise<void> {
+    this.calls.push('resume');
     return Promise.resolve();
   }
 
@@ -250,6 +253,23 @@ test('R7 what cannot be made durable is not handed over: nobody would tell the c
     assert.equal(bench.removal.handsOver, false);
     assert.ok(!bench.stack.calls.includes('leave clients'), 'they are served on');
   }
+});
+
+test('R7 clients that have still to hear of a failed flush are not handed over to who knows nothing of it', async () => {
+  const bench = new Bench();
+  bench.stack.connected = 1;
+  bench.stack.owesFlushFailure = true;
+  const refused = refusal(bench.removal.handOver('api', (work) => work()));
+  await bench.pass(20);
+  assert.match(
+    await refused,
+    /^not removed, the device serves on: a flush has failed, and not all clients have heard/,
+  );
+  assert.equal(bench.lifecycle.state, 'serving');
+  assert.deepEqual(bench.stack.calls, [`suspend true ${removeDrainDeadlineMs}`, 'resume']);
+  bench.stack.owesFlushFailure = false;
+  await bench.removal.handOver('api', (work) => work());
+  assert.ok(bench.stack.calls.includes('leave clients'));
 });
 
 test('a signal overtakes a handing over that waits for a disk: clients hear of that end', async () => {
