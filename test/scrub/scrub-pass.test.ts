@@ -174,6 +174,25 @@ describe('what keeps a pass from reading', () => {
     });
   }
 
+  it('R32 main pulled out in the middle and plugged in again: it goes on, and what was found before is kept', async () => {
+    const bench = await ScrubBench.create({ policies: { 'scrub-rate': '2' } });
+    bench.mainDisk.faults.addBadSectors(40, 1, { on: 'read' });
+    bench.now.scrubber.start('operator');
+    await bench.clock.runFor(1_000);
+    bench.mainDisk.unplug();
+    await bench.clock.runFor(90_000);
+    assert.equal(bench.report.waitsFor, 'main');
+    const { positionBytes } = bench.report;
+    bench.mainDisk.plug();
+    await bench.untilNotRunning();
+    const [last] = bench.report.ended;
+    assert.ok(positionBytes < mainBytes);
+    assert.equal(last?.end, 'finished');
+    assert.equal(last.counts.lostSectors, 1);
+    assert.equal(bench.now.device.status().unreadableSectors, 1, 'and nothing else is marked');
+    await bench.close();
+  });
+
   it('R16 so many failures in a row that it is no bad sector: it stops, and can be resumed', async () => {
     const bench = await ScrubBench.create();
     // Half of main gives nothing, and says so of each sector.
