@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Terminal } from '../terminal.ts';
 import { examples } from './examples.ts';
 import { addPolicyFlags } from './policy-flags.ts';
@@ -30,7 +30,7 @@ function addAssemblyFlags(command: Command): Command {
     '[NAME]',
     'with --spare a new name for the device; without it, which device to look for on all disks',
   );
-  command.option('--spare <DEVICE>', 'the spare of the device');
+  command.option('--spare <DEVICE>', 'the spare of the device', oneSpare);
   command.option(
     '--wait <SECONDS>',
     'of a NAME without --spare: wait so long for disks that are not there yet',
@@ -66,7 +66,11 @@ function addCreate(program: Command, terminal: Terminal): void {
     .summary('format a spare, serve it and main as one')
     .argument('<NAME>');
   addMainFlags(command)
-    .option('--spare <DEVICE>', 'a healthy disk or image file for the bad sectors; its contents are lost')
+    .option(
+      '--spare <DEVICE>',
+      'a healthy disk or image file for the bad sectors; its contents are lost',
+      oneSpare,
+    )
     .option('--create-spare <SIZE>', 'make the spare as an image file of this size (64M, 1G) first')
     .option('--overwrite-spare', 'format a spare that carries something')
     .option('--force-takeover', 'also one that another process marks as in use and can never write to again')
@@ -135,4 +139,12 @@ function addServe(program: Command, running: { exitCode: number }): void {
     .action(async (name, options) => {
       running.exitCode = await (await import('../verbs/serve.ts')).runServe(name, options);
     });
+}
+
+/** The last of two would win, silently. The others of a device are found by the first. */
+function oneSpare(value: string, before: string | undefined): string {
+  if (before === undefined) return value;
+  throw new InvalidArgumentError(
+    'one spare is named here: "spare add" gives a device more, and the one with the table finds the others',
+  );
 }

@@ -181,7 +181,10 @@ export class SpareExchange {
   async #exchange(disk: OpenedDisk, run: SpareReplacement): Promise<void> {
     const outcome = await run.run();
     const old = this.#spare;
-    if (outcome.replaced) this.#spare = disk;
+    if (outcome.replaced) {
+      this.#spare = disk;
+      await this.#parts.remap.members?.renew();
+    }
     this.#tell(old.path, disk.path, outcome);
     this.#replacement = undefined;
     this.#parts.turn.release();

@@ -206,6 +206,26 @@ export class SpareMembers {
   }
 
   /**
+   * The home is another disk now: should the old one come back, the others say another session than it knows. In the steps of
+   * joining, while the device serves. Does not reject: what is not told is as after a crash between two steps.
+   */
+  async renew(): Promise<void> {
+    const { store, core } = this.#parts;
+    for (const member of this.#all) {
+      const { disk, entry, unit } = member;
+      if (disk === undefined || core.paths.of(unit.place, 'write').failed) continue;
+      try {
+        const epoch = await disk.claim(entry);
+        await this.#update(member, { ...entry, epoch });
+        await disk.settle({ ...entry, epoch }, false);
+      } catch (error) {
+        ofWorld(error);
+        if (store.state !== 'open') return;
+      }
+    }
+  }
+
+  /**
    * The end of a session that nobody writes in any more: each says so, then the home does. Does not reject: without it the next
    * session begins as after a crash.
    */

@@ -38,6 +38,8 @@ export class SpareMigration {
   #movedSlots = 0;
   #goneSectors = 0;
   #stopped = false;
+  /** Whoever waits at the gate goes on when it is stopped: a suspended device may be closed. */
+  #wake: () => void = () => undefined;
 
   constructor(core: RemapCore, gate: RequestGate, unit: SpareUnit, choices: LeaveChoices) {
     this.#core = core;
@@ -57,6 +59,7 @@ export class SpareMigration {
   /** Between two granules. */
   stop(): void {
     this.#stopped = true;
+    this.#wake();
   }
 
   /** Does not reject but for bugs. */
@@ -94,11 +97,8 @@ export class SpareMigration {
 
   /** A request like any other for whoever suspends or closes the device (R30, I6). */
   async #leave(granule: number): Promise<string | undefined> {
-    while (!this.#gate.enter()) {
-      if (!(await this.#gate.reopened())) return 'the device was closed meanwhile';
-    }
+    if (this.#stopped || !(await this.#entered())) return 'the device was closed meanwhile';
     try {
-      if (this.#stopped) return 'the device was closed meanwhile';
       const { result, goneSectors } = await leaveSpare(this.#core, granule, this.#unit, this.#choices);
       this.#goneSectors += goneSectors;
       if (result === 'moved') this.#movedSlots += 1;
@@ -106,5 +106,16 @@ export class SpareMigration {
     } finally {
       this.#gate.leave();
     }
+  }
+
+  /** False when the device closes, or this is stopped, first. */
+  async #entered(): Promise<boolean> {
+    while (!this.#gate.enter()) {
+      const stopping = new Promise<boolean>((resolve) => {
+        this.#wake = () => resolve(false);
+      });
+      if (!(await Promise.race([this.#gate.reopened(), stopping]))) return false;
+    }
+    return true;
   }
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { PagedArena } from '../../../src/block/buffer-arena.ts';
 import { DeviceError } from '../../../src/block/device-error.ts';
+import { emptySpare, emptySuperblocks } from '../../../src/metadata/empty-spare.ts';
 import { MemberDisk } from '../../../src/metadata/member-disk.ts';
 import type { MemberEntry } from '../../../src/metadata/member-table.ts';
 import { MetadataStore, type OpenedMetadata } from '../../../src/metadata/metadata-store.ts';
@@ -11,6 +12,7 @@ import type { LeaveChoices } from '../../../src/remap/spare/leave-spare.ts';
 import { ReplaceableSpare } from '../../../src/remap/spare/replaceable-spare.ts';
 import type { FoundMember, SpareMember } from '../../../src/remap/spare/spare-members.ts';
 import type { MigrationOutcome } from '../../../src/remap/spare/spare-migration.ts';
+import type { ReplacementOutcome } from '../../../src/remap/spare/spare-replacement.ts';
 import { SeededRandom } from '../../../src/simulator/seeded-random.ts';
 import { SimulatedDisk } from '../../../src/simulator/simulated-disk.ts';
 import { VirtualClock } from '../../../src/simulator/virtual-clock.ts';
@@ -25,7 +27,7 @@ export const badGranules: readonly number[] = Array.from({ length: 40 }, (_, ind
 export const goodGranules: readonly number[] = [0, 2, 200];
 const clients = 3;
 
-export type DiskName = 'main' | 'home' | 'a' | 'b';
+export type DiskName = 'main' | 'home' | 'a' | 'b' | 'next';
 
 interface GranuleModel {
   acknowledged: number;
@@ -37,6 +39,7 @@ interface GranuleModel {
 export interface OpenedWorld {
   readonly metadata: OpenedMetadata;
   readonly device: RemapDevice;
+  readonly spare: ReplaceableSpare;
   /** Why a spare that the home names was not taken, by its place in the list. */
   readonly refused: readonly (string | undefined)[];
 }
@@ -77,6 +80,7 @@ export class MembersWorld {
       disk('home', homeBytes),
       disk('a', memberBytes),
       disk('b', memberBytes),
+      disk('next', homeBytes),
     ]);
     for (const granule of badGranules) {
       this.disk('main').faults.addBadSectors(granule * granuleSectors, granuleSectors, { on: 'both' });
@@ -106,10 +110,10 @@ export class MembersWorld {
   }
 
   /** With the disks that `present` names, found by what the home knows of them. */
-  async open(present: readonly DiskName[] = ['a', 'b']): Promise<OpenedWorld> {
+  async open(present: readonly DiskName[] = ['a', 'b'], home: DiskName = 'home'): Promise<OpenedWorld> {
     const surroundings = this.surroundings();
     const { arena } = surroundings;
-    const spare = new ReplaceableSpare(new LeavableDevice(this.disk('home').open(), { arena }));
+    const spare = new ReplaceableSpare(new LeavableDevice(this.disk(home).open(), { arena }));
     const metadata = await this.clock.run(MetadataStore.open({ ...surroundings, spare }));
     const refused: (string | undefined)[] = [];
     const found: FoundMember[] = [];
@@ -130,7 +134,7 @@ export class MembersWorld {
         members: { found, random: surroundings.random },
       }),
     );
-    return { metadata, device, refused };
+    return { metadata, device, refused, spare };
   }
 
   memberDisk(metadata: OpenedMetadata, name: DiskName): MemberDisk {
@@ -161,6 +165,25 @@ export class MembersWorld {
     const outcome = await device.spareMigration(member, choices)!.run();
     if (outcome.failure === undefined) await device.members!.remove(member.unit.place);
     return outcome;
+  }
+
+  /** Another disk in place of the home. */
+  replaceHome({ metadata, device, spare }: OpenedWorld, giveUp: boolean): Promise<ReplacementOutcome> {
+    const { arena, clock, random } = this.surroundings();
+    const { layout, store } = metadata;
+    const run = device.spareReplacement({
+      store,
+      spare,
+      target: this.disk('next').open(),
+      identities: { before: { disk: 'home' }, after: { disk: 'next' } },
+      giveUp,
+      prepare: async (target) => {
+        await emptySpare({ spare: target, arena, clock, random }, layout, nobody);
+      },
+      disown: (disk) => emptySuperblocks({ spare: disk, arena, clock, random }, layout),
+      noteSession: () => Promise.resolve(),
+    });
+    return run.run();
   }
 
   surroundings(): { arena: PagedArena; clock: VirtualClock; random: SeededRandom } {

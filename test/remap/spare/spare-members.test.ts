@@ -142,6 +142,44 @@ describe('a spare that is added', () => {
   });
 });
 
+describe('a home that is replaced beside other spares', () => {
+  for (const giveUp of [false, true]) {
+    it(
+      giveUp ? 'R4 given up, loses its own blocks alone' : 'takes its own blocks along, and no others',
+      async () => {
+        const { world, opened } = await spread(`replaced ${giveUp}`);
+        const before = slotsUsed(opened);
+        const writes = world.disk('a').counts.writes;
+        if (giveUp) {
+          world.disk('home').faults.setPathError(Errno.ENODEV);
+          await world.clock.run(opened.device.openAnew('spare'));
+        }
+        const outcome = await world.clock.run(world.replaceHome(opened, giveUp));
+        assert.equal(outcome.failure, undefined);
+        assert.equal(outcome.goneSectors, giveUp ? 8 * before[0]! : 0);
+        const failed = await world.clock.run(world.judge(opened.device, 'acknowledged'));
+        assert.equal(failed.length, giveUp ? before[0] : 0);
+        assert.equal(world.disk('a').counts.writes, writes, 'the other spare is left alone');
+        await world.clock.run(opened.device.members!.renew());
+        for (const granule of badGranules) await world.clock.run(world.writeGranule(opened.device, granule));
+        await world.clock.run(opened.device.close());
+        const again = await world.open(['a', 'b'], 'next');
+        assert.deepEqual(again.refused, [undefined]);
+        assert.deepEqual(await world.clock.run(world.judge(again.device, 'acknowledged')), []);
+        await world.clock.run(again.device.close());
+        if (!giveUp) return;
+        world.disk('home').faults.setPathError(undefined);
+        const old = await world.open(['a', 'b'], 'home');
+        assert.match(
+          old.refused[0] ?? '',
+          /another time/,
+          'M12 the old home does not get at the newer blocks',
+        );
+      },
+    );
+  }
+});
+
 describe('a spare that is removed', () => {
   it('gives every block to the others while clients write, and is an ordinary disk then', async () => {
     const { world, opened } = await spread('removed');
@@ -210,6 +248,21 @@ describe('a spare that is removed', () => {
     const again = await world.open([]);
     assert.deepEqual(await world.clock.run(world.judge(again.device, 'acknowledged')), []);
     await world.clock.run(again.device.close());
+  });
+
+  it('waits while the device is suspended, and ends when it is closed', async () => {
+    const { world, opened } = await spread('suspended');
+    await world.clock.run(opened.device.suspend({ flush: true }));
+    const member = world.memberOf(opened, 'a');
+    const migration = opened.device.spareMigration(member, { giveUp: false, isDead: false })!;
+    const running = migration.run();
+    await world.clock.runFor(1000);
+    assert.equal(migration.movedSlots, 0);
+    migration.stop();
+    const { failure } = await world.clock.run(running);
+    assert.match(failure ?? '', /closed meanwhile/);
+    await world.clock.run(opened.device.resume());
+    await world.clock.run(opened.device.close());
   });
 
   it('a third one takes the blocks when the home is full', async () => {
