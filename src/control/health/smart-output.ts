@@ -150,11 +150,11 @@ function ataCounters(
   const of = (wanted: number): number | undefined => {
     const raw = table.find(({ id }) => id === wanted)?.raw;
     if (raw === undefined) return undefined;
+    // Three counts of 16 bits of Seagate's, slow and very slow ones shown before all of them: `0 1 2`.
+    if (wanted === 188) return raw.value % 0x1_0000;
     // Behind it there may be other counts, in words as in bits: `8 (0 3)`.
     const shown = /^\d+/.exec(raw.string);
-    const value = shown === null ? raw.value : Number(shown[0]);
-    // Three counts of 16 bits of Seagate's: all commands, slow ones, very slow ones.
-    return wanted === 188 && value > 0xffff ? value % 0x1_0000 : value;
+    return shown === null ? raw.value : Number(shown[0]);
   };
   return present(Object.fromEntries(attributes.map(([id, counter]) => [counter, of(id)])));
 }

@@ -30,6 +30,7 @@ export class DiskNews {
   readonly #ticks: Clock;
   readonly #tell: () => void;
   #timer: ScheduledAction | undefined;
+  #closed = false;
 
   /** `ticks`: for what is done from time to time. */
   constructor(ticks: Clock, tell: () => void) {
@@ -38,7 +39,7 @@ export class DiskNews {
   }
 
   look({ kind }: DeviceEvent): void {
-    if (this.#timer !== undefined || !kinds.has(kind)) return;
+    if (this.#closed || this.#timer !== undefined || !kinds.has(kind)) return;
     this.#timer = this.#ticks.schedule(newsDelayMs, () => {
       this.#timer = undefined;
       this.#tell();
@@ -46,6 +47,7 @@ export class DiskNews {
   }
 
   close(): void {
+    this.#closed = true;
     this.#timer?.cancel();
   }
 }

@@ -35,6 +35,12 @@ describe('what smartctl says', () => {
       offlineUncorrectable: 0,
       linkErrors: 42,
     });
+    const named = ataDisk({ 188: { value: 65_538, string: '0 1 2' }, 197: { value: 7, string: 'n/a' } });
+    assert.deepEqual(
+      countersOf(named),
+      { commandTimeouts: 2, pendingSectors: 7 },
+      'of a disk that smartctl knows',
+    );
     const { reading } = answerOf(output);
     assert.deepEqual(
       [reading?.model, reading?.serial, reading?.failing, reading?.belowThreshold],

@@ -29,6 +29,7 @@ test('the control plane hears of trouble with the disks, once for all of five se
   assert.equal(told, 2);
   news.look({ kind: 'gone', ...span });
   news.close();
+  news.look({ kind: 'gone', ...span });
   clock.advance(newsDelayMs);
   assert.equal(told, 2);
   assert.equal(clock.waitingCount, 0);
