@@ -232,18 +232,22 @@ function scrubLevel(counts: Readonly<ScrubCounts>): EventLevel {
 
 /** `1.0 GiB of main and 4.0 MiB of slots read, nothing bad` */
 function scrubText(counts: Readonly<ScrubCounts>): string {
-  const found: readonly [number, string][] = [
-    [counts.foundGranules, 'granules bad'],
-    [counts.savedGranules, 'of them saved'],
-    [counts.movedGranules, 'moved'],
-    [counts.lostSectors, 'sectors lost'],
-    [counts.undecidedSectors, 'sectors undecided'],
-    [counts.slowGranules, 'granules slow'],
-    [counts.slowMovedGranules, 'of them moved'],
-    [counts.badReplicas, 'replicas of the metadata bad'],
-    [counts.repairedReplicas, 'of them repaired'],
+  const found: readonly [number, string, string][] = [
+    [counts.foundGranules, 'granule', 'bad'],
+    [counts.savedGranules, '', 'of them saved'],
+    [counts.movedGranules, '', 'moved'],
+    [counts.lostSectors, 'sector', 'lost'],
+    [counts.undecidedSectors, 'sector', 'undecided'],
+    [counts.slowGranules, 'granule', 'slow'],
+    [counts.slowMovedGranules, '', 'of them moved'],
+    [counts.badReplicas, 'replica', 'of the metadata bad'],
+    [counts.repairedReplicas, '', 'of them repaired'],
   ];
-  const words = found.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
+  const words = found
+    .filter(([count]) => count > 0)
+    .map(([count, noun, what]) =>
+      noun === '' ? `${count} ${what}` : `${count} ${noun}${count === 1 ? '' : 's'} ${what}`,
+    );
   const read = `${formatBytes(counts.mainBytes)} of main and ${formatBytes(counts.spareBytes)} of slots read`;
   return `${read}, ${words.length === 0 ? 'nothing bad' : words.join(', ')}`;
 }

@@ -83,6 +83,17 @@ test('what people read is one clause with the numbers in it', () => {
       'asked: message 0 remap 8: refused: suspended',
     ],
     [
+      {
+        kind: 'scrub-finished',
+        ...{ positionBytes: 1 << 30, seconds: 9, mainBytes: (1 << 30) - 512, spareBytes: 0 },
+        ...{ foundGranules: 2, savedGranules: 1, movedGranules: 1, lostSectors: 1, undecidedSectors: 0 },
+        ...{ slowGranules: 0, slowMovedGranules: 0, badReplicas: 1, repairedReplicas: 1 },
+      },
+      'error',
+      'scrub finished in 9 s; 1024.0 MiB of main and 0 bytes of slots read, ' +
+        '2 granules bad, 1 of them saved, 1 moved, 1 sector lost, 1 replica of the metadata bad, 1 of them repaired',
+    ],
+    [
       { kind: 'suppressed', of: 'protocol-error', count: 99_980 },
       'warn',
       '99980 more events "protocol-error", not listed',

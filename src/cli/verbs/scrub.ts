@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ControlClient } from '../../control/client.ts';
+import { type ControlClient, ControlError } from '../../control/client.ts';
 import type { ScrubStatus } from '../../device/messages.ts';
 import { SetupError } from '../../device/setup-error.ts';
-import { findDevice } from '../find-device.ts';
+import { type FoundDevice, findDevice } from '../find-device.ts';
 import { printJson, type Terminal } from '../terminal.ts';
 import { percentOf, progressBar, progressText, scrubLine, scrubText } from '../text/scrub-text.ts';
+import { namingDevice } from './message.ts';
 import { runPolicy } from './policy.ts';
 
 export interface ScrubFlags {
@@ -36,10 +37,11 @@ export async function runScrub(
       'usage',
       `'${action}' is no action, expected one of ${actions.join(', ')}: dm-remap scrub NAME ACTION`,
     );
-  const { client } = findDevice(name);
+  const device = findDevice(name);
+  const { client } = device;
   await scrubOf(client, name);
   await setPolicies(name, flags);
-  if (action !== 'status') await client.message(0, ['scrub', action]);
+  if (action !== 'status') await ask(device, action);
   if (flags.wait === true) await waitForEnd(terminal, client, name, flags.json === true);
   const scrub = await scrubOf(client, name);
   if (flags.json === true) printJson(terminal, { name, scrub });
@@ -49,6 +51,17 @@ export async function runScrub(
     );
   if (flags.wait === true && scrub.state === 'paused')
     throw new SetupError('failed', `${name}: the scrub is ${scrubLine(scrub)}`);
+}
+
+/** The device names its message in what it says of it; here that is the command, which is named already. */
+async function ask({ client, folder }: FoundDevice, action: string): Promise<void> {
+  try {
+    await client.message(0, ['scrub', action]);
+  } catch (error) {
+    if (!(error instanceof ControlError)) throw error;
+    const plain = new ControlError(error.code, error.message.replace(/^scrub: /, ''), { cause: error });
+    throw namingDevice(folder.name, plain);
+  }
 }
 
 async function scrubOf(client: ControlClient, name: string): Promise<ScrubStatus> {
