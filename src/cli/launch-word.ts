@@ -1,5 +1,5 @@
-import { readSync } from 'node:fs';
 import type { Writable } from 'node:stream';
+import { readWaiting } from '../io/waiting-read.ts';
 
 /**
  * What a launcher says on standard input of the process that it started: until then the process only loads its program and touches
@@ -17,7 +17,7 @@ export function waitForBegin(): boolean {
   // Not a byte more: what follows is the table.
   const bytes = Buffer.alloc(beginWord.length);
   for (let length = 0; length < bytes.length; ) {
-    const count = readSync(0, bytes, length, bytes.length - length, null);
+    const count = readWaiting(0, bytes, length, bytes.length - length);
     if (count === 0) return false;
     length += count;
   }

@@ -54,7 +54,6 @@ export function processTerminal(): Terminal {
         `\r${text === undefined ? '' : fittedTo(printable(text), process.stderr.columns)}${escapes.restOfLine}`,
       );
     },
-    // Not asked of `process.stdin`: making it lets a read of standard input that has to wait fail with EAGAIN.
     ...(isatty(0) && process.stdout.isTTY ? { confirm } : {}),
     screen: () => {
       const { isTTY, columns, rows } = process.stdout;

@@ -1,5 +1,6 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { refuseZeroByte } from '../io/open-error.ts';
+import { readWaiting } from '../io/waiting-read.ts';
 import { SetupError } from './setup-error.ts';
 
 /** A table of a million lines would be somebody's mistake. */
@@ -21,7 +22,7 @@ export function readTextInput(path: string, bytesMax: number, what: string): str
     if (path !== '-') descriptor = openSync(path, 'r');
     for (;;) {
       const chunk = Buffer.alloc(chunkBytes);
-      const count = readSync(descriptor, chunk);
+      const count = readWaiting(descriptor, chunk, 0, chunk.length);
       if (count === 0) return Buffer.concat(chunks).toString('utf8');
       length += count;
       if (length > bytesMax)
