@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
@@ -87,18 +87,15 @@ describe('a disk is set up for recovering errors', () => {
   });
 
   it('as a note, never an error, where the time-out cannot be written', async () => {
-    fake.says('/dev/sda', scterc(undefined), 4);
     const sda = disk('sda', '30');
-    // A folder cannot be written to by anybody, root included.
-    const tried = tuning.tune([sda]);
-    rmSync(join(sda.directory, 'device', 'timeout'));
-    mkdirSync(join(sda.directory, 'device', 'timeout'));
-    const [note] = await tried;
+    const timeout = join(sda.directory, 'device', 'timeout');
+    // Between reading and writing it becomes a folder, which nobody can write to, root included.
+    fake.does('/dev/sda', `rm '${timeout}' && mkdir '${timeout}'; echo '${scterc(undefined)}'\n`);
+    const [note] = await tuning.tune([sda]);
     assert.match(
       note ?? '',
       /^main, \/dev\/sda: .*the kernel resets it after 30 s, and that could not be changed \(EISDIR\)$/,
     );
-    chmodSync(sda.directory, 0o700);
   });
 
   it('never under an image file, nor where there is no time-out to set, and once for main and spare on one disk', async () => {
