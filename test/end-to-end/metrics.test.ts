@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readFileSync, statSync } from 'node:fs';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { CheckCode } from '../../src/cli/watching/check-devices.ts';
@@ -121,9 +122,11 @@ test('bad sectors are told as they are: to Prometheus in four ways, and to Nagio
   const image = lab.image('main.img', 64 * mib);
   const bad = [[1000, 3] as const, [5000, 1] as const, [90_000, 16] as const];
   const table = lab.faultTable('main.table', image, 64 * mib, bad);
+  const beforeSeconds = Date.now() / 1000;
   await lab.mustRun('create', 'disk', '--main-table', table, '--spare', 'spare.img', '--create-spare', '32M');
   const check = (...words: readonly string[]): ReturnType<DeviceLab['run']> =>
     lab.run('status', 'disk', '--check', ...words);
+  const afterSeconds = Date.now() / 1000;
   assert.equal((await check()).exitCode, CheckCode.healthy);
 
   const client = await lab.connect('disk');
@@ -136,6 +139,14 @@ test('bad sectors are told as they are: to Prometheus in four ways, and to Nagio
     new RegExp(`^DM-REMAP WARNING - disk: ${granules.length} granules moved, 0 before`),
   );
   assert.equal((await check('--acknowledge')).exitCode, CheckCode.healthy);
+
+  await client.trim(40 * mib, 3 * mib);
+  await client.writeZeroes(50 * mib, 2 * mib);
+  await client.flush();
+  await client.flush();
+  const rude = connect(join(lab.runtime, 'disk', 'nbd.sock'));
+  rude.end('GET / HTTP/1.1\r\n\r\n'.repeat(20)).resume();
+  await new Promise((resolve) => rude.once('close', resolve));
 
   await assert.rejects(client.read(new Uint8Array(8192), 90_000 * 512));
   const lost = await check('--json');
@@ -172,6 +183,20 @@ test('bad sectors are told as they are: to Prometheus in four ways, and to Nagio
     assert.equal(of('requests_total', { kind: 'write' }), granules.length);
     assert.equal(of('request_errors_total'), 1);
     assert.equal(of('connections'), 1);
+    assert.deepEqual([of('connections_accepted_total'), of('protocol_errors_total')], [2, 1]);
+    assert.deepEqual([of('connections_refused_total'), of('partial_reads_total')], [0, 0]);
+    assert.equal(of('requests_total', { kind: 'flush' }), 2);
+    assert.equal(of('requests_total', { kind: 'trim' }), 1);
+    assert.equal(of('request_bytes_total', { kind: 'trim' }), 3 * mib);
+    assert.equal(of('request_bytes_total', { kind: 'write_zeroes' }), 2 * mib);
+    assert.equal(of('request_duration_seconds_count', { kind: 'other' }), 2);
+    assert.equal(of('size_bytes'), statSync(image).size);
+    assert.deepEqual([of('granule_bytes'), of('remapped_sectors')], [4096, 8 * granules.length]);
+    assert.deepEqual([of('metadata_replicas'), of('metadata_replicas_valid')], [2, 2]);
+    const used = granules.length / (granules.length + of('spare_slots', { state: 'free' })!);
+    assert.ok(Math.abs(of('spare_used_ratio')! - used) < 1e-9);
+    const started = of('start_time_seconds')!;
+    assert.ok(started >= Math.floor(beforeSeconds) && started <= afterSeconds, `${started}`);
     assert.ok(of('health_score')! >= 0 && of('health_score')! < 100, 'sectors are lost');
     assert.equal(of('scrub_state', { state: 'idle' }), 1);
     assert.ok(sum('dm_remap_main_errors_total') >= granules.length + 1);
