@@ -167,15 +167,16 @@ export class MetadataStore {
     this.#updates = new SuperblockUpdates(this.#io, this.#set);
   }
 
-  /** A device that has one spare again says no more of others: the checkpoint that follows names nothing behind its end. */
+  /**
+   * A device that has one spare again says no more of others, where the caller says so: the checkpoint that follows must then
+   * name nothing behind its end, not even slots that proved bad there.
+   */
   #settledProperties(options: SettleOptions): PropertyArea {
     const { properties: before } = this.#set.shared;
-    const { members: _, ...others } = before;
+    const { members: table, ...others } = before;
     const properties = { ...others, properties: options.properties ?? this.#opened.facts.properties };
-    const members = options.members ?? before.members?.members ?? [];
-    return before.members === undefined || members.length === 0
-      ? properties
-      : { ...properties, members: { rowBytes: before.members.rowBytes, members } };
+    if (table === undefined || options.members?.length === 0) return properties;
+    return { ...properties, members: { ...table, members: options.members ?? table.members } };
   }
 
   #settledLayout({ members }: PropertyArea): SpareLayout {

@@ -20,6 +20,9 @@ export interface CommitOptions {
 export interface SettleOptions {
   /** Replaces the properties of the superblock (a new path hint, for one). */
   readonly properties?: DeviceProperties;
-  /** The spares beside this one as this session has them; default: as they were. */
+  /**
+   * The spares beside this one as this session has them; default: as they were. None: the source names nothing behind the end of
+   * this one.
+   */
   readonly members?: readonly MemberEntry[];
 }

@@ -10,6 +10,9 @@ import { retryDelay, settleTimeoutMs } from './settle-retry.ts';
 import type { SpareIo } from './spare-io.ts';
 import { propertyBytesMax, type SharedFacts } from './superblock.ts';
 
+/** Bytes of the properties that one more spare leaves to what a session adds: the stamp of main at its end is the largest. */
+const laterPropertyBytes = 1024;
+
 /** Changes of what all superblocks say, while commits and checkpoints go on. */
 export class SuperblockUpdates {
   readonly #io: SpareIo;
@@ -39,7 +42,8 @@ export class SuperblockUpdates {
     return this.#track(({ layout, properties: before }) => {
       const members = change(before.members);
       const properties = { ...before, members };
-      encodeProperties(properties, propertyBytesMax);
+      const isMore = members.members.length > (before.members?.members.length ?? 0);
+      encodeProperties(properties, propertyBytesMax - (isMore ? laterPropertyBytes : 0));
       assert(members.rowBytes >= layout.rowBytes, 'no record comes to lie behind the end of the row');
       return { properties, layout: layout.withRow(members.rowBytes, lostRangesMax) };
     });

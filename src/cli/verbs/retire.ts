@@ -34,6 +34,7 @@ export async function runRetire(
     throw new SetupError('failed', `${name}: not all could be brought home: ${stay}; ${said.join('; ')}`);
   }
   if (options.yes === true) {
+    const others = await otherSpares(client);
     await runRemove(silent(terminal), name, {});
     const wiping = {
       path: spare.path,
@@ -43,6 +44,8 @@ export async function runRetire(
       stateDirectory: stateDirectory(),
     };
     await wipeSpare(wiping);
+    // Without their home they carry nothing that anybody could read.
+    for (const path of others) await wipeSpare({ ...wiping, path, onlyEmpty: false });
   }
   if (options.json === true) {
     printJson(terminal, { name, replies: said, spare: spare.path, wiped: options.yes === true });
@@ -58,6 +61,13 @@ export async function runRetire(
 /** Only complaints: what the whole command did is printed once. */
 function silent(terminal: Terminal): Terminal {
   return { print: () => undefined, warn: (line) => terminal.warn(line) };
+}
+
+/** Paths of the spares beside the one with the table; not of those that are not there. */
+async function otherSpares(client: ControlClient): Promise<readonly string[]> {
+  const { reply } = await client.message(0, ['spare']);
+  const found = reply.matchAll(/^one spare-\d+ \S+ \d+ \d+ \d+ \d+ (\d+) (.*)$/gm);
+  return [...found].flatMap(([, sizeBytes, path = '']) => (sizeBytes === '0' ? [] : [path]));
 }
 
 /** The replies, without the places where to go on. */

@@ -12,6 +12,7 @@ import { blockDevicePaths } from '../spare/machine-disks.ts';
 import { spareDifference } from '../spare/spare-identity.ts';
 import { refuseUsed } from './disk-in-use.ts';
 import type { Disks, OpenedDisk } from './disks.ts';
+import { refuseWithoutFlush } from './nbd-disk.ts';
 
 /** One of the other spares, as this machine has it. */
 export interface LocatedMember extends FoundMember {
@@ -38,6 +39,7 @@ export async function findMembers(
     let opened: OpenedDisk | undefined;
     try {
       opened = await disks.open(await pathOf(entry), cache);
+      refuseWithoutFlush(opened);
       await refuseUsed(opened, 'spare');
       const difference = spareDifference(entry.identity, opened);
       if (difference !== undefined) throw new SetupError('refused', `is a copy: ${difference}`);

@@ -107,7 +107,7 @@ export class SpareRoster {
       const member = await this.#memberOf(path);
       const uses = remap.spareUses();
       const own = uses.find(({ place }) => place === member.unit.place);
-      const isDead = own !== undefined && this.#isAway(member);
+      const isDead = member.disk === undefined || !(await members.answers(member.unit));
       if (isDead && !giveUp) {
         throw new ReplacementError(
           'it does not answer: bring it back, or give up what only it holds (--give-up)',

@@ -155,13 +155,23 @@ export class SpareMembers {
     }
     const added = this.#addUnit(entry, member);
     for (const slot of badSlots) {
-      if (added.unit.allocator.claim(slot, 1)) core.retireSlot(added.unit.firstSlot + slot);
+      if (added.unit.allocator.claim(slot, 1)) this.retireSlot(added.unit.firstSlot + slot);
     }
     return added;
   }
 
+  /** One that is claimed and proved bad. */
+  retireSlot(slot: number): void {
+    this.#parts.core.retireSlot(slot);
+  }
+
   isAway(unit: SpareUnit): boolean {
     return this.#parts.core.paths.of(unit.place, 'read').failed;
+  }
+
+  /** Asked again now: that it was away a while ago is no reason to give it up. */
+  answers(unit: SpareUnit): Promise<boolean> {
+    return this.#parts.core.paths.of(unit.place, 'read').retry();
   }
 
   /** Durable before anything moves: it goes on after a crash. Rejects with `MetadataError`. */

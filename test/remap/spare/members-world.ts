@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { PagedArena } from '../../../src/block/buffer-arena.ts';
 import { DeviceError } from '../../../src/block/device-error.ts';
+import { RecordedState } from '../../../src/device/host/recorded-state.ts';
 import { emptySpare, emptySuperblocks } from '../../../src/metadata/empty-spare.ts';
 import { MemberDisk } from '../../../src/metadata/member-disk.ts';
 import type { MemberEntry } from '../../../src/metadata/member-table.ts';
@@ -165,6 +166,17 @@ export class MembersWorld {
     const outcome = await device.spareMigration(member, choices)!.run();
     if (outcome.failure === undefined) await device.members!.remove(member.unit.place);
     return outcome;
+  }
+
+  /** A session of a tool, which knows nothing of remapping: every record is kept. */
+  async settleAsTool(): Promise<void> {
+    const spare = this.disk('home').open();
+    await this.clock.run(
+      MetadataStore.open({ ...this.surroundings(), spare }).then(async ({ store, records }) => {
+        await store.settle(new RecordedState(records));
+        await store.close();
+      }),
+    );
   }
 
   /** Another disk in place of the home. */
