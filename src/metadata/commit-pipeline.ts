@@ -128,13 +128,18 @@ export class CommitPipeline {
    * `exchange` makes the spare another disk, once nothing is under way for the metadata of the old one; `claim` makes that ours: a session of its own on all replicas, from the table. Between commits, of which none may
    * come meanwhile. Rejects with `METADATA_FAILED`, and is failed then; may be tried again, or undone by `goBack`.
    */
-  async startAnew(sessionNonce: Uint8Array, exchange: () => void, claim: () => Promise<void>): Promise<void> {
+  async startAnew(
+    sessionNonce: Uint8Array,
+    exchange: () => void,
+    claim: () => Promise<void>,
+    needsAll: boolean,
+  ): Promise<void> {
     while (this.#recovering !== undefined) await this.#recovering.catch(() => {});
     if (this.#state === 'abandoned') throw failedError();
     // Nobody else writes a generation meanwhile: nothing is repaired, and who recovers waits for this.
     const before = this.#state;
     this.#state = 'failed';
-    this.#recovering = this.#startAnew(sessionNonce, exchange, claim, before).finally(() => {
+    this.#recovering = this.#startAnew(sessionNonce, exchange, claim, needsAll, before).finally(() => {
       this.#recovering = undefined;
     });
     await this.#recovering;
@@ -164,6 +169,7 @@ export class CommitPipeline {
     sessionNonce: Uint8Array,
     exchange: () => void,
     claim: () => Promise<void>,
+    needsAll: boolean,
     state: PipelineState,
   ): Promise<void> {
     await this.#pump;
@@ -182,6 +188,7 @@ export class CommitPipeline {
     try {
       await claim();
       await this.#checkpoints.writeWithoutDoubt(this.#set.replicas);
+      if (needsAll) this.#refuseBadPlaces();
     } catch (error) {
       await this.#set.withdraw();
       if (error instanceof MetadataError) throw error;
@@ -189,6 +196,17 @@ export class CommitPipeline {
     }
     this.#before = undefined;
     if (this.#state === 'failed') this.#state = 'open';
+  }
+
+  /** A new disk with bad blocks where the metadata goes is not fit to be a spare; a large one might not even be known again by the rest. */
+  #refuseBadPlaces(): void {
+    const total = this.#set.replicas.length;
+    const written = this.#set.inSync().length;
+    if (written === total) return;
+    throw new MetadataError(
+      'METADATA_FAILED',
+      `${this.#io.spare.name}: takes only ${written} of ${total} replicas of the metadata: use another disk`,
+    );
   }
 
   /** M2: see `Checkpoints.startRepair`. Resolves when no more can be done now; does not reject. */

@@ -1,9 +1,11 @@
+import { asDeviceError, type DeviceError } from '../block/device-error.ts';
 import { blockBytes } from './block-size.ts';
 import { claimSpare, devicesOf, type SpareTaker } from './claim-spare.ts';
 import { markPlaces } from './in-use-mark.ts';
 import { type SpareLayout, superblockPlaces, superblockSlots } from './layout.ts';
 import type { MetadataParts } from './opened-metadata.ts';
-import { SpareIo } from './spare-io.ts';
+import { isPlaceFault, SpareIo } from './spare-io.ts';
+import { decodeSuperblock } from './superblock.ts';
 import { scanSuperblocks } from './superblock-scan.ts';
 
 /**
@@ -35,6 +37,41 @@ export async function emptySuperblocks(parts: MetadataParts, layout: SpareLayout
   for (const { superblockOffset } of layout.replicas) places.add(superblockOffset);
   for (const place of places) await zeroBlocks(io, place, superblockSlots);
   await io.flusher.flush();
+}
+
+/**
+ * As `emptySuperblocks`, for a disk that is given up: a place that cannot be overwritten, and gives no superblock either, is none.
+ * Every place is tried, whatever became of the others. Rejects with the device's error.
+ */
+export async function disownSuperblocks(parts: MetadataParts, layout: SpareLayout): Promise<void> {
+  const io = new SpareIo(parts.spare, parts.arena, parts.clock);
+  const places = new Set(superblockPlaces(parts.spare.geometry.sizeBytes));
+  for (const { superblockOffset } of layout.replicas) places.add(superblockOffset);
+  let left: DeviceError | undefined;
+  for (const place of places) {
+    for (let slot = 0; slot < superblockSlots; slot += 1) {
+      const failure = await takeAway(io, place + slot * blockBytes);
+      left ??= failure;
+    }
+  }
+  await io.flusher.flush();
+  if (left !== undefined) throw left;
+}
+
+/** Undefined when no superblock is there any more. */
+async function takeAway(io: SpareIo, offset: number): Promise<DeviceError | undefined> {
+  try {
+    await zeroBlocks(io, offset, 1);
+    return undefined;
+  } catch (error) {
+    const failure = asDeviceError(error);
+    if (!isPlaceFault(failure) || failure.kind === 'timed-out') throw failure;
+    let isThere = false;
+    await io.readEach(offset, 1, (block) => {
+      isThere = block !== undefined && decodeSuperblock(block).found === 'superblock';
+    });
+    return isThere ? failure : undefined;
+  }
 }
 
 /** Does not flush. */

@@ -282,11 +282,12 @@ export class MetadataStore {
 
   /**
    * `exchange` makes the spare below another disk, emptied by `emptySpare`, in a moment in which nothing is on its way to the
-   * old one: the state goes there as a checkpoint of a new session, with these properties. While nothing is committed. Rejects
+   * old one: the state goes there as a checkpoint of a new session, with these properties; with `needsAll` on every replica, not
+   * only on one. While nothing is committed. Rejects
    * with a `MetadataError`; the new disk may then be openable only when `sentSuperblock` says so. This may be called again, or
    * undone by `goBack`.
    */
-  async startAnew(change: Partial<DeviceProperties>, exchange: () => void): Promise<void> {
+  async startAnew(change: Partial<DeviceProperties>, exchange: () => void, needsAll: boolean): Promise<void> {
     if (this.#closing !== undefined) throw closedError();
     const pipeline = this.#pipeline;
     assert(pipeline !== undefined, 'a store is settled before its spare is replaced (M5)');
@@ -300,9 +301,10 @@ export class MetadataStore {
       this.#set.change({ cleanlyClosed: false, properties });
       exchange();
     };
-    await pipeline.startAnew(sessionNonce, begin, async () => {
+    const claim = async (): Promise<void> => {
       await this.#inUse?.renew(hexText(sessionNonce));
-    });
+    };
+    await pipeline.startAnew(sessionNonce, begin, claim, needsAll);
   }
 
   /** `startAnew` has failed, and a superblock was sent to the new disk: it may be there. */

@@ -1,5 +1,5 @@
 import type { Clock } from '../../block/clock.ts';
-import { emptySpare, emptySuperblocks } from '../../metadata/empty-spare.ts';
+import { disownSuperblocks, emptySpare } from '../../metadata/empty-spare.ts';
 import type { OpenedMetadata } from '../../metadata/metadata-store.ts';
 import { MessageError } from '../../remap/message/message-error.ts';
 import type { RemapDevice } from '../../remap/remap-device.ts';
@@ -171,7 +171,7 @@ export class SpareExchange {
       prepare: async (device) => {
         await emptySpare({ spare: device, arena, clock, random }, layout, taker);
       },
-      disown: (device) => emptySuperblocks({ spare: device, arena, clock, random }, layout),
+      disown: (device) => disownSuperblocks({ spare: device, arena, clock, random }, layout),
       noteSession: async () => {
         await hostWriter?.writeSessionNow();
       },

@@ -23,6 +23,11 @@ const passesMax = 8;
 export const replaceHoldMsMax = 20_000;
 /** How long they are held on for the new disk to take over; and as long once more for the way back, or for the old one's end. */
 export const takeOverMsMax = 10_000;
+/**
+ * No slot was copied for so long: the old spare hangs, with a client's write of a slot as a rule. A read of it has an answer after
+ * half of this, if only a time-out.
+ */
+const copyStandsStillMsMax = 60_000;
 /** The new disk has no answer for so long: another one is needed. A drive's own recovery of a bad sector takes 7 s. */
 const newDiskAnswerMsMax = 20_000;
 
@@ -32,7 +37,7 @@ export interface SpareReplacementParts {
   readonly suspension: Suspension;
   readonly store: Pick<
     MetadataStore,
-    'startAnew' | 'sentSuperblock' | 'goBack' | 'updateProperties' | 'flushEpoch'
+    'startAnew' | 'sentSuperblock' | 'goBack' | 'updateProperties' | 'flushEpoch' | 'status'
   >;
   /** What core and store have as their spare. */
   readonly spare: ReplaceableSpare;
@@ -118,7 +123,7 @@ export class SpareReplacement {
       await prepare(this.#target);
       if (!giveUp) {
         spare.observe((offset, length) => this.#copy.forget(offset, length));
-        await this.#copyMost();
+        await this.#unlessItStandsStill(this.#copyMost());
       }
       return await this.#exchange();
     } catch (error) {
@@ -249,7 +254,7 @@ export class SpareReplacement {
   }
 
   async #moveDead(): Promise<ReplacementOutcome> {
-    const { spare, core, noteSession } = this.#parts;
+    const { store, spare, core, noteSession } = this.#parts;
     const old = spare.disk;
     this.#copy.goneSectors += await giveUpSlots(core);
     core.forgetRetired();
@@ -266,19 +271,26 @@ export class SpareReplacement {
     // The old superblocks could not be told. Should that disk come back, only the host knows it for the older one (M12): before
     // anybody writes. A host whose files hang is not waited for any longer.
     await this.#succeedsOn(undefined, noteSession);
-    return { replaced: true, failure: undefined, goneSectors: this.goneSectors, oldDisowned: false };
+    const { replicasInSync, replicasTotal } = store.status();
+    if (replicasInSync === replicasTotal)
+      return { replaced: true, failure: undefined, goneSectors: this.goneSectors, oldDisowned: false };
+    return this.#failed(
+      `it takes only ${replicasInSync} of ${replicasTotal} replicas of the metadata: replace it by another disk soon`,
+      true,
+    );
   }
 
   /** Undefined when the session on the new disk is durable; else why not, and then nothing more is sent for it. */
   async #startOn(target: LeavableDevice, old: LeavableDevice): Promise<string | undefined> {
-    const { store, spare, identities, core } = this.#parts;
+    const { store, spare, identities, core, giveUp } = this.#parts;
     const timer = core.parts.clock.schedule(takeOverMsMax, () => {
       target.leave();
       // A sign of life that it has not taken would be waited for, too. It is one block, which a later one replaces.
       old.leave();
     });
     try {
-      await store.startAnew({ spareIdentity: identities.after }, () => spare.replaceBy(target));
+      // In place of one that is lost a disk with bad places is better than none.
+      await store.startAnew({ spareIdentity: identities.after }, () => spare.replaceBy(target), !giveUp);
       return undefined;
     } catch (error) {
       return reasonOf(error);
@@ -307,6 +319,41 @@ export class SpareReplacement {
     const result = await Promise.race([outcome, late]);
     timer?.cancel();
     return result;
+  }
+
+  async #unlessItStandsStill(copying: Promise<void>): Promise<void> {
+    const { clock } = this.#parts.core.parts;
+    await new Promise<void>((resolve, reject) => {
+      let copied = -1;
+      let timer: ScheduledAction | undefined;
+      const look = (): void => {
+        if (this.#copiedSlots === copied) {
+          timer = undefined;
+          this.#stopped = true;
+          this.#target.leave();
+          reject(
+            new ReplacementError(
+              `no slot could be copied for ${copyStandsStillMsMax / 1000} s, the old spare does not answer: try again when it does, or give it up (--give-up)`,
+            ),
+          );
+          return;
+        }
+        copied = this.#copiedSlots;
+        timer = clock.schedule(copyStandsStillMsMax, look);
+      };
+      look();
+      void copying.then(
+        () => {
+          timer?.cancel();
+          resolve();
+        },
+        (error: unknown) => {
+          if (timer === undefined) reasonOf(error);
+          timer?.cancel();
+          reject(error);
+        },
+      );
+    });
   }
 
   #failed(failure: string, replaced: boolean): ReplacementOutcome {

@@ -110,6 +110,31 @@ describe('disks that hang while a spare is replaced (R36)', () => {
     await world.clock.run(world.judgeAll(again.device, 'floor'));
   });
 
+  it('M2 a new disk that takes one replica only is not fit, and keeps no superblock', async () => {
+    for (const replica of [0, 1] as const) {
+      const { world, opened } = await filled(`half fit ${replica}`);
+      const { superblockOffset } = opened.metadata.layout.replicas[replica]!;
+      const run = world
+        .replacement(opened, false, undefined, () => {
+          world.next.faults.addBadSectors(superblockOffset / 512, 16, { on: 'write' });
+        })
+        .run();
+      const outcome = await world.clock.run(run);
+      assert.ok(world.next.faults.counts.badSectorWrites > 0);
+      assert.equal(outcome.replaced, false);
+      assert.match(
+        outcome.failure ?? '',
+        /next: takes only 1 of 2 replicas of the metadata: use another disk/,
+      );
+      await world.clock.run(world.fill(opened.device));
+      world.cut();
+      assert.equal(await world.ownerOf(world.next), undefined);
+      assert.equal(await world.ownerOf(world.old), 'old');
+      const again = await world.open(world.old);
+      await world.clock.run(world.judgeAll(again.device, 'floor'));
+    }
+  });
+
   it('R7 no client hears of a flush that only the new disk failed', async () => {
     const { world, opened } = await filled('flush of the new one');
     const run = world
@@ -172,6 +197,26 @@ describe('disks that hang while a spare is replaced (R36)', () => {
     assert.equal(outcome.replaced, false);
     assert.match(outcome.failure ?? '', /does not answer/);
     await world.clock.run(world.fill(opened.device));
+    await world.clock.run(world.judgeAll(opened.device, 'acknowledged'));
+  });
+
+  it('R36 an old spare that hangs while it is copied from ends the replacement, and may then be given up', async () => {
+    const { world, opened } = await filled('a write of a slot hangs');
+    world.old.faults.stickNext(1, { kinds: ['write'] });
+    const write = opened.device.write(patternOf(badGranule! * 8, 8, 99), badGranule! * 4096);
+    write.catch((error: unknown) => assert.ok(error instanceof DeviceError));
+    await world.clock.runFor(100);
+    assert.equal(world.old.faults.counts.stuck, 1);
+    const first = await world.clock.run(world.replacement(opened).run());
+    assert.equal(first.replaced, false);
+    assert.match(first.failure ?? '', /no slot could be copied for 60 s.*--give-up/);
+    assert.equal(opened.device.suspended, false);
+    world.old.faults.stickNext(everything);
+    const second = await world.clock.run(world.replacement(opened, true).run());
+    assert.equal(second.replaced, true);
+    world.old.releaseStuck();
+    await world.clock.runFor(5000);
+    for (const granule of badGranules) world.granules.delete(granule);
     await world.clock.run(world.judgeAll(opened.device, 'acknowledged'));
   });
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { PagedArena } from '../../../src/block/buffer-arena.ts';
 import { DeviceError } from '../../../src/block/device-error.ts';
-import { emptySpare, emptySuperblocks } from '../../../src/metadata/empty-spare.ts';
+import { disownSuperblocks, emptySpare } from '../../../src/metadata/empty-spare.ts';
 import { MetadataError, MetadataStore, type OpenedMetadata } from '../../../src/metadata/metadata-store.ts';
 import { openRemapDevice } from '../../../src/remap/open-remap.ts';
 import type { RemapDevice } from '../../../src/remap/remap-device.ts';
@@ -115,11 +115,12 @@ export class ReplacementWorld {
     const { layout, store } = metadata;
     return device.spareReplacement({
       store: {
-        startAnew: (change, exchange) => {
+        startAnew: (change, exchange, needsAll) => {
           onStartAnew();
-          return store.startAnew(change, exchange);
+          return store.startAnew(change, exchange, needsAll);
         },
         goBack: (change) => store.goBack(change),
+        status: () => store.status(),
         get sentSuperblock() {
           return store.sentSuperblock;
         },
@@ -143,7 +144,7 @@ export class ReplacementWorld {
           takeover: false,
         });
       },
-      disown: (disk) => emptySuperblocks({ spare: disk, arena, clock, random }, layout),
+      disown: (disk) => disownSuperblocks({ spare: disk, arena, clock, random }, layout),
       noteSession,
     });
   }
