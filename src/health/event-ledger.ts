@@ -108,7 +108,8 @@ function countsOf(ledger: EventLedger, event: LedgerEvent): Counts | undefined {
     case 'slot-retired':
       return { slotsRetired: numberOf(fields.slots) };
     case 'path-lost':
-      return fields.disk === 'spare' ? { sparePathLosses: 1 } : { mainPathLosses: 1 };
+      // One of several spares is `spare-1` and so on.
+      return String(fields.disk).startsWith('spare') ? { sparePathLosses: 1 } : { mainPathLosses: 1 };
     case 'stuck-requests':
       return { stuck: 1 };
     case 'slow-blocks':

@@ -16,19 +16,20 @@ export interface AskedDisk {
 
 export type FindDisks = (role: DiskRole, path: string) => Promise<readonly WholeDisk[]>;
 
-/** The whole disks under main and spare. An NBD export is another machine's business, a table the fault lab's. */
+/** The whole disks under main and its spares. An NBD export is another machine's business, a table the fault lab's. */
 export async function disksOfDevice(
   { main, spare }: Pick<DeviceStatus, 'main' | 'spare'>,
+  moreSpares: readonly string[],
   findDisks: FindDisks,
 ): Promise<readonly WholeDisk[]> {
   const places: [DiskRole, DeviceStatus['main']][] = [['main', main]];
   if (spare !== null) places.push(['spare', spare]);
-  const found = await Promise.all(
-    places
-      .filter(([, { access }]) => access === 'direct' || access === 'buffered')
-      .map(([role, { path }]) => findDisks(role, path)),
-  );
-  return found.flat();
+  const named = places
+    .filter(([, { access }]) => access === 'direct' || access === 'buffered')
+    .map(([role, { path }]) => findDisks(role, path));
+  const more = moreSpares.filter((path) => path.startsWith('/')).map((path) => findDisks('spare', path));
+  const found = (await Promise.all([...named, ...more])).flat();
+  return found.filter((disk, at) => found.findIndex((other) => other.key === disk.key) === at);
 }
 
 /** Asks all of them, each once, at the same time. Never rejects. */

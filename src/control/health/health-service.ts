@@ -9,6 +9,7 @@ import { disksOfDevice, type FindDisks } from './disk-smart.ts';
 import { DiskTuning } from './disk-tuning.ts';
 import { HealthWatch } from './health-watch.ts';
 import { Smartctl } from './smartctl.ts';
+import { sparesView } from './spares-view.ts';
 import { wholeDisksUnder } from './whole-disks.ts';
 
 export interface HealthServiceParts {
@@ -62,7 +63,9 @@ export class HealthService implements Asker {
   /** Sets the disks up for recovering errors, and tells how. */
   async tune(): Promise<void> {
     try {
-      const disks = await disksOfDevice(await this.#status(), this.#findDisks);
+      const status = await this.#status();
+      const more = status.spare === null ? [] : sparesView(await this.#message(['spare'])).morePaths;
+      const disks = await disksOfDevice(status, more, this.#findDisks);
       this.#tell({ kind: 'tuned', notes: await new DiskTuning(this.#smartctl).tune(disks) });
     } catch (error) {
       // The device is about to end, or does not turn.

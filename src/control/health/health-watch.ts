@@ -19,6 +19,7 @@ import {
 } from './disk-smart.ts';
 import { HealthStore } from './health-store.ts';
 import type { Smartctl } from './smartctl.ts';
+import { type SparesView, sparesView } from './spares-view.ts';
 
 /** How often everything is looked at when nothing happens: disks are asked for SMART no oftener by themselves. */
 export const lookIntervalMs = 1_800_000;
@@ -51,7 +52,6 @@ interface TableView {
   /** Of the counts then: as long as they are the same, so is the table. */
   readonly counts: string;
   readonly places: BadPlaces;
-  readonly spareFullInDays: number | null;
 }
 
 /**
@@ -65,6 +65,7 @@ export class HealthWatch {
   #asked: readonly AskedDisk[] = [];
   #smartMs = Number.NEGATIVE_INFINITY;
   #table: TableView | undefined;
+  #spares: SparesView = { fullInDays: null, morePaths: [] };
   #lookedMs = Number.NEGATIVE_INFINITY;
   #lookedUnixSeconds = 0;
   #trouble = '';
@@ -146,7 +147,7 @@ export class HealthWatch {
     let record = { ...this.#store.record, ledger };
     if (clock.nowMs() - this.#smartMs >= smartAgeMs) {
       this.#smartMs = clock.nowMs();
-      const disks = await disksOfDevice(status, this.#parts.findDisks);
+      const disks = await disksOfDevice(status, this.#spares.morePaths, this.#parts.findDisks);
       this.#asked = await askDisks(disks, this.#parts.smartctl, Math.floor(clock.unixMs() / 1000));
       // What was killed for the end says nothing, and nobody is there to be told.
       if (this.#closed) return null;
@@ -195,16 +196,15 @@ export class HealthWatch {
   }
 
   async #lookAtTable(status: DeviceStatus): Promise<void> {
-    const counts = JSON.stringify(tableCounts(status));
-    const isSame = this.#table?.counts === counts && this.#table.spareFullInDays === null;
     // Without its spare a device takes no messages.
-    if (isSame || status.spare === null) return;
+    if (status.spare === null) return;
     const { device } = this.#parts;
+    const counts = JSON.stringify(tableCounts(status));
     try {
+      this.#spares = sparesView(await device.message(['spare']));
+      if (this.#table?.counts === counts) return;
       const regions = regionsOfMap(await device.message(['map', String(mapCells)]));
-      const days = /^full-in-days (\d+)$/m.exec(await device.message(['spare']))?.[1];
-      const places = badPlacesOf(regions, status.sizeBytes / sectorBytes);
-      this.#table = { counts, places, spareFullInDays: days === undefined ? null : Number(days) };
+      this.#table = { counts, places: badPlacesOf(regions, status.sizeBytes / sectorBytes) };
     } catch (error) {
       if (!(error instanceof AskError)) throw error;
       this.#trouble = `the table could not be looked at: ${error.message}`;
@@ -214,7 +214,8 @@ export class HealthWatch {
   #judge(status: DeviceStatus): HealthStatus {
     const { record } = this.#store;
     const growth = growthOf(record.ledger, this.#parts.clock.unixMs());
-    const { places = null, spareFullInDays = null } = this.#table ?? {};
+    const { places = null } = this.#table ?? {};
+    const { fullInDays: spareFullInDays } = this.#spares;
     return {
       ...this.#assess(status, growth, places, spareFullInDays),
       growth,

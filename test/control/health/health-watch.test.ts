@@ -50,6 +50,8 @@ class Rig {
   remap: Partial<RemapSummary> = well;
   map = 'cells 4096 sectors 128';
   forecast = 'none';
+  spares = 'one spare in-use 4096 3 4093 0 33554432 /srv/spare.img';
+  disks: readonly WholeDisk[] = [mainDisk];
   refusal: AskError | undefined;
   watch: HealthWatch;
   #sequence = 0;
@@ -64,11 +66,15 @@ class Rig {
       device: {
         status: () => this.#ask('status', this.status()),
         message: (words) =>
-          this.#ask(words[0]!, words[0] === 'map' ? this.map : `full-in-days ${this.forecast}`),
+          this.#ask(
+            words[0]!,
+            words[0] === 'map' ? this.map : `full-in-days ${this.forecast}\n${this.spares}`,
+          ),
       },
       clock: this.clock,
       smartctl: this.fake.runner(this.clock),
-      findDisks: (role) => Promise.resolve(role === 'main' ? [mainDisk] : []),
+      findDisks: (role, path) =>
+        Promise.resolve(this.disks.filter((one) => one.role === role && one.device === path)),
       tell: (event) => this.told.push(event),
     });
   }
@@ -76,6 +82,7 @@ class Rig {
   status(): DeviceStatus {
     return {
       ...exampleStatus,
+      main: { ...exampleStatus.main, path: '/dev/sda' },
       uuid,
       remap: { ...exampleStatus.remap, ...this.remap },
       hostState: { directory: join(this.fake.folder, 'state'), tableUnixSeconds: 0, trouble: '' },
@@ -128,7 +135,7 @@ describe('a device is watched', () => {
   it('first after ten seconds, then every half hour; disks are asked no oftener by themselves', async () => {
     assert.deepEqual(rig.asked, []);
     await rig.passes(firstLookMs);
-    assert.deepEqual(rig.asked, ['status', 'map', 'spare']);
+    assert.deepEqual(rig.asked, ['status', 'spare', 'map']);
     assert.equal(rig.fake.calls().length, 1);
     rig.watch.news();
     await rig.passes(newsSpacingMs);
@@ -182,6 +189,31 @@ describe('a device is watched', () => {
     const now = await rig.watch.healthOf(rig.status());
     assert.ok(now !== null && now.score <= 39);
     assert.equal(now.reasons[0]?.rule, 'state');
+  });
+
+  it('with the disks of all its spares, each asked once', async () => {
+    const spareDisk = (device: string): WholeDisk => ({
+      ...mainDisk,
+      role: 'spare',
+      device,
+      key: `spare ${device}`,
+    });
+    rig.disks = [mainDisk, spareDisk('/dev/sdb'), spareDisk('/dev/sdc')];
+    rig.fake.says('/dev/sdb', ataDisk({ 5: 1 }));
+    rig.fake.says('/dev/sdc', sleepingDisk, 2);
+    rig.spares = [
+      rig.spares,
+      'one spare-1 available 100 0 100 0 1048576 /dev/sdb',
+      'one spare-2 failed 100 3 97 0 0 /dev/sdc',
+      'one spare-3 available 100 0 100 0 1048576 /dev/sdb',
+      'last-spare added /dev/sdb',
+    ].join('\n');
+    const health = await rig.watch.look();
+    assert.deepEqual(
+      health?.disks.map(({ disk, device, smart }) => `${disk} ${device} ${smart}`),
+      ['main /dev/sda read', 'spare /dev/sdb read', 'spare /dev/sdc asleep'],
+    );
+    assert.equal(rig.fake.calls().length, 3);
   });
 
   it('not at all with the policy off: nothing is asked, read, run or kept', async () => {
