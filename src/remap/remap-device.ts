@@ -478,7 +478,7 @@ export class RemapDevice implements PartWriter {
 
   #writesRefused(offset: number, length: number): Promise<never> | undefined {
     const { slots, policies } = this.#core;
-    if (slots.freeSlots > 0 || policies.onSpareFull === 'fail-writes') return undefined;
+    if (policies.onSpareFull === 'fail-writes' || slots.freeSlots > 0) return undefined;
     const detail = 'the spare is full, and the policy on-spare-full is read-only';
     return Promise.reject(deviceError(this.name, 'refused', offset, length, Errno.EROFS, detail));
   }

@@ -17,8 +17,15 @@ export class SlotPool {
     this.#isAway = isAway;
   }
 
+  /** Asked for each write where a full spare refuses them: no closure. */
   get freeSlots(): number {
-    return this.#sum((unit) => (unit.leaving ? 0 : unit.allocator.freeSlots));
+    let free = 0;
+    const { all } = this.#units;
+    for (let index = 0; index < all.length; index += 1) {
+      const { leaving, allocator } = all[index]!;
+      if (!leaving) free += allocator.freeSlots;
+    }
+    return free;
   }
 
   get usedSlots(): number {
