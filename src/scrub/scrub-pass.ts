@@ -71,7 +71,10 @@ export class ScrubPass {
     this.#parts = parts;
     this.counts = { ...(from?.counts ?? newScrubCounts()) };
     this.startedUnixSeconds = from?.startedUnixSeconds ?? Math.floor(clock.unixMs() / 1000);
-    this.positionBytes = Math.min(from?.positionBytes ?? 0, access.sizeBytes);
+    const { granuleBytes, sizeBytes } = access;
+    // A dump that somebody edited may say anything: a read begins with a granule.
+    const positionBytes = Math.floor((from?.positionBytes ?? 0) / granuleBytes) * granuleBytes;
+    this.positionBytes = from?.positionBytes === sizeBytes ? sizeBytes : Math.min(positionBytes, sizeBytes);
     this.#slow = new SlowBlocks({ ...parts, counts: this.counts, tell: parts.onSlow });
     this.#reading = new RecentSpeed(clock.nowMs());
     this.#progress = new RecentSpeed(clock.nowMs());

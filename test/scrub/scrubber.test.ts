@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { newScrubCounts } from '../../src/scrub/scrub-counts.ts';
 import { passesKeptMax, saveIntervalMs, scheduleLookMs } from '../../src/scrub/scrub-limits.ts';
 import { decodeScrubRecord, encodeScrubRecord, type ScrubRecord } from '../../src/scrub/scrub-record.ts';
-import { mainBytes, ScrubBench } from './scrub-bench.ts';
+import { granuleBytes, mainBytes, ScrubBench } from './scrub-bench.ts';
 
 const dayMs = 86_400_000;
 const slow = { 'scrub-rate': '1' };
@@ -79,6 +79,19 @@ describe('a scrub', () => {
       assert.equal(bench.report.totals.mainBytes, mainBytes - positionBytes, 'of this process');
       await bench.close();
     }
+  });
+
+  it('goes on from the beginning of a block when a dump says a place within one', async () => {
+    const bench = await ScrubBench.create({ policies: slow });
+    const pass = `paused 1 ${granuleBytes + 1} 0 0 0 0 0 0 0 0 0 0 0`;
+    await bench.clock.run(bench.now.metadata.store.updateProperties({ scrub: { pass } }));
+    bench.end('kill');
+    await bench.open();
+    assert.equal(bench.report.positionBytes, granuleBytes);
+    assert.ok(bench.now.scrubber.resume('operator'));
+    await bench.untilNotRunning();
+    assert.equal(bench.report.totals.mainBytes, mainBytes - granuleBytes);
+    await bench.close();
   });
 
   for (const how of ['kill', 'power'] as const) {

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { chmodSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, fchmodSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import process from 'node:process';
 import { metricsText } from '../../control/metrics/metrics-text.ts';
@@ -90,14 +90,23 @@ function listenPlace(text: string): ListenPlace {
   return { host: match[1] ?? match[2]!, port };
 }
 
-/** The collector of node_exporter reads whenever it likes: the file appears whole. Others may read it. */
+/**
+ * The collector of node_exporter reads whenever it likes: the file appears whole. Others may read it. Its folder may be another
+ * user's, who knows the name that comes next: what he put there first is not followed, nor written to.
+ */
 function writeWhole(path: string, text: string): void {
   // It reads what ends in .prom, so not this.
   const unfinished = `${path}.${process.pid}.new`;
+  rmSync(unfinished, { force: true });
+  const descriptor = openSync(unfinished, 'wx', 0o600);
   try {
-    writeFileSync(unfinished, text);
-    // Whatever the umask is.
-    chmodSync(unfinished, 0o644);
+    try {
+      writeFileSync(descriptor, text);
+      // Whatever the umask is.
+      fchmodSync(descriptor, 0o644);
+    } finally {
+      closeSync(descriptor);
+    }
     renameSync(unfinished, path);
   } catch (error) {
     rmSync(unfinished, { force: true });

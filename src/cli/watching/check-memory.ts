@@ -42,7 +42,9 @@ export function writeCheckMemory(path: string, devices: CheckMemory): void {
   const unfinished = `${path}.${process.pid}.new`;
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    writeFileSync(unfinished, `${JSON.stringify({ devices })}\n`, { mode: 0o600 });
+    // Of an earlier one that was killed; what somebody else put there is not followed.
+    rmSync(unfinished, { force: true });
+    writeFileSync(unfinished, `${JSON.stringify({ devices })}\n`, { mode: 0o600, flag: 'wx' });
     renameSync(unfinished, path);
   } catch (error) {
     rmSync(unfinished, { force: true });

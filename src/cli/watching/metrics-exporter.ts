@@ -5,6 +5,8 @@ import { metricsContentType } from '../../control/metrics/content-type.ts';
 const connectionsMax = 16;
 /** To send a request of some lines. */
 const requestTimeoutMs = 5_000;
+/** Nothing passes on a connection for so long: who does not read what he asked for keeps no place from others. */
+const silentTimeoutMs = 30_000;
 const headBytesMax = 8_192;
 
 /**
@@ -24,6 +26,7 @@ export function createExporter(scrape: () => Promise<string>): Server {
     (incoming, outgoing) => void answer(incoming, outgoing, shared),
   );
   server.maxConnections = connectionsMax;
+  server.timeout = silentTimeoutMs;
   return server;
 }
 

@@ -75,7 +75,9 @@ export class MonitorFile {
     const unfinished = `${this.path}.new`;
     try {
       mkdirSync(dirname(this.path), { recursive: true, mode: 0o700 });
-      writeFileSync(unfinished, `${JSON.stringify(memory)}\n`, { mode: 0o600 });
+      // Of an earlier one that was killed; what somebody else put there is not followed.
+      rmSync(unfinished, { force: true });
+      writeFileSync(unfinished, `${JSON.stringify(memory)}\n`, { mode: 0o600, flag: 'wx' });
       renameSync(unfinished, this.path);
     } catch (error) {
       if (!(error instanceof Error) || !('code' in error)) throw error;

@@ -101,15 +101,9 @@ export class SpareMembers {
 
   /** Last step: the home expects the epochs that were claimed. No slot is written before. */
   async confirm(): Promise<void> {
-    for (const { disk, entry, unit } of this.#all) {
-      if (disk === undefined) continue;
-      try {
-        await disk.settle(entry, false);
-      } catch (error) {
-        ofWorld(error);
-        this.#parts.core.paths.noteFailed(unit.place, 'write');
-      }
-    }
+    const confirmed: SpareMember[] = [];
+    for (const member of this.#all) confirmed.push(await this.#confirmOne(member));
+    this.#all = confirmed;
   }
 
   /**
@@ -267,10 +261,30 @@ export class SpareMembers {
       return { unit, disk, entry: { ...entry, epoch, closed: false } };
     } catch (error) {
       ofWorld(error);
-      const absent = this.#parts.core.replaceUnitDevice(unit, this.#absent(entry));
-      this.#parts.core.paths.of(absent.place, 'write').refuse();
-      return { unit: absent, entry, disk: undefined };
+      return this.#leaveOut(member);
     }
+  }
+
+  async #confirmOne(member: SpareMember): Promise<SpareMember> {
+    const { disk, entry, unit } = member;
+    if (disk === undefined) return member;
+    try {
+      await disk.settle(entry, false);
+      return member;
+    } catch (error) {
+      ofWorld(error);
+      // Another session's since, it would answer every probe, and be written to by two.
+      if (error instanceof MetadataError) return this.#leaveOut(member);
+      this.#parts.core.paths.noteFailed(unit.place, 'write');
+      return member;
+    }
+  }
+
+  /** Before anything was sent to its slots: it takes no part in this session. */
+  #leaveOut({ entry, unit }: SpareMember): SpareMember {
+    const absent = this.#parts.core.replaceUnitDevice(unit, this.#absent(entry));
+    this.#parts.core.paths.of(absent.place, 'write').refuse();
+    return { unit: absent, entry, disk: undefined };
   }
 
   #diskOf(disk: BlockDevice): MemberDisk {

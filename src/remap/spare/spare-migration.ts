@@ -68,7 +68,11 @@ export class SpareMigration {
     for (let waits = 0; waits <= emptyWaitsMax; waits += 1) {
       const failure = await this.#pass();
       if (failure !== undefined) return this.#ended(failure);
-      if (this.#unit.allocator.usedSlots === 0) return this.#ended(undefined);
+      if (this.#unit.allocator.usedSlots === 0) {
+        // Nobody has asked it: what clients wrote there and nobody flushed is gone, and no other flush may vouch for it (R7).
+        if (this.#choices.isDead) this.#unit.flush.poison();
+        return this.#ended(undefined);
+      }
       await delay(this.#core.parts.clock, emptyWaitMs);
     }
     return this.#ended('some of its slots may be named by records in doubt: try again when the home answers');

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -40,4 +40,14 @@ test('what watches says in one line what is wrong with its command line, and doe
     assert.equal(errors.length, 1, errors.join('\n'));
     assert.match(errors[0]!, message);
   }
+});
+
+test('a file of figures is not written through a link that somebody put in the place of the unfinished one', async () => {
+  const [path, other] = [join(directory, 'figures.prom'), join(directory, 'other')];
+  writeFileSync(other, 'precious');
+  symlinkSync(other, `${path}.${process.pid}.new`);
+  const terminal = { print: () => undefined, warn: (line: string) => assert.fail(line) };
+  assert.equal(await runProgram(['metrics', '--textfile', path], terminal), ExitCode.ok);
+  assert.equal(readFileSync(other, 'utf8'), 'precious');
+  assert.ok(existsSync(path));
 });

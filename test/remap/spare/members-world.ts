@@ -111,7 +111,11 @@ export class MembersWorld {
   }
 
   /** With the disks that `present` names, found by what the home knows of them. */
-  async open(present: readonly DiskName[] = ['a', 'b'], home: DiskName = 'home'): Promise<OpenedWorld> {
+  async open(
+    present: readonly DiskName[] = ['a', 'b'],
+    home: DiskName = 'home',
+    wrap: (disk: MemberDisk) => MemberDisk = (disk) => disk,
+  ): Promise<OpenedWorld> {
     const surroundings = this.surroundings();
     const { arena } = surroundings;
     const spare = new ReplaceableSpare(new LeavableDevice(this.disk(home).open(), { arena }));
@@ -121,7 +125,7 @@ export class MembersWorld {
     for (const entry of metadata.facts.members) {
       const name = entry.identity['disk'];
       const isThere = (name === 'a' || name === 'b') && present.includes(name);
-      const disk = isThere ? this.memberDisk(metadata, name) : undefined;
+      const disk = isThere ? wrap(this.memberDisk(metadata, name)) : undefined;
       const trouble = await (disk === undefined ? undefined : this.clock.run(disk.troubleAs(entry)));
       refused.push(trouble);
       found.push({ entry, disk: trouble === undefined ? disk : undefined });

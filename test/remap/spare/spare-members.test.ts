@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { DeviceError } from '../../../src/block/device-error.ts';
 import { Errno } from '../../../src/block/errno.ts';
 import { MetadataError, MetadataStore } from '../../../src/metadata/metadata-store.ts';
 import {
@@ -140,6 +141,33 @@ describe('a spare that is added', () => {
     await world.clock.run(again.device.close());
   });
 
+  it('M11 takes no part in a session when another one has claimed it since, and is not written to', async () => {
+    const { world, opened } = await spread('claimed twice');
+    await world.clock.run(opened.device.close());
+    const { writes } = world.disk('a').counts;
+    let claims = 0;
+    const again = await world.open(['a'], 'home', (disk) => {
+      const claim = disk.claim.bind(disk);
+      disk.claim = async (entry) => {
+        const epoch = await claim(entry);
+        const other = world.memberDisk(opened.metadata, 'a');
+        await other.troubleAs({ ...entry, epoch, closed: false });
+        await other.claim(entry);
+        claims = world.disk('a').counts.writes;
+        return epoch;
+      };
+      return disk;
+    });
+    assert.ok(claims > writes);
+    for (const granule of badGranules)
+      await world.clock.run(world.writeGranule(again.device, granule)).catch(() => undefined);
+    await world.clock.runFor(60_000);
+    for (const granule of badGranules)
+      await world.clock.run(world.writeGranule(again.device, granule)).catch(() => undefined);
+    await world.clock.run(again.device.close());
+    assert.equal(world.disk('a').counts.writes, claims);
+  });
+
   it('a spare beside the home is not opened as a home, and tells whose it is', async () => {
     const { world, opened } = await spread('not a home');
     await world.clock.run(opened.device.close());
@@ -270,6 +298,18 @@ describe('a spare that is removed', () => {
     const { failure } = await world.clock.run(running);
     assert.match(failure ?? '', /closed meanwhile/);
     await world.clock.run(opened.device.resume());
+    await world.clock.run(opened.device.close());
+  });
+
+  it('R7 what was acknowledged and not flushed on a dead one fails the next flush, once, when it has been given up', async () => {
+    const { world, opened } = await spread('dead unflushed');
+    const [granule] = badGranules;
+    await world.clock.run(world.writeGranule(opened.device, granule!));
+    world.disk('a').faults.setPathError(Errno.ENODEV);
+    const outcome = await world.clock.run(world.remove(opened, 'a', { giveUp: true, isDead: true }));
+    assert.equal(outcome.failure, undefined);
+    await assert.rejects(world.clock.run(opened.device.flush()), DeviceError);
+    await world.clock.run(opened.device.flush());
     await world.clock.run(opened.device.close());
   });
 
