@@ -104,23 +104,26 @@ export class MemberDisk {
     return claim.takenOver;
   }
 
-  /** First step of a session; the home is told next. Resolves to the epoch that it is to expect. */
-  async claim(entry: MemberEntry): Promise<string> {
+  /**
+   * First step of a session; the home is told next. Resolves to the epoch that it is to expect. `flush` is that of clients, where
+   * there are some already: a failed one has to be told to them (R7).
+   */
+  async claim(entry: MemberEntry, flush?: () => Promise<void>): Promise<string> {
     const epoch = newEpoch(this.#parts.random);
-    await this.#write(entry, { epoch, epochBefore: entry.epoch, closed: false });
+    await this.#write(entry, { epoch, epochBefore: entry.epoch, closed: false }, flush);
     return epoch;
   }
 
   /**
    * Last step of joining, and the first of an end: the home expects this epoch. Rejects with `METADATA_IN_USE` when somebody
-   * else has written here since: his session is the one that counts.
+   * else has written here since: his session is the one that counts. `flush` as of `claim`.
    */
-  async settle(entry: MemberEntry, closed: boolean): Promise<void> {
+  async settle(entry: MemberEntry, closed: boolean, flush?: () => Promise<void>): Promise<void> {
     const { member } = await scanSuperblocks(this.#io);
     if (member === undefined || member.revision !== this.#now?.revision) {
       throw new MetadataError('METADATA_IN_USE', `${this.disk.name}: another session has this spare`);
     }
-    await this.#write(entry, { epoch: entry.epoch, epochBefore: entry.epoch, closed });
+    await this.#write(entry, { epoch: entry.epoch, epochBefore: entry.epoch, closed }, flush);
   }
 
   /** No superblock of ours is on it any more. Rejects with the device's error. */
@@ -132,6 +135,7 @@ export class MemberDisk {
   async #write(
     entry: MemberEntry,
     state: Pick<MemberSuperblock, 'epoch' | 'epochBefore' | 'closed'>,
+    flush: () => Promise<void> = () => this.#io.flusher.flush(),
   ): Promise<number> {
     const member: MemberSuperblock = {
       ...this.#owner,
@@ -160,7 +164,7 @@ export class MemberDisk {
           if (failure.kind === 'timed-out') throw error;
         }
       }
-      await this.#io.flusher.flush();
+      await flush();
       for (const offset of written) {
         try {
           await this.#io.read(piece, offset);

@@ -219,9 +219,13 @@ export class SpareMembers {
       const { disk, entry, unit } = member;
       if (disk === undefined || core.paths.of(unit.place, 'write').failed) continue;
       try {
-        const epoch = await disk.claim(entry);
+        const flush = (): Promise<void> => {
+          unit.flush.wroteUnstable();
+          return unit.flush.flush();
+        };
+        const epoch = await disk.claim(entry, flush);
         await this.#update(member, { ...entry, epoch });
-        await disk.settle({ ...entry, epoch }, false);
+        await disk.settle({ ...entry, epoch }, false, flush);
       } catch (error) {
         ofWorld(error);
         if (store.state !== 'open') return;

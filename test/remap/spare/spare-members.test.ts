@@ -179,6 +179,18 @@ describe('a spare that is added', () => {
 });
 
 describe('a home that is replaced beside other spares', () => {
+  it('R7 a flush of another spare that fails while it gets its new epoch is told to clients', async () => {
+    const { world, opened } = await spread('epoch and flush');
+    await world.clock.run(world.writeGranule(opened.device, badGranules[0]!));
+    const failed = world.disk('a').faults.counts.flush;
+    world.disk('a').faults.failFlush('once');
+    await world.clock.run(opened.device.members!.renew());
+    assert.equal(world.disk('a').faults.counts.flush, failed + 1);
+    await assert.rejects(world.clock.run(opened.device.flush()), DeviceError);
+    await world.clock.run(opened.device.flush());
+    await world.clock.run(opened.device.close());
+  });
+
   for (const giveUp of [false, true]) {
     it(
       giveUp ? 'R4 given up, loses its own blocks alone' : 'takes its own blocks along, and no others',
