@@ -236,6 +236,7 @@ describe('the stories of docs/operations.md', { skip: missing }, () => {
     // Hardly more than its metadata.
     const small = await another('small', '/dev/sdc1', 19 * mib);
     places = places.filter(([as, path]) => as !== '/dev/sdc1' || path === small.path);
+    await another('next', '/dev/sdd1', 24 * mib);
     await create();
     const full = (): Promise<unknown> => statusOf('spareUsedPercent');
     await tell('Spare nearly full', {
