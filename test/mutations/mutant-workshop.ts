@@ -105,7 +105,10 @@ export class MutantWorkshop implements Disposable {
       { cwd: this.#folder, encoding: 'utf8' },
     );
     for (const [, name, problem] of stdout.matchAll(/^mutated\/([^/]+)\/(.*)$/gm)) {
-      this.#problems.set(name!, `test/mutations/${name}.patch does not compile: ${problem}`);
+      // One that does not fit is written in part, and would be said not to compile.
+      if (!this.#problems.has(name!)) {
+        this.#problems.set(name!, `test/mutations/${name}.patch does not compile: ${problem}`);
+      }
     }
     if (status !== 0 && this.#problems.size === 0) {
       throw new MutationPatchError(`the compiler failed: ${stdout}${stderr}`);
