@@ -24,10 +24,6 @@ const missing =
   missingForFailingDisks() ||
   missingTool('mkfs.ext4', 'mount', 'umount', 'ddrescue', 'e2fsck', 'filefrag', 'dd');
 
-/** CI tells two of the stories: it has twenty minutes for everything. */
-const whereEverySecondCounts =
-  process.env['CI'] === undefined ? false : 'takes ten seconds; told by npm test on any machine';
-
 interface Health {
   readonly score: number;
   readonly advice: readonly { readonly kind: string }[];
@@ -72,7 +68,6 @@ describe('the stories of docs/operations.md', { skip: missing }, () => {
   });
 
   after(() => {
-    if (whereEverySecondCounts !== false) return;
     assert.deepEqual([...told].sort(), [...storyTitles()].sort(), 'every story of the page is told');
   });
 
@@ -187,9 +182,7 @@ describe('the stories of docs/operations.md', { skip: missing }, () => {
     await mustRunTool('e2fsck', '-f', '-n', main.path);
   });
 
-  test('the first warning: what was moved, and what else is bad', {
-    skip: whereEverySecondCounts,
-  }, async () => {
+  test('the first warning: what was moved, and what else is bad', async () => {
     await create();
     await tell('First warning', {
       'two sectors go bad, and are written to': () => spoilAndWrite([badSector, badSector + 80]),
@@ -197,9 +190,7 @@ describe('the stories of docs/operations.md', { skip: missing }, () => {
     });
   });
 
-  test('growing errors: the score falls and the advice is to replace the disk', {
-    skip: whereEverySecondCounts,
-  }, async () => {
+  test('growing errors: the score falls and the advice is to replace the disk', async () => {
     await create();
     const before = (await healthOf()).score;
     await tell('Growing errors', { 'hundreds of sectors go bad, and are written to': () => spoilMany(80) });
@@ -211,9 +202,7 @@ describe('the stories of docs/operations.md', { skip: missing }, () => {
     );
   });
 
-  test('a cable that falls out moves nothing, and main is found again', {
-    skip: whereEverySecondCounts,
-  }, async () => {
+  test('a cable that falls out moves nothing, and main is found again', async () => {
     await create();
     await lab.mustRun('policy', name, 'path-timeout', '1');
     await tell('Cable trouble', {
@@ -230,9 +219,7 @@ describe('the stories of docs/operations.md', { skip: missing }, () => {
     assert.equal(await statusOf('unreadableSectors'), 0);
   });
 
-  test('a spare that is nearly full is freed of what main takes again', {
-    skip: whereEverySecondCounts,
-  }, async () => {
+  test('a spare that is nearly full is freed of what main takes again', async () => {
     // Hardly more than its metadata.
     const small = await another('small', '/dev/sdc1', 19 * mib);
     places = places.filter(([as, path]) => as !== '/dev/sdc1' || path === small.path);
@@ -276,9 +263,7 @@ describe('the stories of docs/operations.md', { skip: missing }, () => {
     assert.equal(await statusOf('goneSectors'), 0, 'written to, it works');
   });
 
-  test('the disk is replaced by a copy of all that main and the spare have', {
-    skip: whereEverySecondCounts,
-  }, async () => {
+  test('the disk is replaced by a copy of all that main and the spare have', async () => {
     await mustRunTool('mkfs.ext4', '-q', '-E', 'lazy_itable_init=0,lazy_journal_init=0', main.path);
     await another('new', '/dev/sde', mainBytes);
     await shell('dm-remap create old-disk --main /dev/sdb --spare /dev/sdc1 --attach');
