@@ -22,6 +22,8 @@ export interface WatchedDevices {
 
 /** A device that has not answered for so long is shown without; its answer comes into a later look. */
 const patienceMs = 1_000;
+/** A timer of Node may come a millisecond before its time: who has waited for it has waited so long. */
+const timerEarlyMs = 2;
 /** A device draws no finer: 4096 cells are more than most terminals show, and a longer answer is dear. */
 const mapCellsMax = 4096;
 /** The map of a large table costs the device up to a second, in pieces: at most this share of its time goes there. */
@@ -45,7 +47,7 @@ class Watched {
   /** As it was seen last; what is overdue is said. */
   get view(): DeviceView {
     if (this.#askedAtMs === undefined) return this.#view;
-    const seconds = Math.floor((performance.now() - this.#askedAtMs) / 1000);
+    const seconds = Math.floor((performance.now() - this.#askedAtMs + timerEarlyMs) / 1000);
     return { ...this.#view, silent: seconds < 1 ? this.#view.silent : `no answer for ${seconds} s` };
   }
 
